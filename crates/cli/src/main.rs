@@ -1,0 +1,2 @@
+//! The topwork program.
+fn main() {}

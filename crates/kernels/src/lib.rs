@@ -1,0 +1,1 @@
+//! Loops on slices: matrix products, attention, norms, optimizer passes, chosen by CPU feature.

@@ -1,0 +1,1 @@
+//! Parameters by path, the pass over them, layers and losses.

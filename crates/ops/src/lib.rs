@@ -1,0 +1,1 @@
+//! Differentiable operations: Burn backend extensions over the CPU kernels, composed bodies elsewhere.

@@ -1,0 +1,1 @@
+//! Comparators, gradient checks and golden files for tests.

@@ -1,0 +1,1 @@
+//! Text to token ids with byte offsets, and packed sequences.

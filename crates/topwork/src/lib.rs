@@ -1,0 +1,1 @@
+//! Transfer learning for language: take a pretrained model, make it do a new job, prove how well it does.

@@ -1,0 +1,1 @@
+//! The one training loop, techniques, schedules, optimizers, metrics and the linear baseline.

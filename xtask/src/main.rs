@@ -1,0 +1,2 @@
+//! Checks, benches and fixtures.
+fn main() {}
