@@ -1,0 +1,211 @@
+//! Sequences laid end to end: the only batch layout of this project. There is no padding token in it.
+
+use crate::{Encoding, Error, Result};
+
+/// A batch of token sequences without padding.
+///
+/// # Shapes
+/// - `ids`, `type_ids`: `[tokens]`, all sequences one after another
+/// - `offsets`: `[batch + 1]`, sequence `i` is `offsets[i]..offsets[i + 1]`; the first is 0, the last is `tokens`
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Packed {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Token type (segment) ids.
+    pub type_ids: Vec<u32>,
+    /// Where each sequence starts, and the end of the last.
+    pub offsets: Vec<u32>,
+}
+
+impl Default for Packed {
+    fn default() -> Self {
+        Self { ids: Vec::new(), type_ids: Vec::new(), offsets: vec![0] }
+    }
+}
+
+impl Packed {
+    /// Lays the given encodings end to end, in order.
+    pub fn from_encodings<'a>(encodings: impl IntoIterator<Item = &'a Encoding>) -> Self {
+        let mut packed = Self::default();
+        for encoding in encodings {
+            packed.push(&encoding.ids, &encoding.type_ids);
+        }
+        packed
+    }
+
+    /// Checks parts that came from elsewhere and joins them.
+    ///
+    /// # Errors
+    /// [`Error::Packed`] if the offsets do not start at 0, decrease, or do not end at the number of ids, or if the
+    /// type ids are not as many as the ids.
+    pub fn new(ids: Vec<u32>, type_ids: Vec<u32>, offsets: Vec<u32>) -> Result<Self> {
+        let wrong = |expected: &str, got: String| Error::Packed { expected: expected.into(), got };
+        if ids.len() != type_ids.len() {
+            return Err(wrong(
+                &format!("{} type ids, one for each id", ids.len()),
+                type_ids.len().to_string(),
+            ));
+        }
+        if offsets.first() != Some(&0) {
+            return Err(wrong("offsets that start at 0", format!("{:?}", offsets.first())));
+        }
+        if let Some(i) = offsets.windows(2).position(|pair| pair[0] > pair[1]) {
+            let got = format!("{} before {} at {i}", offsets[i], offsets[i + 1]);
+            return Err(wrong("offsets that do not decrease", got));
+        }
+        if offsets.last().map(|&end| end as usize) != Some(ids.len()) {
+            let expected = format!("offsets that end at {}, the number of ids", ids.len());
+            return Err(wrong(&expected, format!("{:?}", offsets.last())));
+        }
+        Ok(Self { ids, type_ids, offsets })
+    }
+
+    /// Adds one sequence at the end.
+    ///
+    /// # Panics
+    /// If the two slices differ in length, or the batch passes 2³² tokens.
+    pub fn push(&mut self, ids: &[u32], type_ids: &[u32]) {
+        assert_eq!(ids.len(), type_ids.len(), "one type id for each id");
+        self.ids.extend_from_slice(ids);
+        self.type_ids.extend_from_slice(type_ids);
+        let end = u32::try_from(self.ids.len());
+        assert!(end.is_ok(), "a batch of more than 2^32 tokens");
+        self.offsets.push(end.unwrap_or(u32::MAX));
+    }
+
+    /// Number of sequences.
+    pub fn batch(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Number of tokens over all sequences.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// True when there is no sequence.
+    pub fn is_empty(&self) -> bool {
+        self.batch() == 0
+    }
+
+    /// Where sequence `index` lies in `ids`.
+    pub fn range(&self, index: usize) -> std::ops::Range<usize> {
+        self.offsets[index] as usize..self.offsets[index + 1] as usize
+    }
+
+    /// The ids and type ids of sequence `index`.
+    pub fn sequence(&self, index: usize) -> (&[u32], &[u32]) {
+        let range = self.range(index);
+        (&self.ids[range.clone()], &self.type_ids[range])
+    }
+
+    /// Token count of sequence `index`.
+    pub fn length(&self, index: usize) -> usize {
+        self.range(index).len()
+    }
+
+    /// Token counts of all sequences.
+    pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize)
+    }
+
+    /// Token count of the longest sequence, 0 for an empty batch.
+    pub fn longest(&self) -> usize {
+        self.lengths().max().unwrap_or(0)
+    }
+
+    /// Position of each token in its own sequence, counted from 0.
+    ///
+    /// # Shapes
+    /// - returns: `[tokens]`
+    pub fn positions(&self) -> Vec<u32> {
+        let mut positions = Vec::with_capacity(self.tokens());
+        for length in self.lengths() {
+            positions.extend(0..length as u32);
+        }
+        positions
+    }
+
+    /// The chosen sequences, in the order given, as a batch of their own.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let tokens = indices.iter().map(|&i| self.length(i)).sum();
+        let mut chosen = Self {
+            ids: Vec::with_capacity(tokens),
+            type_ids: Vec::with_capacity(tokens),
+            offsets: Vec::with_capacity(indices.len() + 1),
+        };
+        chosen.offsets.push(0);
+        for &index in indices {
+            let (ids, type_ids) = self.sequence(index);
+            chosen.push(ids, type_ids);
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sequences() -> impl Strategy<Value = Vec<Vec<(u32, u32)>>> {
+        prop::collection::vec(prop::collection::vec((any::<u32>(), 0..3u32), 0..20), 0..12)
+    }
+
+    fn pack(sequences: &[Vec<(u32, u32)>]) -> Packed {
+        let mut packed = Packed::default();
+        for sequence in sequences {
+            let (ids, types): (Vec<u32>, Vec<u32>) = sequence.iter().copied().unzip();
+            packed.push(&ids, &types);
+        }
+        packed
+    }
+
+    proptest! {
+        #[test]
+        fn offsets_cover_every_token_once(sequences in sequences()) {
+            let packed = pack(&sequences);
+            prop_assert_eq!(packed.batch(), sequences.len());
+            prop_assert_eq!(packed.lengths().sum::<usize>(), packed.tokens());
+            prop_assert_eq!(packed.positions().len(), packed.tokens());
+            let joined: Vec<u32> = (0..packed.batch()).flat_map(|i| packed.sequence(i).0.to_vec()).collect();
+            prop_assert_eq!(&joined, &packed.ids);
+        }
+
+        #[test]
+        fn packing_round_trips(sequences in sequences()) {
+            let packed = pack(&sequences);
+            for (i, sequence) in sequences.iter().enumerate() {
+                let (ids, types) = packed.sequence(i);
+                let back: Vec<(u32, u32)> = ids.iter().copied().zip(types.iter().copied()).collect();
+                prop_assert_eq!(&back, sequence);
+            }
+            let again = Packed::new(packed.ids.clone(), packed.type_ids.clone(), packed.offsets.clone());
+            prop_assert_eq!(again.unwrap(), packed.clone());
+            let all: Vec<usize> = (0..packed.batch()).collect();
+            prop_assert_eq!(packed.select(&all), packed);
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        assert!(Packed::new(vec![1, 2], vec![0, 0], vec![0, 1, 2]).is_ok());
+        for (ids, types, offsets) in [
+            (vec![1, 2], vec![0], vec![0, 2]),
+            (vec![1, 2], vec![0, 0], vec![]),
+            (vec![1, 2], vec![0, 0], vec![1, 2]),
+            (vec![1, 2], vec![0, 0], vec![0, 2, 1]),
+            (vec![1, 2], vec![0, 0], vec![0, 1]),
+        ] {
+            assert!(matches!(Packed::new(ids, types, offsets), Err(Error::Packed { .. })));
+        }
+    }
+
+    #[test]
+    fn selection_keeps_the_order_asked_for() {
+        let packed = pack(&[vec![(1, 0)], vec![(2, 0), (3, 1)], vec![]]);
+        let chosen = packed.select(&[2, 1, 1]);
+        assert_eq!(chosen.ids, [2, 3, 2, 3]);
+        assert_eq!(chosen.offsets, [0, 0, 2, 4]);
+    }
+}

@@ -1,0 +1,203 @@
+//! `tokenizer_config.json` and `special_tokens_map.json`: what they say, checked.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// The roles a special token can have, with the spellings tried when no file names one.
+pub(crate) const ROLES: [(&str, &[&str]); 7] = [
+    ("cls_token", &["[CLS]", "<s>"]),
+    ("sep_token", &["[SEP]", "</s>"]),
+    ("mask_token", &["[MASK]", "<mask>"]),
+    ("pad_token", &["[PAD]", "<pad>"]),
+    ("unk_token", &["[UNK]", "<unk>"]),
+    ("bos_token", &["<s>"]),
+    ("eos_token", &["</s>"]),
+];
+
+/// An entry of `added_tokens_decoder`.
+#[derive(Clone, Debug)]
+pub(crate) struct Added {
+    pub id: u32,
+    pub value: Map<String, Value>,
+}
+
+/// The settings beside a tokenizer that change how it splits text or which tokens have a role.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    path: PathBuf,
+    raw: Map<String, Value>,
+    special: Map<String, Value>,
+}
+
+impl Settings {
+    /// Reads both files of `folder`; a file that is absent says nothing.
+    pub fn read(folder: &Path) -> Result<(Self, Option<Vec<u8>>)> {
+        let path = folder.join("tokenizer_config.json");
+        let bytes = read_optional(&path)?;
+        let raw = object(&path, bytes.as_deref())?;
+        let special_path = folder.join("special_tokens_map.json");
+        let special = object(&special_path, read_optional(&special_path)?.as_deref())?;
+        Ok((Self { path, raw, special }, bytes))
+    }
+
+    /// The `tokenizer_config.json` as an object, empty if there was none.
+    pub fn raw(&self) -> &Map<String, Value> {
+        &self.raw
+    }
+
+    /// A true/false setting; `None` if absent or null.
+    pub fn flag(&self, key: &str) -> Result<Option<bool>> {
+        match self.raw.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(other) => Err(self.wrong(key, "true, false or null", other)),
+        }
+    }
+
+    /// A text setting; `None` if absent or null.
+    pub fn text(&self, key: &str) -> Result<Option<&str>> {
+        match self.raw.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(value)) => Ok(Some(value)),
+            Some(other) => Err(self.wrong(key, "a string or null", other)),
+        }
+    }
+
+    /// True when the key stands in the file, even as null.
+    pub fn has(&self, key: &str) -> bool {
+        self.raw.contains_key(key)
+    }
+
+    /// `model_max_length`, unless it is one of the huge numbers that mean "no limit".
+    pub fn model_max_length(&self) -> Result<Option<usize>> {
+        match self.raw.get("model_max_length") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Number(number)) => match number.as_f64() {
+                // transformers writes 1e30 for "no limit"; no real model reads a hundred million tokens.
+                Some(value) if value >= 1.0 && value < 1e8 => Ok(Some(value as usize)),
+                Some(value) if value >= 1e8 => Ok(None),
+                _ => Err(self.wrong("model_max_length", "a positive number", &Value::Number(number.clone()))),
+            },
+            Some(other) => Err(self.wrong("model_max_length", "a positive number", other)),
+        }
+    }
+
+    /// The text of the special token with this role, from either file.
+    pub fn special_token(&self, role: &str) -> Result<Option<&str>> {
+        for map in [&self.raw, &self.special] {
+            match map.get(role) {
+                None | Some(Value::Null) => {}
+                Some(Value::String(token)) => return Ok(Some(token)),
+                Some(Value::Object(token)) => match token.get("content") {
+                    Some(Value::String(content)) => return Ok(Some(content)),
+                    other => {
+                        let got = other.cloned().unwrap_or(Value::Null);
+                        return Err(self.wrong(&format!("{role}.content"), "a string", &got));
+                    }
+                },
+                Some(other) => return Err(self.wrong(role, "a string or an object with \"content\"", other)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// `added_tokens_decoder`, sorted by id.
+    pub fn added(&self) -> Result<Vec<Added>> {
+        let table = match self.raw.get("added_tokens_decoder") {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(Value::Object(table)) => table,
+            Some(other) => return Err(self.wrong("added_tokens_decoder", "an object", other)),
+        };
+        let mut added = Vec::with_capacity(table.len());
+        for (id, value) in table {
+            let key = format!("added_tokens_decoder.{id}");
+            let id =
+                id.parse().map_err(|_| self.wrong(&key, "a token id as key", &Value::String(id.clone())))?;
+            match value {
+                Value::Object(value) if value.get("content").is_some_and(Value::is_string) => {
+                    added.push(Added { id, value: value.clone() });
+                }
+                other => return Err(self.wrong(&key, "an object with \"content\"", other)),
+            }
+        }
+        added.sort_by_key(|token| token.id);
+        Ok(added)
+    }
+
+    fn wrong(&self, key: &str, expected: &str, got: &Value) -> Error {
+        Error::Setting {
+            path: self.path.clone(),
+            key: key.into(),
+            expected: expected.into(),
+            got: got.to_string(),
+        }
+    }
+}
+
+/// The bytes of a file, `None` if it is not there.
+pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Read { path: path.into(), source }),
+    }
+}
+
+fn object(path: &Path, bytes: Option<&[u8]>) -> Result<Map<String, Value>> {
+    let Some(bytes) = bytes else { return Ok(Map::new()) };
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(other) => {
+            let mut got = other.to_string();
+            got.truncate(got.char_indices().nth(40).map_or(got.len(), |(at, _)| at));
+            Err(Error::Setting { path: path.into(), key: "(top)".into(), expected: "an object".into(), got })
+        }
+        Err(error) => Err(Error::Parse { path: path.into(), reason: error.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(config: &str) -> Result<Settings> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        Settings::read(folder.path()).map(|(settings, _)| settings)
+    }
+
+    #[test]
+    fn a_huge_maximum_means_none() {
+        for (config, expected) in [
+            (r#"{"model_max_length": 512}"#, Some(512)),
+            (r#"{"model_max_length": 1000000000000000019884624838656}"#, None),
+            (r#"{"model_max_length": 1e30}"#, None),
+            (r#"{}"#, None),
+        ] {
+            assert_eq!(settings(config).unwrap().model_max_length().unwrap(), expected, "{config}");
+        }
+        assert!(settings(r#"{"model_max_length": "long"}"#).unwrap().model_max_length().is_err());
+    }
+
+    #[test]
+    fn a_setting_of_the_wrong_type_is_named() {
+        let error = settings(r#"{"do_lower_case": "yes"}"#).unwrap().flag("do_lower_case").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("do_lower_case") && text.contains("yes"), "{text}");
+        assert!(settings("[1, 2]").is_err());
+        assert!(settings("{").is_err());
+    }
+
+    #[test]
+    fn special_tokens_may_be_strings_or_objects() {
+        let settings =
+            settings(r#"{"cls_token": "[C]", "sep_token": {"content": "[S]"}, "pad_token": 3}"#).unwrap();
+        assert_eq!(settings.special_token("cls_token").unwrap(), Some("[C]"));
+        assert_eq!(settings.special_token("sep_token").unwrap(), Some("[S]"));
+        assert_eq!(settings.special_token("mask_token").unwrap(), None);
+        assert!(settings.special_token("pad_token").is_err());
+    }
+}

@@ -1,0 +1,428 @@
+//! A HuggingFace tokenizer, with its own truncation and padding taken out.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
+use tokenizers::utils::truncation::TruncationDirection;
+use tokenizers::{PostProcessor, PostProcessorWrapper};
+
+use crate::settings::{Settings, read_optional};
+use crate::special::SpecialTokens;
+use crate::{Encoding, Error, Result, vocabulary};
+
+/// A text, or a pair of texts that one model input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Input<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// The second text of a pair.
+    pub pair: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Input<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { text, pair: None }
+    }
+}
+
+impl<'a> From<(&'a str, &'a str)> for Input<'a> {
+    fn from((text, pair): (&'a str, &'a str)) -> Self {
+        Self { text, pair: Some(pair) }
+    }
+}
+
+impl<'a> From<(&'a str, Option<&'a str>)> for Input<'a> {
+    fn from((text, pair): (&'a str, Option<&'a str>)) -> Self {
+        Self { text, pair }
+    }
+}
+
+/// Text to token ids, as a model's own files say.
+///
+/// Truncation and padding that stand in `tokenizer.json` are removed at load and listed by
+/// [`ignored_settings`](Self::ignored_settings); a limit is an argument of [`encode`](Self::encode).
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    /// Without post-processor, truncation and padding.
+    pub(crate) inner: tokenizers::Tokenizer,
+    pub(crate) post: Option<PostProcessorWrapper>,
+    pub(crate) settings: Settings,
+    pub(crate) source: Source,
+    special: SpecialTokens,
+    ignored: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// The files the tokenizer was read from, kept to be written back byte for byte.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub path: PathBuf,
+    /// `tokenizer.json`; made from `vocab.txt` if there was none.
+    pub json: Vec<u8>,
+    /// True when the settings changed the tokenizer, so that `json` no longer says what it does.
+    pub changed: bool,
+    /// The other files by name: `tokenizer_config.json`, `special_tokens_map.json`, `vocab.txt`, ...
+    pub beside: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// Files that belong to a tokenizer and are carried along unchanged.
+const CARRIED: [&str; 5] =
+    ["special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"];
+
+impl Tokenizer {
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt`, under the settings of
+    /// `tokenizer_config.json` (`do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, names of special tokens).
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`] if neither file is there; [`Error::Parse`], [`Error::Setting`] or
+    /// [`Error::Vocabulary`] if one is broken.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let json = folder.join("tokenizer.json");
+        if json.is_file() {
+            return Self::from_file(json);
+        }
+        let vocab = folder.join("vocab.txt");
+        if vocab.is_file() {
+            return Self::from_file(vocab);
+        }
+        Err(nothing_there(folder))
+    }
+
+    /// Reads a `tokenizer.json`, or a WordPiece vocabulary (any other `.txt`), with the settings of the folder it
+    /// stands in.
+    ///
+    /// # Errors
+    /// As [`from_folder`](Self::from_folder).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let (settings, config) = Settings::read(folder)?;
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let is_vocabulary = path.extension().is_some_and(|extension| extension == "txt");
+        let json =
+            if is_vocabulary { vocabulary::tokenizer_json(path, &bytes, &settings)? } else { bytes.clone() };
+
+        let mut beside = Vec::new();
+        if let Some(config) = config {
+            beside.push(("tokenizer_config.json", config));
+        }
+        for name in CARRIED {
+            if name == "vocab.txt" && is_vocabulary {
+                beside.push((name, bytes.clone()));
+            } else if let Some(bytes) = read_optional(&folder.join(name))? {
+                beside.push((name, bytes));
+            }
+        }
+        Self::build(Source { path: path.into(), json, changed: false, beside }, settings)
+    }
+
+    fn build(mut source: Source, settings: Settings) -> Result<Self> {
+        let parse =
+            |error: tokenizers::Error| Error::Parse { path: source.path.clone(), reason: error.to_string() };
+        let mut inner = tokenizers::Tokenizer::from_bytes(&source.json).map_err(parse)?;
+        let mut ignored = Vec::new();
+        if let Some(truncation) = inner.get_truncation() {
+            let side = if truncation.direction == TruncationDirection::Left { "left" } else { "right" };
+            ignored.push(format!(
+                "truncation to {} tokens ({}, from the {side})",
+                truncation.max_length,
+                truncation.strategy.as_ref()
+            ));
+        }
+        if let Some(padding) = inner.get_padding() {
+            let strategy = match padding.strategy {
+                tokenizers::PaddingStrategy::Fixed(length) => format!("to {length} tokens"),
+                tokenizers::PaddingStrategy::BatchLongest => "to the longest of the batch".to_string(),
+            };
+            ignored.push(format!("padding {strategy} with {:?}", padding.pad_token));
+        }
+        if settings.flag("do_basic_tokenize")? == Some(false) {
+            ignored.push("do_basic_tokenize = false (as in transformers' fast tokenizers)".into());
+        }
+        if settings.text("truncation_side")? == Some("left") {
+            ignored.push("truncation_side = left: a limit cuts the end of a text".into());
+        }
+        inner.with_truncation(None).map_err(parse)?;
+        inner.with_padding(None);
+        let post = inner.get_post_processor().cloned();
+        inner.with_post_processor(None::<PostProcessorWrapper>);
+
+        let mut notes = Vec::new();
+        if let Some(NormalizerWrapper::BertNormalizer(old)) = inner.get_normalizer().cloned() {
+            let new = bert_normalizer(old, &settings)?;
+            for (name, old, new) in [
+                ("do_lower_case", Some(old.lowercase), Some(new.lowercase)),
+                ("strip_accents", old.strip_accents, new.strip_accents),
+                ("tokenize_chinese_chars", Some(old.handle_chinese_chars), Some(new.handle_chinese_chars)),
+            ] {
+                if old != new {
+                    source.changed = true;
+                    notes.push(format!(
+                        "tokenizer_config.json says {name} = {}, the tokenizer file {}: the first is used, as in transformers",
+                        show(new), show(old)
+                    ));
+                }
+            }
+            if source.changed {
+                inner.with_normalizer(Some(NormalizerWrapper::BertNormalizer(new))).map_err(parse)?;
+            }
+        }
+        let special = SpecialTokens::find(&settings, |token| inner.token_to_id(token))?;
+        settings.model_max_length()?;
+        Ok(Self { inner, post, settings, source, special, ignored, notes })
+    }
+
+    /// Settings of the files that are never applied here (truncation, padding), one line each.
+    pub fn ignored_settings(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// Where the files disagree and which one was followed, one line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The file this tokenizer was read from.
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+
+    /// Number of tokens, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// One more than the largest id: the rows an embedding table needs. Larger than
+    /// [`vocab_size`](Self::vocab_size) where the ids have gaps.
+    pub fn id_limit(&self) -> usize {
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// The token with this id.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of this token.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Ids of the tokens with a role.
+    pub fn special_tokens(&self) -> SpecialTokens {
+        self.special
+    }
+
+    /// How many special tokens are added to a text, or to a pair.
+    pub fn added_tokens(&self, pair: bool) -> usize {
+        self.post.as_ref().map_or(0, |post| post.added_tokens(pair))
+    }
+
+    /// `model_max_length` of `tokenizer_config.json`, if it says one. Nothing here applies it: what a model supports
+    /// is told by its config.
+    pub fn stated_max_length(&self) -> Option<usize> {
+        self.settings.model_max_length().ok().flatten()
+    }
+
+    /// Token ids of a text, or of a pair.
+    ///
+    /// With `max_tokens` the result, special tokens included, has at most so many: the longer text of a pair is cut
+    /// first, always from its end, and [`Encoding::cut`] says how much. Without, nothing is cut.
+    ///
+    /// # Errors
+    /// [`Error::TooShort`] if the limit leaves no room beside the special tokens; [`Error::Encode`] if the
+    /// tokenizer has no token for some text and no unknown token.
+    pub fn encode(&self, text: &str, pair: Option<&str>, max_tokens: Option<usize>) -> Result<Encoding> {
+        self.encode_one(0, Input { text, pair }, max_tokens)
+    }
+
+    /// Token ids of many texts or pairs, on all cores, in order: `&[&str]`, `&[(&str, &str)]` or `&[Input]`.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode), naming the first text that fails.
+    pub fn encode_batch<'a, I>(&self, inputs: &[I], max_tokens: Option<usize>) -> Result<Vec<Encoding>>
+    where
+        I: Into<Input<'a>> + Copy + Sync,
+    {
+        let one = |(index, input): (usize, &I)| self.encode_one(index, (*input).into(), max_tokens);
+        inputs.par_iter().enumerate().map(one).collect()
+    }
+
+    /// Text of the ids; `skip_special` leaves special tokens out.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if the decoder refuses.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|error| Error::Decode { count: ids.len(), reason: error.to_string() })
+    }
+
+    fn encode_one(&self, index: usize, input: Input<'_>, max_tokens: Option<usize>) -> Result<Encoding> {
+        let failed = |error: tokenizers::Error| Error::Encode {
+            index,
+            start: input.text.chars().take(40).collect(),
+            reason: error.to_string(),
+        };
+        // Without post-processor this is the bare text; `false` because there is nothing to add it with.
+        let raw = |text: &str| self.inner.encode(text, false).map_err(failed);
+        let mut first = raw(input.text)?;
+        let mut second = input.pair.map(raw).transpose()?;
+
+        let added = self.added_tokens(second.is_some());
+        let lengths = [first.len(), second.as_ref().map_or(0, tokenizers::Encoding::len)];
+        let mut kept = lengths;
+        if let Some(max_tokens) = max_tokens {
+            if max_tokens <= added {
+                return Err(Error::TooShort { max_tokens, special: added });
+            }
+            kept = longest_first(lengths, max_tokens - added);
+        }
+        cut(&mut first, kept[0]);
+        if let Some(second) = &mut second {
+            cut(second, kept[1]);
+        }
+
+        let whole = match &self.post {
+            Some(post) => post.process(first, second, true).map_err(failed)?,
+            None => {
+                first.set_sequence_id(0);
+                if let Some(mut second) = second {
+                    second.set_sequence_id(1);
+                    second.set_type_ids(vec![1; second.len()]);
+                    first.merge_with(second, false);
+                }
+                first
+            }
+        };
+        Ok(Encoding {
+            ids: whole.get_ids().to_vec(),
+            type_ids: whole.get_type_ids().to_vec(),
+            offsets: whole.get_offsets().to_vec(),
+            special: whole.get_special_tokens_mask().iter().map(|&special| special != 0).collect(),
+            words: whole.get_word_ids().to_vec(),
+            sequences: whole
+                .get_sequence_ids()
+                .into_iter()
+                .map(|sequence| sequence.map(|s| s as u8))
+                .collect(),
+            cut: lengths[0] - kept[0] + lengths[1] - kept[1],
+        })
+    }
+}
+
+/// The normalizer with what `tokenizer_config.json` says put in, as transformers does for its BERT classes.
+fn bert_normalizer(old: BertNormalizer, settings: &Settings) -> Result<BertNormalizer> {
+    // The generic classes take the tokenizer file as it is.
+    if matches!(settings.text("tokenizer_class")?, Some("PreTrainedTokenizerFast" | "TokenizersBackend")) {
+        return Ok(old);
+    }
+    let strip_accents =
+        if settings.has("strip_accents") { settings.flag("strip_accents")? } else { old.strip_accents };
+    Ok(BertNormalizer::new(
+        old.clean_text,
+        settings.flag("tokenize_chinese_chars")?.unwrap_or(old.handle_chinese_chars),
+        strip_accents,
+        settings.flag("do_lower_case")?.unwrap_or(old.lowercase),
+    ))
+}
+
+fn show(value: Option<bool>) -> &'static str {
+    match value {
+        None => "null",
+        Some(true) => "true",
+        Some(false) => "false",
+    }
+}
+
+/// How many tokens of each text stay within `limit`: the longer gives first, then both evenly, the odd token going
+/// to the one that was longer (the second if equal).
+fn longest_first([first, second]: [usize; 2], limit: usize) -> [usize; 2] {
+    if first + second <= limit {
+        return [first, second];
+    }
+    let (short, long, swap) = if first > second { (second, first, true) } else { (first, second, false) };
+    let half = limit / 2;
+    let (short, long) = if short <= half { (short, (limit - short).min(long)) } else { (half, limit - half) };
+    if swap { [long, short] } else { [short, long] }
+}
+
+/// Keeps the first `length` tokens. Not `Encoding::truncate`, which keeps the rest in pieces as well.
+fn cut(encoding: &mut tokenizers::Encoding, length: usize) {
+    if length < encoding.len() {
+        encoding.truncate(length, 0, TruncationDirection::Right);
+        encoding.take_overflowing();
+    }
+}
+
+fn nothing_there(folder: &Path) -> Error {
+    let mut found: Vec<String> = match std::fs::read_dir(folder) {
+        Ok(entries) => {
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        }
+        Err(source) => return Error::Read { path: folder.into(), source },
+    };
+    found.sort();
+    let has = |name: &str| found.iter().any(|file| file == name);
+    let hint = if has("vocab.json") && has("merges.txt") {
+        Some(
+            "vocab.json + merges.txt are the slow form: write tokenizer.json with transformers' \
+              AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
+        )
+    } else if found.iter().any(|file| file.ends_with(".model")) {
+        Some(
+            "a SentencePiece model is not read: write tokenizer.json with transformers' \
+              AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
+        )
+    } else {
+        None
+    };
+    found.truncate(20);
+    Error::NoTokenizer { folder: folder.into(), found, hint: hint.map(String::from) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_text_is_cut_first() {
+        for (lengths, limit, expected) in [
+            ([3, 4], 7, [3, 4]),
+            ([3, 9], 7, [3, 4]),
+            ([9, 3], 7, [4, 3]),
+            ([9, 9], 7, [3, 4]),
+            ([10, 9], 7, [4, 3]),
+            ([9, 0], 7, [7, 0]),
+            ([0, 9], 7, [0, 7]),
+            ([5, 5], 1, [0, 1]),
+            ([3, 4], 6, [3, 3]),
+        ] {
+            assert_eq!(longest_first(lengths, limit), expected, "{lengths:?} within {limit}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_tokenizer_says_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("spiece.model"), "x").unwrap();
+        let text = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(text.contains("spiece.model") && text.contains("tokenizer.json"), "{text}");
+        assert!(matches!(Tokenizer::from_folder("/nowhere/at/all"), Err(Error::Read { .. })));
+    }
+
+    #[test]
+    fn a_broken_tokenizer_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        for bytes in [&b"{"[..], b"{}", b"[1]", b"\xff\xfe", b"{\"version\": \"9.0\", \"model\": 3}"] {
+            let path = folder.path().join("tokenizer.json");
+            std::fs::write(&path, bytes).unwrap();
+            assert!(matches!(Tokenizer::from_folder(folder.path()), Err(Error::Parse { .. })), "{bytes:?}");
+        }
+    }
+}
