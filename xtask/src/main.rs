@@ -1,2 +1,61 @@
-//! Checks, benches and fixtures.
-fn main() {}
+//! Checks, benches and fixtures of topwork: `cargo xtask COMMAND`.
+//!
+//! Depends on none of the crates it looks after, so that it builds in seconds and runs when they do not build.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program speaks on its streams")]
+
+mod args;
+mod bench;
+mod check;
+mod fixtures;
+mod root;
+mod tidy;
+
+use std::process::ExitCode;
+
+use crate::args::Args;
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND
+
+  check [--from STEP] [--only STEP]   everything a change must pass, cheapest first
+  tidy                                the rules of STYLE.md that a program can check
+  fixtures [NAME...] [--python P]     write the golden files again from their reference implementations
+  bench cpu --python P [options]      topwork against PyTorch on this machine, in one run
+                                      (cargo xtask bench --help)
+
+exit codes: 0 done, 1 a negative answer (something does not hold), 2 error
+";
+
+fn main() -> ExitCode {
+    match run(Args::new(std::env::args().skip(1))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs one command; `false` is a negative answer, an error is that no answer could be had.
+fn run(mut args: Args) -> anyhow::Result<bool> {
+    match args.next_word().as_deref() {
+        Some("check") => check::run(args),
+        Some("tidy") => {
+            args.finish()?;
+            tidy::run(&root::find()?)
+        }
+        Some("fixtures") => fixtures::run(args),
+        Some("bench") => bench::run(args),
+        Some("help") => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        None if args.flag("--help") || args.flag("-h") => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        Some(other) => anyhow::bail!("unknown command \"{other}\"\n\n{HELP}"),
+        None => anyhow::bail!("no command given\n\n{HELP}"),
+    }
+}
