@@ -1,7 +1,8 @@
 //! What comes from the literature says from where: a `Paper:` line with a link that can be followed.
 //!
 //! Families, techniques and adapters are other people's ideas without exception. A loss, a metric or a schedule may
-//! be older than any paper; it then has a `Reference:` line with a link to the definition it follows.
+//! be older than any paper; it then has a `Reference:` line, or a `link` in its entry, that leads to the definition
+//! it follows.
 
 use super::Report;
 use super::source;
@@ -87,6 +88,14 @@ fn listed_in(text: &str) -> Vec<String> {
 fn cites(text: &str, marks: &[&str]) -> bool {
     let lines = source::lines(text);
     let marked = |comment: &str| marks.iter().any(|mark| comment.contains(mark));
+    // Strings are no comments, so the entry's field is looked for in the text itself.
+    let by_field = |line: &str| {
+        let line = line.to_lowercase();
+        line.contains("link: \"https://") || line.contains("link: &str = \"https://")
+    };
+    if marks.contains(&"Reference:") && text.lines().any(by_field) {
+        return true;
+    }
     let linked = |comment: &str| comment.split("https://").nth(1).is_some_and(|rest| rest.contains('.'));
     (0..lines.len()).filter(|&at| marked(&lines[at].comment)).any(|at| {
         let passage = lines[at..].iter().take(LINES).take_while(|line| !line.comment.is_empty());
@@ -126,6 +135,12 @@ mod tests {
             0
         );
         assert_eq!(errors(METRIC, "//! Reference: <https://scikit-learn.org/stable/modules/x.html>"), 0);
+        assert_eq!(errors(METRIC, "    link: \"https://scikit-learn.org/stable/modules/x.html\","), 0);
+        assert_eq!(
+            errors(METRIC, "const LINK: &str = \"https://scikit-learn.org/stable/modules/x.html\";"),
+            0
+        );
+        assert_eq!(errors(FAMILY, "    link: \"https://arxiv.org/abs/1810.04805\","), 1);
     }
 
     #[test]
