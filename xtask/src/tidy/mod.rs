@@ -5,6 +5,7 @@
 mod floors;
 mod heads;
 mod length;
+mod links;
 mod marks;
 mod names;
 mod papers;
@@ -48,6 +49,7 @@ const CHECKS: &[Check] = &[
     Check { name: "marks", unit: "source files", run: marks::check },
     Check { name: "unsafety", unit: "source files", run: unsafety::check },
     Check { name: "papers", unit: "files", run: papers::check },
+    Check { name: "links", unit: "links", run: links::check },
 ];
 
 /// Runs every check on the repository and prints what it found; `false` when a rule is broken.
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn an_empty_tree_passes_no_check() {
         let tree = Tree::of(&[]);
-        assert_eq!(CHECKS.len(), 8);
+        assert_eq!(CHECKS.len(), 9);
         for check in CHECKS {
             assert_eq!((check.run)(&tree).seen, 0, "{}", check.name);
         }
