@@ -1,1 +1,35 @@
 //! Loops on slices: matrix products, attention, norms, optimizer passes, chosen by CPU feature.
+//!
+//! Everything here is a plain function on row-major `f32` slices, parallel inside (rayon), with no tensor type
+//! and no state. Three promises hold for every function and are tested:
+//!
+//! - **Threads do not change bits.** Work is cut by the shape alone, partial sums are added in a fixed order.
+//! - **Neighbours do not change bits.** A row of a result depends on its own inputs (for attention: on its own
+//!   sequence), never on the other rows present nor on its position in the batch.
+//! - **NaN stays visible.** No maximum, clamp or mask turns a NaN into a number.
+//!
+//! Wrong shapes are errors of the calling crate, not of the user, and are asserted.
+
+pub mod activation;
+pub mod adamw;
+pub mod attention;
+mod cpu;
+pub mod dropout;
+pub mod embedding;
+pub mod gemm;
+pub mod loss;
+mod map;
+mod math;
+pub mod norm;
+mod parallel;
+pub mod pool;
+pub mod rng;
+mod scratch;
+mod shared;
+#[cfg(test)]
+mod testing;
+
+pub use cpu::{Cpu, Path, cpu};
+pub use gemm::{Mat, MatMut, Precision};
+pub use map::{MappedFile, map_file};
+pub use rng::Dropout;
