@@ -1,1 +1,22 @@
 //! Parameters by path, the pass over them, layers and losses.
+//!
+//! A model is a list of parameters in a [`ParamStore`] and code that asks a [`Pass`] for them. The pass knows
+//! whether gradients are wanted, at which precision products run, and what is attached at the [`seam`]s; layers
+//! know none of that, and no layer knows a model.
+
+pub mod error;
+pub mod gradient;
+pub mod init;
+pub mod layers;
+pub mod loss;
+pub mod param;
+pub mod pass;
+pub mod pattern;
+pub mod seam;
+
+pub use error::Error;
+pub use init::Init;
+pub use param::{Param, ParamId, ParamKind, ParamStore};
+pub use pass::{Gradients, Pass};
+pub use pattern::Pattern;
+pub use seam::{Site, Tap};

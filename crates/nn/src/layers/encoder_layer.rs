@@ -1,0 +1,100 @@
+//! The Transformer encoder layer with its norms after the residual sums ("post-norm").
+//!
+//! Paper: Vaswani et al. 2017, "Attention Is All You Need", section 3.1, <https://arxiv.org/abs/1706.03762>;
+//! Devlin et al. 2019, "BERT", section 3, <https://arxiv.org/abs/1810.04805>
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use topwork_kernels::activation::Activation;
+
+use crate::error::Error;
+use crate::layers::{LayerNorm, Linear};
+use crate::param::ParamStore;
+use crate::pass::Pass;
+use crate::seam::Site;
+
+/// Sizes and habits of an encoder layer.
+#[derive(Clone, Debug)]
+pub struct EncoderLayerConfig {
+    /// Width.
+    pub hidden: usize,
+    /// Attention heads; they divide `hidden`.
+    pub heads: usize,
+    /// Width inside the feed-forward block.
+    pub ffn: usize,
+    /// Its activation.
+    pub activation: Activation,
+    /// Dropout on the outputs of both blocks.
+    pub hidden_dropout: f32,
+    /// Dropout on attention probabilities.
+    pub attention_dropout: f32,
+    /// Added to the variance in the norms.
+    pub eps: f64,
+    /// Standard deviation of fresh weights.
+    pub std: f32,
+}
+
+/// Self-attention and feed-forward block of one layer.
+#[derive(Clone, Debug)]
+pub struct EncoderLayer {
+    config: EncoderLayerConfig,
+    index: usize,
+    sites: [String; 3],
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    out: Linear,
+    attention_norm: LayerNorm,
+    up: Linear,
+    down: Linear,
+    ffn_norm: LayerNorm,
+}
+
+impl EncoderLayer {
+    /// Declares `layers.{index}.attn.{q,k,v,out,norm}` and `layers.{index}.ffn.{up,down,norm}` in group
+    /// `index + 1`.
+    pub fn declare(store: &mut ParamStore, index: usize, config: EncoderLayerConfig) -> Self {
+        let (hidden, ffn, std, eps, group) =
+            (config.hidden, config.ffn, config.std, config.eps, index + 1);
+        let path = |name: &str| format!("layers.{index}.{name}");
+        let mut linear =
+            |name: &str, sizes: [usize; 2]| Linear::declare(store, &path(name), sizes, group, std);
+        let q = linear("attn.q", [hidden, hidden]);
+        let k = linear("attn.k", [hidden, hidden]);
+        let v = linear("attn.v", [hidden, hidden]);
+        let out = linear("attn.out", [hidden, hidden]);
+        let attention_norm = LayerNorm::declare(store, &path("attn.norm"), hidden, group, eps);
+        let mut linear =
+            |name: &str, sizes: [usize; 2]| Linear::declare(store, &path(name), sizes, group, std);
+        let up = linear("ffn.up", [ffn, hidden]);
+        let down = linear("ffn.down", [hidden, ffn]);
+        let ffn_norm = LayerNorm::declare(store, &path("ffn.norm"), hidden, group, eps);
+        let sites = [path("attn.probabilities"), path("attn.out"), path("ffn.down")];
+        EncoderLayer { config, index, sites, q, k, v, out, attention_norm, up, down, ffn_norm }
+    }
+
+    /// # Shapes
+    /// - `x` and result: `[tokens, hidden]`; `offsets`: `[batch + 1]`
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn forward(&self, pass: &Pass, x: Tensor<2>, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
+        let config = &self.config;
+        let weights = [pass.matrix(self.q.weight)?, pass.matrix(self.k.weight)?, pass.matrix(self.v.weight)?];
+        let biases = [pass.vector(self.q.bias)?, pass.vector(self.k.bias)?, pass.vector(self.v.bias)?];
+        let qkv = topwork_ops::linear_qkv(x.clone(), weights, biases, pass.precision());
+        let dropout = pass.dropout(config.attention_dropout, &self.sites[0]);
+        let mixed = topwork_ops::attention(qkv, offsets, config.heads, dropout);
+        let attended = self.out.forward(pass, mixed)?;
+        let dropout = pass.dropout(config.hidden_dropout, &self.sites[1]);
+        let x = self.attention_norm.forward_residual(pass, attended, x, dropout)?;
+        let x = pass.at(Site::AfterAttention, self.index, x);
+
+        let inner = self.up.forward_activated(pass, x.clone(), config.activation)?;
+        let fed = self.down.forward(pass, inner)?;
+        let dropout = pass.dropout(config.hidden_dropout, &self.sites[2]);
+        let x = self.ffn_norm.forward_residual(pass, fed, x, dropout)?;
+        Ok(pass.at(Site::BlockOutput, self.index, x))
+    }
+}

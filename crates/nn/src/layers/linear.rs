@@ -1,0 +1,53 @@
+//! Affine map of the last axis.
+
+use burn::tensor::Tensor;
+use topwork_kernels::activation::Activation;
+
+use crate::error::Error;
+use crate::init::Init;
+use crate::param::{ParamId, ParamKind, ParamStore};
+use crate::pass::Pass;
+
+/// `y = x Wᵀ + b`, with `W` of shape `[out, in]` as PyTorch keeps it.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// The weight, `[out, in]`.
+    pub weight: ParamId,
+    /// The bias, `[out]`.
+    pub bias: ParamId,
+}
+
+impl Linear {
+    /// Declares `{path}.weight` and `{path}.bias`; fresh weights are normal with standard deviation `std`.
+    pub fn declare(store: &mut ParamStore, path: &str, sizes: [usize; 2], group: usize, std: f32) -> Self {
+        let [out, input] = sizes;
+        let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
+        Linear {
+            weight: store.declare(&weight, &[out, input], group, ParamKind::Weight, Init::Normal(std)),
+            bias: store.declare(&bias, &[out], group, ParamKind::Bias, Init::Zeros),
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[rows, in]`
+    /// - returns: `[rows, out]`
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+        let (weight, bias) = (pass.matrix(self.weight)?, pass.vector(self.bias)?);
+        Ok(topwork_ops::linear(x, weight, Some(bias), pass.precision()))
+    }
+
+    /// The map followed by an activation; the bias is added in the activation's pass over memory.
+    ///
+    /// # Shapes
+    /// As [`Linear::forward`].
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn forward_activated(&self, pass: &Pass, x: Tensor<2>, f: Activation) -> Result<Tensor<2>, Error> {
+        let z = topwork_ops::linear(x, pass.matrix(self.weight)?, None, pass.precision());
+        Ok(topwork_ops::bias_activation(z, pass.vector(self.bias)?, f))
+    }
+}

@@ -1,0 +1,9 @@
+//! Losses: a tensor of shape `[1]` from a head's outputs and the targets.
+
+mod binary;
+mod classes;
+mod squared;
+
+pub use binary::binary_cross_entropy;
+pub use classes::cross_entropy;
+pub use squared::mean_squared_error;

@@ -1,0 +1,272 @@
+//! Every weight of a model, by path.
+
+use std::collections::HashMap;
+
+use burn::backend::DispatchTensor;
+use burn::tensor::{Device, Tensor, TensorData};
+use topwork_kernels::rng::{Stream, derive};
+
+use crate::error::Error;
+use crate::init::Init;
+
+/// Handle of a parameter in its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParamId(pub usize);
+
+/// What a parameter is, for rules that treat kinds alike (weight decay leaves biases and norms alone).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamKind {
+    /// A matrix or an embedding table.
+    Weight,
+    /// A bias vector.
+    Bias,
+    /// Gain of a normalisation.
+    Norm,
+}
+
+/// One named parameter.
+#[derive(Debug)]
+pub struct Param {
+    /// Dotted path, e.g. `layers.3.attn.q.weight`.
+    pub path: String,
+    /// Its shape; a linear weight is `[out, in]`.
+    pub shape: Vec<usize>,
+    /// Depth group: 0 = embeddings, then one a layer, last = head. Declared by the family, never guessed.
+    pub group: usize,
+    /// Weight, bias or norm.
+    pub kind: ParamKind,
+    /// How a fresh one starts.
+    pub init: Init,
+    value: Option<DispatchTensor>,
+}
+
+impl Param {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True for a parameter without values, which no layer declares.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Owner of every parameter of a model.
+#[derive(Debug)]
+pub struct ParamStore {
+    params: Vec<Param>,
+    by_path: HashMap<String, usize>,
+    device: Device,
+}
+
+impl ParamStore {
+    /// An empty store on a device (without gradient tracking: a [`crate::Pass`] adds that).
+    pub fn new(device: &Device) -> Self {
+        ParamStore { params: Vec::new(), by_path: HashMap::new(), device: device.clone() }
+    }
+
+    /// The device the values live on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Declares a parameter; it has no values until [`ParamStore::set`] or [`ParamStore::initialise`].
+    ///
+    /// Declaring the same path twice is a mistake of a family's author and asserted.
+    pub fn declare(&mut self, path: &str, shape: &[usize], group: usize, kind: ParamKind, init: Init) -> ParamId {
+        let id = self.params.len();
+        let before = self.by_path.insert(path.to_string(), id);
+        assert!(before.is_none(), "parameter {path} declared twice");
+        let shape = shape.to_vec();
+        self.params.push(Param { path: path.to_string(), shape, group, kind, init, value: None });
+        ParamId(id)
+    }
+
+    /// Number of parameters (tensors).
+    pub fn len(&self) -> usize {
+        self.params.len()
+    }
+
+    /// True when nothing has been declared.
+    pub fn is_empty(&self) -> bool {
+        self.params.is_empty()
+    }
+
+    /// Number of values over all parameters.
+    pub fn values_total(&self) -> usize {
+        self.params.iter().map(Param::len).sum()
+    }
+
+    /// All parameters in the order they were declared.
+    pub fn iter(&self) -> impl Iterator<Item = (ParamId, &Param)> {
+        self.params.iter().enumerate().map(|(id, param)| (ParamId(id), param))
+    }
+
+    /// One parameter.
+    pub fn param(&self, id: ParamId) -> &Param {
+        &self.params[id.0]
+    }
+
+    /// Highest depth group.
+    pub fn top_group(&self) -> usize {
+        self.params.iter().map(|p| p.group).max().unwrap_or(0)
+    }
+
+    /// Looks a path up.
+    ///
+    /// # Errors
+    /// [`Error::UnknownParameter`], naming the nearest path.
+    pub fn id(&self, path: &str) -> Result<ParamId, Error> {
+        self.by_path.get(path).map(|&id| ParamId(id)).ok_or_else(|| Error::UnknownParameter {
+            path: path.to_string(),
+            nearest: self
+                .params
+                .iter()
+                .map(|p| &p.path)
+                .max_by_key(|p| p.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count())
+                .cloned()
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Gives a parameter its values, row-major.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`].
+    pub fn set(&mut self, id: ParamId, values: Vec<f32>) -> Result<(), Error> {
+        let param = &mut self.params[id.0];
+        if values.len() != param.len() {
+            return Err(Error::WrongLength {
+                path: param.path.clone(),
+                shape: param.shape.clone(),
+                expected: param.len(),
+                got: values.len(),
+            });
+        }
+        param.value = Some(upload(values, &param.shape, &self.device));
+        Ok(())
+    }
+
+    /// Fills a parameter by its own initialisation, from a seed split by its path: the values do not depend on
+    /// what else is initialised, or in which order.
+    ///
+    /// # Errors
+    /// Never for a declared parameter; the signature is that of [`ParamStore::set`].
+    pub fn initialise(&mut self, id: ParamId, seed: u64) -> Result<(), Error> {
+        let param = &self.params[id.0];
+        let mut stream = Stream(derive(seed, &param.path));
+        let values = param.init.values(param.len(), &mut stream);
+        self.set(id, values)
+    }
+
+    /// Reads a parameter's values back, row-major.
+    ///
+    /// # Errors
+    /// [`Error::Unset`], [`Error::Device`].
+    pub fn values(&self, id: ParamId) -> Result<Vec<f32>, Error> {
+        let param = &self.params[id.0];
+        let value = param.value.clone().ok_or_else(|| Error::Unset { path: param.path.clone() })?;
+        download(value, param.shape.len())
+            .map_err(|reason| Error::Device { path: param.path.clone(), reason })
+    }
+
+    /// The tensor of a parameter, without gradient tracking. Cheap: a reference is counted.
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn tensor(&self, id: ParamId) -> Result<DispatchTensor, Error> {
+        let param = &self.params[id.0];
+        param.value.clone().ok_or_else(|| Error::Unset { path: param.path.clone() })
+    }
+
+    /// Takes the tensor out, so that an optimizer owns it alone and may change it in place; [`ParamStore::put`]
+    /// brings it back.
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn take(&mut self, id: ParamId) -> Result<DispatchTensor, Error> {
+        let param = &mut self.params[id.0];
+        param.value.take().ok_or_else(|| Error::Unset { path: param.path.clone() })
+    }
+
+    /// Puts back a tensor of the parameter's shape.
+    pub fn put(&mut self, id: ParamId, value: DispatchTensor) {
+        self.params[id.0].value = Some(value);
+    }
+
+    /// Paths that have no values yet, in order.
+    pub fn unset(&self) -> Vec<ParamId> {
+        self.iter().filter(|(_, p)| p.value.is_none()).map(|(id, _)| id).collect()
+    }
+}
+
+/// Values to a tensor of a run-time rank.
+pub fn upload(values: Vec<f32>, shape: &[usize], device: &Device) -> DispatchTensor {
+    let data = TensorData::new(values, shape.to_vec());
+    match shape.len() {
+        1 => Tensor::<1>::from_data(data, device).into_dispatch(),
+        2 => Tensor::<2>::from_data(data, device).into_dispatch(),
+        3 => Tensor::<3>::from_data(data, device).into_dispatch(),
+        4 => Tensor::<4>::from_data(data, device).into_dispatch(),
+        rank => unreachable!("no layer declares a parameter of rank {rank}"),
+    }
+}
+
+/// A tensor of a run-time rank to values, row-major.
+pub fn download(value: DispatchTensor, rank: usize) -> Result<Vec<f32>, String> {
+    let data = match rank {
+        1 => Tensor::<1>::from_dispatch(value).try_into_data(),
+        2 => Tensor::<2>::from_dispatch(value).try_into_data(),
+        3 => Tensor::<3>::from_dispatch(value).try_into_data(),
+        4 => Tensor::<4>::from_dispatch(value).try_into_data(),
+        rank => unreachable!("no layer declares a parameter of rank {rank}"),
+    };
+    data.map_err(|e| e.to_string())?.try_into_vec::<f32>().map_err(|e| format!("{e:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> ParamStore {
+        let mut store = ParamStore::new(&Device::flex());
+        store.declare("embed.word.weight", &[3, 2], 0, ParamKind::Weight, Init::Normal(0.02));
+        store.declare("layers.0.attn.q.bias", &[2], 1, ParamKind::Bias, Init::Zeros);
+        store
+    }
+
+    #[test]
+    fn values_come_back_as_they_went_in() {
+        let mut store = store();
+        let id = store.id("embed.word.weight").unwrap();
+        store.set(id, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        assert_eq!(store.values(id).unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(store.unset(), [ParamId(1)]);
+        assert!(matches!(store.values(ParamId(1)), Err(Error::Unset { .. })));
+    }
+
+    #[test]
+    fn a_wrong_length_names_the_parameter_and_its_shape() {
+        let mut store = store();
+        let error = store.set(ParamId(0), vec![0.0; 5]).unwrap_err().to_string();
+        assert!(error.contains("embed.word.weight") && error.contains("[3, 2]"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_path_names_the_nearest() {
+        let error = store().id("layers.0.attn.k.bias").unwrap_err().to_string();
+        assert!(error.contains("layers.0.attn.q.bias"), "{error}");
+    }
+
+    #[test]
+    fn fresh_values_depend_on_seed_and_path_only() {
+        let (mut a, mut b) = (store(), store());
+        a.initialise(ParamId(0), 7).unwrap();
+        b.initialise(ParamId(1), 7).unwrap();
+        b.initialise(ParamId(0), 7).unwrap();
+        assert_eq!(a.values(ParamId(0)).unwrap(), b.values(ParamId(0)).unwrap());
+        b.initialise(ParamId(0), 8).unwrap();
+        assert_ne!(a.values(ParamId(0)).unwrap(), b.values(ParamId(0)).unwrap());
+    }
+}

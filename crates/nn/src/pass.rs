@@ -1,0 +1,240 @@
+//! One walk through a model: hands out parameters, tracks gradients when they are wanted.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use topwork_kernels::gemm::Precision;
+use topwork_kernels::rng::{Dropout, derive};
+use topwork_ops::Gradient;
+
+use crate::error::Error;
+use crate::gradient;
+use crate::param::{ParamId, ParamStore};
+use crate::seam::{Site, Tap};
+
+/// One pass over a model's parameters, for inference or for a training step.
+///
+/// In training, every trainable parameter is handed out as a leaf of the gradient graph, a frozen one as a plain
+/// tensor: no gradient is computed for it. Embedding tables are handed out as a leaf that holds only the rows the
+/// batch uses, which is how their gradients stay sparse.
+pub struct Pass<'a> {
+    store: &'a ParamStore,
+    precision: Precision,
+    training: Option<Training<'a>>,
+    tap: Option<&'a dyn Tap>,
+}
+
+struct Training<'a> {
+    seed: u64,
+    trainable: &'a [bool],
+    leaves: RefCell<Vec<Leaf>>,
+}
+
+/// A tensor given out, whose gradient is collected at the end.
+struct Leaf {
+    id: ParamId,
+    tensor: LeafTensor,
+    rows: Option<Arc<[u32]>>,
+}
+
+enum LeafTensor {
+    Vector(Tensor<1>),
+    Matrix(Tensor<2>),
+}
+
+/// Gradients of a pass, by parameter; `None` where a parameter got none.
+pub struct Gradients {
+    by_param: Vec<Option<Gradient>>,
+}
+
+impl Gradients {
+    /// No gradients for `params` parameters.
+    pub fn none(params: usize) -> Self {
+        Gradients { by_param: (0..params).map(|_| None).collect() }
+    }
+
+    /// The gradient of one parameter.
+    pub fn get(&self, id: ParamId) -> Option<&Gradient> {
+        self.by_param[id.0].as_ref()
+    }
+
+    /// Takes the gradient of one parameter out.
+    pub fn take(&mut self, id: ParamId) -> Option<Gradient> {
+        self.by_param[id.0].take()
+    }
+
+    /// Sets the gradient of one parameter.
+    pub fn put(&mut self, id: ParamId, gradient: Gradient) {
+        self.by_param[id.0] = Some(gradient);
+    }
+
+    /// Adds another pass's gradients to these (gradient accumulation).
+    pub fn add(&mut self, other: Gradients, store: &ParamStore) {
+        for (id, theirs) in other.by_param.into_iter().enumerate() {
+            if let Some(theirs) = theirs {
+                self.add_one(ParamId(id), theirs, store);
+            }
+        }
+    }
+
+    fn add_one(&mut self, id: ParamId, gradient: Gradient, store: &ParamStore) {
+        let sum = match self.take(id) {
+            None => gradient,
+            Some(before) => gradient::add(before, gradient, &store.param(id).shape),
+        };
+        self.put(id, sum);
+    }
+
+    /// Parameters that got a gradient.
+    pub fn ids(&self) -> impl Iterator<Item = ParamId> {
+        self.by_param.iter().enumerate().filter(|(_, g)| g.is_some()).map(|(id, _)| ParamId(id))
+    }
+}
+
+impl<'a> Pass<'a> {
+    /// A pass for inference: nothing is tracked, nothing is dropped.
+    pub fn eval(store: &'a ParamStore, precision: Precision) -> Self {
+        Pass { store, precision, training: None, tap: None }
+    }
+
+    /// A pass of a training step. `seed` drives dropout and must differ from step to step; `trainable` says for
+    /// every parameter, in the store's order, whether a gradient is wanted.
+    pub fn train(store: &'a ParamStore, precision: Precision, seed: u64, trainable: &'a [bool]) -> Self {
+        assert_eq!(trainable.len(), store.len(), "one flag for each parameter");
+        let training = Training { seed, trainable, leaves: RefCell::new(Vec::new()) };
+        Pass { store, precision, training: Some(training), tap: None }
+    }
+
+    /// The same pass with something attached at the seams.
+    pub fn with_tap(mut self, tap: &'a dyn Tap) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+
+    /// The store the pass walks over.
+    pub fn store(&self) -> &ParamStore {
+        self.store
+    }
+
+    /// Precision of matrix products.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// True in a training step.
+    pub fn training(&self) -> bool {
+        self.training.is_some()
+    }
+
+    /// Goes through a seam.
+    pub fn at(&self, site: Site, layer: usize, x: Tensor<2>) -> Tensor<2> {
+        match self.tap {
+            None => x,
+            Some(tap) => tap.at(site, layer, x),
+        }
+    }
+
+    /// What to drop at a place named by `site`; `None` in inference and at `p == 0`.
+    pub fn dropout(&self, p: f32, site: &str) -> Option<Dropout> {
+        let training = self.training.as_ref().filter(|_| p > 0.0)?;
+        Some(Dropout { p, seed: derive(training.seed, site) })
+    }
+
+    /// A vector parameter.
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn vector(&self, id: ParamId) -> Result<Tensor<1>, Error> {
+        let plain = Tensor::<1>::from_dispatch(self.store.tensor(id)?);
+        let Some(training) = self.wants_gradient(id) else { return Ok(plain) };
+        let mut leaves = training.leaves.borrow_mut();
+        for leaf in leaves.iter().filter(|leaf| leaf.id == id) {
+            if let LeafTensor::Vector(tensor) = &leaf.tensor {
+                return Ok(tensor.clone());
+            }
+        }
+        let tensor = plain.autodiff().require_grad();
+        leaves.push(Leaf { id, tensor: LeafTensor::Vector(tensor.clone()), rows: None });
+        Ok(tensor)
+    }
+
+    /// A matrix parameter.
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn matrix(&self, id: ParamId) -> Result<Tensor<2>, Error> {
+        let plain = Tensor::<2>::from_dispatch(self.store.tensor(id)?);
+        let Some(training) = self.wants_gradient(id) else { return Ok(plain) };
+        let mut leaves = training.leaves.borrow_mut();
+        for leaf in leaves.iter().filter(|leaf| leaf.id == id && leaf.rows.is_none()) {
+            if let LeafTensor::Matrix(tensor) = &leaf.tensor {
+                return Ok(tensor.clone());
+            }
+        }
+        let tensor = plain.autodiff().require_grad();
+        leaves.push(Leaf { id, tensor: LeafTensor::Matrix(tensor.clone()), rows: None });
+        Ok(tensor)
+    }
+
+    /// Rows of an embedding table, one for each index.
+    ///
+    /// # Shapes
+    /// - table: `[rows, hidden]`; `index`: `[tokens]`
+    /// - returns: `[tokens, hidden]`
+    ///
+    /// # Errors
+    /// [`Error::IdOutOfRange`] if an index has no row; [`Error::Unset`].
+    pub fn lookup(&self, id: ParamId, index: &[u32]) -> Result<Tensor<2>, Error> {
+        let param = self.store.param(id);
+        let rows = param.shape[0];
+        if let Some(&bad) = index.iter().find(|&&i| i as usize >= rows) {
+            return Err(Error::IdOutOfRange { path: param.path.clone(), id: bad, rows });
+        }
+        let table = Tensor::<2>::from_dispatch(self.store.tensor(id)?);
+        let Some(training) = self.wants_gradient(id) else {
+            return Ok(topwork_ops::embedding(table, &Arc::from(index)));
+        };
+        let mut used: Vec<u32> = index.to_vec();
+        used.sort_unstable();
+        used.dedup();
+        let local: Arc<[u32]> =
+            index.iter().map(|i| used.partition_point(|u| u < i) as u32).collect::<Vec<_>>().into();
+        let used: Arc<[u32]> = used.into();
+        let leaf = topwork_ops::embedding(table, &used).autodiff().require_grad();
+        let tensor = LeafTensor::Matrix(leaf.clone());
+        training.leaves.borrow_mut().push(Leaf { id, tensor, rows: Some(used) });
+        Ok(topwork_ops::embedding(leaf, &local))
+    }
+
+    fn wants_gradient(&self, id: ParamId) -> Option<&Training<'a>> {
+        self.training.as_ref().filter(|training| training.trainable[id.0])
+    }
+
+    /// Walks back from `loss` and collects the gradients of every parameter that was handed out. A parameter used
+    /// twice (an embedding table tied to a decoder) gets the sum.
+    ///
+    /// # Shapes
+    /// - `loss`: `[1]`
+    pub fn backward(self, loss: &Tensor<1>) -> Gradients {
+        let mut gradients = Gradients::none(self.store.len());
+        let Some(training) = self.training else { return gradients };
+        if !loss.is_tracked() {
+            return gradients;
+        }
+        let mut tape = loss.backward();
+        for leaf in training.leaves.into_inner() {
+            let found = match &leaf.tensor {
+                LeafTensor::Vector(t) => t.grad_remove(&mut tape).map(Tensor::into_dispatch),
+                LeafTensor::Matrix(t) => t.grad_remove(&mut tape).map(Tensor::into_dispatch),
+            };
+            let Some(grad) = found else { continue };
+            let gradient = match leaf.rows {
+                None => Gradient::Dense(grad),
+                Some(rows) => Gradient::Rows { rows, grad },
+            };
+            gradients.add_one(leaf.id, gradient, self.store);
+        }
+        gradients
+    }
+}
