@@ -1,1 +1,41 @@
 //! Weight files in and out, and the tables that name their tensors.
+//!
+//! A family of models states once, as data, how the tensors of a published checkpoint are called and where
+//! they belong here ([`Table`]). [`load`] reads that table forwards, [`export`] backwards, so what was
+//! loaded can be written again under its old names. Nothing is skipped in silence: [`LoadReport`] counts
+//! every tensor that was loaded, ignored (with the reason) or left to be initialised fresh.
+//!
+//! Weights are plain `f32` vectors here; this crate knows nothing of tensors or devices.
+//!
+//! ```
+//! use topwork_weights::{Op, Table};
+//! const TABLE: Table = Table {
+//!     rules: &[("{base}layer.{i}.output.dense.weight", "layers.{i}.ffn.down.weight", Op::Keep)],
+//!     prefixes: &["bert.", ""],
+//!     ..Table::EMPTY
+//! };
+//! let import = TABLE.import("layer.3.output.dense.weight")?;
+//! assert_eq!(import.path(), Some("layers.3.ffn.down.weight"));
+//! assert_eq!(TABLE.export("layers.3.ffn.down.weight")?.0, "bert.layer.3.output.dense.weight");
+//! # Ok::<(), topwork_weights::Error>(())
+//! ```
+
+pub mod atomic;
+mod checkpoint;
+mod convert;
+mod error;
+pub mod folder;
+mod load;
+mod pattern;
+mod report;
+pub mod safetensors;
+mod table;
+
+pub use checkpoint::Checkpoint;
+pub use error::Error;
+pub use folder::ModelFolder;
+pub use load::{Param, Request, export, load};
+pub use pattern::Pattern;
+pub use report::LoadReport;
+pub use safetensors::{Named, SafeTensorsFile};
+pub use table::{Import, Op, Rule, Table};

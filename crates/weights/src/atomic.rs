@@ -1,0 +1,164 @@
+//! Files that are either the old one or the new one, whatever happens in between.
+//!
+//! The new content goes to a temporary name in the same folder, is synced to disk and renamed over the old
+//! file; then the folder is synced, so that the rename survives a power cut as well.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::Error;
+
+/// What a failed write leaves behind, for the message.
+const KEPT: &str = "an existing file was left as it was";
+
+/// Replaces the file at `path` by `content`.
+///
+/// # Errors
+/// [`Error::Write`]; the old file then still stands.
+pub fn write(path: impl AsRef<Path>, content: &[u8]) -> Result<(), Error> {
+    write_with(path, |file| file.write_all(content))
+}
+
+/// Replaces the file at `path` by what `fill` writes.
+///
+/// # Errors
+/// [`Error::Write`], also for what `fill` returns; the old file then still stands.
+pub fn write_with(
+    path: impl AsRef<Path>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    let path = path.as_ref();
+    let write = |source| Error::Write { path: path.to_path_buf(), kept: KEPT, source };
+    if path.is_dir() {
+        return Err(write(io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists")));
+    }
+    let temporary = temporary_beside(path).map_err(write)?;
+    let replaced = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        fill(&mut file)?;
+        file.sync_all()?;
+        if let Ok(old) = fs::metadata(path) {
+            fs::set_permissions(&temporary, old.permissions())?;
+        }
+        fs::rename(&temporary, path)
+    })();
+    if let Err(source) = replaced {
+        // Only the leftover of our own attempt; when even that fails, the first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+        return Err(write(source));
+    }
+    sync_folder(parent(path)).map_err(write)
+}
+
+/// A name beside `path` that nobody else uses: hidden, with the process and a counter in it.
+pub(crate) fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in a file name"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    // The time keeps us apart from a leftover of a killed process that had our number.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    hidden.push(format!(".{}-{:x}-{count}.tmp", std::process::id(), now.as_nanos()));
+    Ok(path.with_file_name(hidden))
+}
+
+/// The folder a path lies in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes renames in a folder durable. On systems where a folder cannot be opened, they are anyway.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_written_and_replaced_and_nothing_else_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_leaves_the_old_file_and_no_rubbish() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write(&path, b"old").unwrap();
+        let error = write_with(&path, |file| {
+            file.write_all(b"half of the n")?;
+            Err(io::ErrorKind::StorageFull.into())
+        })
+        .unwrap_err()
+        .to_string();
+        assert!(error.contains("a.txt: the disk is full; an existing file was left as it was"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn folders_that_cannot_take_the_file_are_clear_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = write(folder.path().join("no/such/a.txt"), b"x").unwrap_err().to_string();
+        assert!(missing.contains("the folder does not exist"), "{missing}");
+        let folder_itself = write(folder.path(), b"x").unwrap_err().to_string();
+        assert!(folder_itself.contains("a folder of that name exists"), "{folder_itself}");
+        assert_eq!(names(folder.path()), Vec::<String>::new());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_read_only_folder_is_a_clear_error() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write(&path, b"old").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        let result = write(&path, b"new");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        match result {
+            Err(error) => {
+                assert!(error.to_string().contains("no permission to write in that folder"), "{error}");
+                assert_eq!(fs::read(&path).unwrap(), b"old");
+            }
+            // The superuser may write anywhere, so there the claim cannot be tested.
+            Ok(()) => println!("skipped: running as a user whom permissions do not bind"),
+        }
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_of_the_replaced_file_stay() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write(&path, b"old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+}

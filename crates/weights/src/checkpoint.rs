@@ -1,0 +1,225 @@
+//! A published checkpoint on disk: one safetensors file, or several with an index.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, SafeTensorsFile};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The tensors of a checkpoint, whether they lie in one file or in shards. Opening reads the headers only.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    files: Vec<SafeTensorsFile>,
+    /// Which file has a tensor.
+    place: HashMap<String, usize>,
+}
+
+impl Checkpoint {
+    /// Opens a folder (its `model.safetensors`, else `model.safetensors.index.json` with its shards, else
+    /// its only `*.safetensors` file), a safetensors file, or an index file.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::NoWeights`], [`Error::BadIndex`], [`Error::BadFile`], [`Error::BadTensor`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint, Error> {
+        let path = path.as_ref();
+        let about = fs::metadata(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        let weights = if about.is_dir() { find_in(path)? } else { path.to_path_buf() };
+        let files = if weights.extension().is_some_and(|extension| extension == "json") {
+            open_shards(&weights)?
+        } else {
+            vec![SafeTensorsFile::open(&weights)?]
+        };
+        let mut place = HashMap::new();
+        for (at, file) in files.iter().enumerate() {
+            for name in file.names() {
+                if let Some(first) = place.insert(name.to_string(), at) {
+                    let (first, second) = (files[first].path().display(), file.path().display());
+                    let reason = format!("tensor \"{name}\" lies both in {first} and in {second}");
+                    return Err(Error::BadIndex { path: weights, reason });
+                }
+            }
+        }
+        Ok(Checkpoint { path: weights, files, place })
+    }
+
+    /// The file that was opened (for shards: the index).
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensors' names, file by file in the order they lie there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().flat_map(SafeTensorsFile::names)
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.place.len()
+    }
+
+    /// Whether there is no tensor at all.
+    pub fn is_empty(&self) -> bool {
+        self.place.is_empty()
+    }
+
+    /// A tensor's shape, or `None` when there is no such tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.file(name).and_then(|file| file.shape(name))
+    }
+
+    /// A tensor's number format as the file spells it (`F32`, `BF16`).
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        self.file(name).and_then(|file| file.dtype(name))
+    }
+
+    /// Reads one tensor as `f32`, row-major.
+    ///
+    /// # Errors
+    /// As [`SafeTensorsFile::read`].
+    pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
+        match self.file(name) {
+            Some(file) => file.read(name),
+            None => Err(Error::NoTensor { path: self.path.clone(), tensor: name.to_string() }),
+        }
+    }
+
+    fn file(&self, name: &str) -> Option<&SafeTensorsFile> {
+        self.place.get(name).map(|&at| &self.files[at])
+    }
+}
+
+/// The weights file of a folder.
+fn find_in(folder: &Path) -> Result<PathBuf, Error> {
+    for name in [SINGLE, INDEX] {
+        let path = folder.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    let read = |source| Error::Read { path: folder.to_path_buf(), source };
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).map_err(read)? {
+        found.insert(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
+    }
+    let mut weights = found.iter().filter(|name| name.ends_with(".safetensors"));
+    match (weights.next(), weights.next()) {
+        (Some(only), None) => Ok(folder.join(only)),
+        _ => {
+            let mut names: Vec<&str> = found.iter().take(12).map(String::as_str).collect();
+            if found.len() > names.len() {
+                names.push("...");
+            }
+            let found = if names.is_empty() { "nothing".to_string() } else { names.join(", ") };
+            Err(Error::NoWeights { path: folder.to_path_buf(), found })
+        }
+    }
+}
+
+/// The shards an index names, each holding exactly what the index says of it.
+fn open_shards(index: &Path) -> Result<Vec<SafeTensorsFile>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let bad = |reason: String| Error::BadIndex { path: index.to_path_buf(), reason };
+    let text = fs::read(index).map_err(|source| Error::Read { path: index.to_path_buf(), source })?;
+    let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (tensor, file) in &weight_map {
+        // The index comes from elsewhere: it may not point outside its folder.
+        if !crate::folder::is_plain(file) {
+            return Err(bad(format!(
+                "tensor \"{tensor}\" is said to lie in \"{file}\", which is no plain file name"
+            )));
+        }
+        by_file.entry(file).or_default().insert(tensor);
+    }
+    if by_file.is_empty() {
+        return Err(bad("it names no tensor".to_string()));
+    }
+    let mut files = Vec::new();
+    for (name, expected) in by_file {
+        let file = SafeTensorsFile::open(index.with_file_name(name))?;
+        let held: BTreeSet<&str> = file.names().collect();
+        if let Some(missing) = expected.difference(&held).next() {
+            return Err(bad(format!("tensor \"{missing}\" is not in {name}")));
+        }
+        if let Some(extra) = held.difference(&expected).next() {
+            return Err(bad(format!(
+                "{name} holds the tensor \"{extra}\", which the index does not place there"
+            )));
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Named;
+    use crate::safetensors;
+
+    fn tensor(name: &str, value: f32) -> Named<'static> {
+        Named { name: name.into(), shape: vec![2], data: vec![value; 2].into() }
+    }
+
+    fn sharded(index: &str) -> (tempfile::TempDir, Result<Checkpoint, Error>) {
+        let folder = tempfile::tempdir().unwrap();
+        safetensors::write(folder.path().join("a.safetensors"), &[tensor("x", 1.0)]).unwrap();
+        safetensors::write(folder.path().join("b.safetensors"), &[tensor("y", 2.0), tensor("z", 3.0)])
+            .unwrap();
+        fs::write(folder.path().join(INDEX), index).unwrap();
+        let opened = Checkpoint::open(folder.path());
+        (folder, opened)
+    }
+
+    #[test]
+    fn shards_read_as_one() {
+        let index = r#"{"metadata": {"total_size": 24},
+            "weight_map": {"x": "a.safetensors", "z": "b.safetensors", "y": "b.safetensors"}}"#;
+        let (_folder, checkpoint) = sharded(index);
+        let checkpoint = checkpoint.unwrap();
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["x", "y", "z"]);
+        assert_eq!(checkpoint.read("z").unwrap(), [3.0, 3.0]);
+        assert_eq!(checkpoint.shape("x"), Some(&[2usize][..]));
+        assert!(matches!(checkpoint.read("w"), Err(Error::NoTensor { .. })));
+    }
+
+    #[test]
+    fn an_index_that_does_not_fit_is_refused() {
+        let check = |index: &str, part: &str| {
+            let error = sharded(index).1.unwrap_err().to_string();
+            assert!(error.contains(part), "{index}: {error}");
+        };
+        check(r#"{"weight_map": {"x": "b.safetensors"}}"#, "\"x\" is not in b.safetensors");
+        check(r#"{"weight_map": {"y": "b.safetensors"}}"#, "holds the tensor \"z\"");
+        check(r#"{"weight_map": {"x": "../../etc/passwd"}}"#, "no plain file name");
+        check(r#"{"weight_map": {"x": "/etc/passwd"}}"#, "no plain file name");
+        check(r#"{"weight_map": {"x": "c.safetensors"}}"#, "c.safetensors");
+        check(r#"{"weight_map": {}}"#, "names no tensor");
+        check(r#"{"weights": {}}"#, "weight_map");
+        check("{", INDEX);
+    }
+
+    #[test]
+    fn a_folder_is_searched_and_its_content_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let nothing = Checkpoint::open(folder.path()).unwrap_err().to_string();
+        assert!(nothing.contains("found: nothing"), "{nothing}");
+        fs::write(folder.path().join("pytorch_model.bin"), "x").unwrap();
+        let pickle = Checkpoint::open(folder.path()).unwrap_err().to_string();
+        assert!(pickle.contains("found: pytorch_model.bin"), "{pickle}");
+        safetensors::write(folder.path().join("only.safetensors"), &[tensor("x", 1.0)]).unwrap();
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().len(), 1);
+        safetensors::write(folder.path().join("two.safetensors"), &[tensor("x", 1.0)]).unwrap();
+        assert!(matches!(Checkpoint::open(folder.path()), Err(Error::NoWeights { .. })));
+        safetensors::write(folder.path().join(SINGLE), &[tensor("y", 1.0)]).unwrap();
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().names().collect::<Vec<_>>(), ["y"]);
+        assert!(matches!(Checkpoint::open(folder.path().join("nowhere")), Err(Error::Read { .. })));
+    }
+}
