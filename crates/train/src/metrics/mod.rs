@@ -1,0 +1,143 @@
+//! How well a model does: one file a metric, one list of them, and the evaluation that computes what applies.
+//!
+//! [`Outcome`] holds checked targets and predictions, [`Evaluation`] every metric that applies to it,
+//! [`Bootstrap`] the intervals. Every metric takes a count for each example (how often it was drawn), so a
+//! resample costs no copying and no sorting.
+//!
+//! ```
+//! use topwork_train::metrics::{Evaluation, Outcome};
+//! let outcome = Outcome::classes(&[0, 1, 1], &[0.9, 0.1, 0.2, 0.8, 0.6, 0.4], 2)?;
+//! let evaluation = Evaluation::new(&outcome, &["ham".into(), "spam".into()])?;
+//! assert_eq!(evaluation.value("recall:spam")?, 0.5);
+//! assert_eq!(evaluation.value("f1")?, 2.0 / 3.0);
+//! assert!(evaluation.value("acuracy").unwrap_err().to_string().contains("did you mean \"accuracy\"?"));
+//! # Ok::<(), topwork_train::metrics::MetricError>(())
+//! ```
+
+mod accuracy;
+mod average;
+mod bootstrap;
+mod brier;
+mod calibration;
+mod confusion;
+mod cost;
+mod error;
+mod evaluation;
+mod f1;
+mod hamming_loss;
+mod log_loss;
+mod mae;
+mod matthews;
+mod mse;
+mod name;
+pub(crate) mod nearest;
+mod outcome;
+mod pearson;
+mod pr_auc;
+mod precision;
+mod recall;
+mod roc_auc;
+mod spearman;
+mod subset_accuracy;
+mod table;
+mod tally;
+mod threshold;
+
+#[cfg(test)]
+mod parity;
+
+pub use bootstrap::{Bootstrap, Difference, Interval};
+pub use calibration::CalibrationBin;
+pub use confusion::Confusion;
+pub use cost::CostMatrix;
+pub use error::{MetricError, Undefined};
+pub use evaluation::{ClassReport, Evaluation, Value};
+pub use name::Metric;
+pub use outcome::{Outcome, Task};
+pub use tally::Tally;
+pub use threshold::{TunedThreshold, tune_label_thresholds, tune_threshold};
+
+/// What a metric is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All labels together.
+    Whole,
+    /// One class: the positive one, or the one named after a colon.
+    OneClass,
+    /// One class where one is named or there is a positive one of two, else all labels together.
+    Either,
+}
+
+/// A value, or why there is none.
+pub type Computed = Result<f64, Undefined>;
+
+/// How a metric is computed, which also says what it needs. Example `i` counts `counts[i]` times; the last
+/// argument of the first two is the class it is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Compute {
+    /// From counts of right and wrong classes.
+    Counts(fn(&Tally, Option<usize>) -> Computed),
+    /// From probabilities.
+    Probabilities(fn(&Outcome, &[u32], Option<usize>) -> Computed),
+    /// From predicted numbers.
+    Scores(fn(&Outcome, &[u32]) -> Computed),
+}
+
+/// How a metric is known from outside: recipes, `list`, the docs table, the sweep test.
+#[derive(Debug)]
+pub struct MetricSpec {
+    /// Kebab-case name used in recipes.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Its definition or the reference it equals.
+    pub link: &'static str,
+    /// Whether more is better.
+    pub higher_is_better: bool,
+    /// Tasks it applies to.
+    pub tasks: &'static [Task],
+    /// What it is about.
+    pub scope: Scope,
+    /// How it is computed.
+    pub compute: Compute,
+}
+
+impl MetricSpec {
+    /// What it needs of the predictions: "classes", "probabilities" or "scores".
+    pub fn needs(&self) -> &'static str {
+        match self.compute {
+            Compute::Counts(_) => "classes",
+            Compute::Probabilities(_) => "probabilities",
+            Compute::Scores(_) => "scores",
+        }
+    }
+}
+
+/// Every metric, in the order reports print them.
+pub const METRICS: &[&MetricSpec] = &[
+    &accuracy::SPEC,
+    &subset_accuracy::SPEC,
+    &precision::ONE,
+    &recall::ONE,
+    &f1::ONE,
+    &precision::MACRO,
+    &recall::MACRO,
+    &f1::MACRO,
+    &precision::MICRO,
+    &recall::MICRO,
+    &f1::MICRO,
+    &precision::WEIGHTED,
+    &recall::WEIGHTED,
+    &f1::WEIGHTED,
+    &matthews::SPEC,
+    &roc_auc::SPEC,
+    &pr_auc::SPEC,
+    &hamming_loss::SPEC,
+    &log_loss::SPEC,
+    &brier::SPEC,
+    &calibration::SPEC,
+    &pearson::SPEC,
+    &spearman::SPEC,
+    &mse::SPEC,
+    &mae::SPEC,
+];
