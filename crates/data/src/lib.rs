@@ -1,1 +1,32 @@
 //! Files to examples, splits and packed batches.
+//!
+//! [`read`] turns a file into a [`Dataset`] and says what it chose and what it left out; [`split`](split::split)
+//! keeps duplicates on one side; [`Inputs`] tokenizes; [`Sampler`] says which examples make a batch.
+
+mod batches;
+mod class_weights;
+mod dataset;
+mod duplicates;
+mod error;
+mod inputs;
+mod labels;
+mod lengths;
+mod options;
+mod read;
+mod report;
+mod split;
+mod write;
+
+pub use batches::{BatchSize, Sampler};
+pub use class_weights::ClassWeights;
+pub use dataset::{Dataset, Example, Label};
+pub use duplicates::{Duplicates, LeakReport, Match, NearOptions, duplicates, leaks};
+pub use error::{Error, Result};
+pub use inputs::{Batch, Inputs};
+pub use labels::{LabelMap, Labels};
+pub use lengths::{Bin, Cut, LengthReport};
+pub use options::{Format, ReadOptions, Task};
+pub use read::{read, read_from};
+pub use report::{ChosenColumn, ReadReport, Skipped};
+pub use split::{Split, SplitOptions, SplitReport, few, split};
+pub use write::{Column, Table, TableFormat, write_npy};

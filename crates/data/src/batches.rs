@@ -1,0 +1,153 @@
+//! Which examples make a batch, in every epoch: a pure function of seed and epoch, so that a run resumes anywhere.
+
+use topwork_kernels::rng::{Stream, derive};
+
+use crate::{Error, Result};
+
+/// How large a batch may grow; it ends when the next text would pass either limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BatchSize {
+    /// Most examples in a batch.
+    pub examples: Option<usize>,
+    /// Most tokens in a batch. A text that is longer on its own makes a batch on its own.
+    pub tokens: Option<usize>,
+}
+
+/// Cuts a set of texts into batches.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    lengths: Vec<u32>,
+    size: BatchSize,
+    seed: u64,
+}
+
+impl Sampler {
+    /// For texts of these lengths (in tokens, after any cut).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if neither limit is given, one is 0, or there is no text.
+    pub fn new(lengths: impl IntoIterator<Item = usize>, size: BatchSize, seed: u64) -> Result<Self> {
+        let wrong = |expected: &str, got: String| Error::Setting {
+            what: "batch size",
+            expected: expected.into(),
+            got,
+        };
+        if size.examples.is_none() && size.tokens.is_none() {
+            return Err(wrong("a number of examples, of tokens, or both", "neither".into()));
+        }
+        if size.examples == Some(0) || size.tokens == Some(0) {
+            return Err(wrong("at least 1", "0".into()));
+        }
+        let lengths: Vec<u32> =
+            lengths.into_iter().map(|length| u32::try_from(length).unwrap_or(u32::MAX)).collect();
+        if lengths.is_empty() {
+            return Err(wrong("at least one text to batch", "none".into()));
+        }
+        Ok(Self { lengths, size, seed })
+    }
+
+    /// Number of texts.
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Never true: a sampler has at least one text.
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// The batches of an epoch (counted from 0): every example once, in an order that depends on the seed and the
+    /// epoch only. To resume at a position, ask for the same epoch and skip.
+    pub fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        Stream(derive(self.seed, &format!("batches/epoch {epoch}"))).shuffle(&mut order);
+        self.cut(&order)
+    }
+
+    /// The batches for evaluation: every example once, in the order of the set.
+    pub fn in_order(&self) -> Vec<Vec<usize>> {
+        let order: Vec<usize> = (0..self.len()).collect();
+        self.cut(&order)
+    }
+
+    /// Number of batches in an epoch. With a token limit it differs between epochs.
+    pub fn steps(&self, epoch: u64) -> usize {
+        match self.size {
+            BatchSize { examples: Some(examples), tokens: None } => self.len().div_ceil(examples),
+            BatchSize { .. } => self.epoch(epoch).len(),
+        }
+    }
+
+    fn cut(&self, order: &[usize]) -> Vec<Vec<usize>> {
+        let most_examples = self.size.examples.unwrap_or(usize::MAX);
+        let most_tokens = self.size.tokens.unwrap_or(usize::MAX);
+        let mut batches = Vec::new();
+        let mut batch: Vec<usize> = Vec::new();
+        let mut tokens = 0;
+        for &index in order {
+            let length = self.lengths[index] as usize;
+            let full = batch.len() >= most_examples || tokens + length > most_tokens;
+            if full && !batch.is_empty() {
+                batches.push(std::mem::take(&mut batch));
+                tokens = 0;
+            }
+            batch.push(index);
+            tokens += length;
+        }
+        batches.push(batch);
+        batches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn size(examples: Option<usize>, tokens: Option<usize>) -> BatchSize {
+        BatchSize { examples, tokens }
+    }
+
+    proptest! {
+        #[test]
+        fn every_example_once_within_the_limits(
+            lengths in prop::collection::vec(1usize..40, 1..200),
+            examples in prop::option::of(1usize..20),
+            tokens in 1usize..100,
+            seed: u64,
+            epoch in 0u64..5,
+        ) {
+            let sampler = Sampler::new(lengths.clone(), size(examples, Some(tokens)), seed).unwrap();
+            let batches = sampler.epoch(epoch);
+            prop_assert_eq!(&batches, &sampler.epoch(epoch));
+            prop_assert_eq!(sampler.steps(epoch), batches.len());
+            let mut seen: Vec<usize> = batches.concat();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
+            for batch in &batches {
+                prop_assert!(!batch.is_empty());
+                prop_assert!(examples.is_none_or(|most| batch.len() <= most));
+                let sum: usize = batch.iter().map(|&i| lengths[i]).sum();
+                prop_assert!(sum <= tokens || batch.len() == 1);
+            }
+            prop_assert_eq!(sampler.in_order().concat(), (0..lengths.len()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn epochs_and_seeds_shuffle_differently() {
+        let sampler = |seed| Sampler::new(vec![1; 50], size(Some(8), None), seed).unwrap();
+        assert_ne!(sampler(1).epoch(0), sampler(1).epoch(1));
+        assert_ne!(sampler(1).epoch(0), sampler(2).epoch(0));
+        assert_eq!(sampler(1).steps(0), 7);
+        assert_eq!(sampler(1).epoch(0).len(), 7);
+    }
+
+    #[test]
+    fn a_size_of_nothing_is_refused() {
+        for bad in [size(None, None), size(Some(0), None), size(Some(1), Some(0))] {
+            assert!(Sampler::new(vec![1], bad, 0).is_err());
+        }
+        assert!(Sampler::new(Vec::new(), size(Some(1), None), 0).is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! Texts that stand more than once, exactly or nearly: training on one and testing on the other measures memory.
+
+mod leak;
+mod near;
+mod normal;
+
+pub use leak::{LeakReport, Match, leaks};
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::Dataset;
+
+/// When two texts count as nearly the same.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NearOptions {
+    /// The least Jaccard similarity (0 to 1) of their sets of five-character pieces, punctuation aside.
+    pub threshold: f64,
+}
+
+impl Default for NearOptions {
+    fn default() -> Self {
+        Self { threshold: 0.8 }
+    }
+}
+
+/// Which texts belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicates {
+    /// The group of each text: the position of its first member. A text alone is its own group.
+    pub group: Vec<usize>,
+    /// Texts that equal an earlier one but for case, white space and digits.
+    pub exact: usize,
+    /// Further texts that are nearly the same as an earlier one.
+    pub near: usize,
+}
+
+impl Duplicates {
+    /// The groups, in the order of their first members, each in the order of the texts.
+    pub fn groups(&self) -> Vec<Vec<usize>> {
+        let mut at = vec![usize::MAX; self.group.len()];
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (text, &first) in self.group.iter().enumerate() {
+            if at[first] == usize::MAX {
+                at[first] = groups.len();
+                groups.push(Vec::new());
+            }
+            groups[at[first]].push(text);
+        }
+        groups
+    }
+}
+
+/// Groups the texts (a pair counts as one text). Being near is passed on: if a is near b and b near c, all three are
+/// one group. The answer does not depend on the number of threads.
+pub fn duplicates(dataset: &Dataset, near: Option<&NearOptions>) -> Duplicates {
+    let texts: Vec<String> = dataset.examples.par_iter().map(joined).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    of_texts(&texts, near)
+}
+
+/// Both texts of a pair as one, kept apart by a character that no text has.
+fn joined(example: &crate::Example) -> String {
+    match &example.pair {
+        Some(pair) => format!("{}\u{1f}{pair}", example.text),
+        None => example.text.clone(),
+    }
+}
+
+fn of_texts(texts: &[&str], near: Option<&NearOptions>) -> Duplicates {
+    let mut union = Union::new(texts.len());
+    let plain: Vec<String> = texts.par_iter().map(|text| normal::plain(text)).collect();
+    let mut first: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
+    let mut exact = 0;
+    // Only the first of equal texts takes part in the search for near ones.
+    let mut distinct = Vec::with_capacity(texts.len());
+    for (at, text) in plain.iter().enumerate() {
+        match first.get(text.as_str()) {
+            Some(&known) => {
+                union.join(known, at);
+                exact += 1;
+            }
+            None => {
+                first.insert(text, at);
+                distinct.push(at);
+            }
+        }
+    }
+    let mut joins = 0;
+    if let Some(near) = near {
+        let distinct_texts: Vec<&str> = distinct.iter().map(|&at| plain[at].as_str()).collect();
+        for (a, b) in near::pairs(&distinct_texts, near.threshold) {
+            joins += usize::from(union.join(distinct[a], distinct[b]));
+        }
+    }
+    Duplicates { group: (0..texts.len()).map(|at| union.root(at)).collect(), exact, near: joins }
+}
+
+/// Disjoint sets whose root is always the smallest member.
+struct Union(Vec<usize>);
+
+impl Union {
+    fn new(count: usize) -> Self {
+        Self((0..count).collect())
+    }
+
+    fn root(&mut self, mut at: usize) -> usize {
+        while self.0[at] != at {
+            self.0[at] = self.0[self.0[at]];
+            at = self.0[at];
+        }
+        at
+    }
+
+    /// True if they were apart.
+    fn join(&mut self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.root(a), self.root(b));
+        self.0[a.max(b)] = a.min(b);
+        a != b
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(texts: &[&str], near: bool) -> Vec<Vec<usize>> {
+        of_texts(texts, near.then(NearOptions::default).as_ref()).groups()
+    }
+
+    #[test]
+    fn case_space_and_digits_make_no_difference() {
+        let texts = ["Call 0700 now", "call  0812 NOW ", "call me now", "call\t1234\nnow"];
+        assert_eq!(groups(&texts, false), [vec![0, 1, 3], vec![2]]);
+        let found = of_texts(&texts, None);
+        assert_eq!((found.exact, found.near), (2, 0));
+    }
+
+    #[test]
+    fn a_changed_word_is_near_and_another_text_is_not() {
+        let texts = [
+            "Congratulations! You have won a brand new car, reply YES to claim it today",
+            "what time is it over there, shall I ring you later on",
+            "Congratulations!! You have won a brand new car; reply YES to claim it today!",
+            "Congratulations! You have won a brand new van, reply YES to claim it today",
+            "Reply to the congratulations of the new car that you have won",
+        ];
+        assert_eq!(groups(&texts, true), [vec![0, 2, 3], vec![1], vec![4]]);
+        assert_eq!(of_texts(&texts, Some(&NearOptions::default())).near, 2);
+    }
+
+    #[test]
+    fn punctuation_and_emoji_alone_are_not_all_one() {
+        assert_eq!(groups(&["!!!", "???", "🙂", "🙁", "!!!"], true), [vec![0, 4], vec![1], vec![2], vec![3]]);
+        assert_eq!(groups(&["ok", "ok.", "no"], true), [vec![0, 1], vec![2]]);
+    }
+}

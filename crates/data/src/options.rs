@@ -1,0 +1,167 @@
+//! How a file is to be read.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::nearest;
+use crate::{Error, Result};
+
+/// A file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Comma (or semicolon, tab, bar) separated, with quotes.
+    Csv,
+    /// Tab separated, without quotes.
+    Tsv,
+    /// One JSON object a line, or one array of objects.
+    Jsonl,
+    /// Parquet.
+    Parquet,
+    /// One text a line.
+    Text,
+    /// A folder with a folder of files for each class.
+    Folder,
+}
+
+impl Format {
+    /// All formats with their names.
+    pub const ALL: [(&'static str, Format); 6] = [
+        ("csv", Format::Csv),
+        ("tsv", Format::Tsv),
+        ("jsonl", Format::Jsonl),
+        ("parquet", Format::Parquet),
+        ("text", Format::Text),
+        ("folder", Format::Folder),
+    ];
+
+    /// The format a name stands for: folders by being one, files by their extension.
+    pub fn of(path: &Path) -> Option<Format> {
+        if path.is_dir() {
+            return Some(Format::Folder);
+        }
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "csv" => Some(Format::Csv),
+            "tsv" | "tab" => Some(Format::Tsv),
+            "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
+            "parquet" | "pq" => Some(Format::Parquet),
+            "txt" | "text" => Some(Format::Text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn names() -> Vec<&'static str> {
+        Self::ALL.iter().map(|(name, _)| *name).collect()
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, format)| format == self).map_or("", |(name, _)| *name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        choose("format", name, &Self::ALL)
+    }
+}
+
+/// What the label column is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// Texts only; a label column is left alone.
+    Unlabelled,
+    /// One class for each text.
+    #[default]
+    Class,
+    /// Any number of classes for each text.
+    Multi,
+    /// A number for each text.
+    Score,
+}
+
+impl Task {
+    /// All tasks with their names.
+    pub const ALL: [(&'static str, Task); 4] = [
+        ("unlabelled", Task::Unlabelled),
+        ("class", Task::Class),
+        ("multi", Task::Multi),
+        ("score", Task::Score),
+    ];
+}
+
+impl FromStr for Task {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        choose("task", name, &Self::ALL)
+    }
+}
+
+/// How to read a file. The default detects everything and expects one class for each text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadOptions {
+    /// The format; by name and content if not said.
+    pub format: Option<Format>,
+    /// What the labels are for.
+    pub task: Task,
+    /// The text column: its name, or its number from 1.
+    pub text: Option<String>,
+    /// The column of the second text of a pair.
+    pub pair: Option<String>,
+    /// The label column; several 0/1 columns for [`Task::Multi`].
+    pub label: Vec<String>,
+    /// Whether the first row of CSV or TSV names the columns.
+    pub header: Option<bool>,
+    /// What stands between the fields of CSV or TSV.
+    pub delimiter: Option<char>,
+    /// Whether `"` quotes a field. Yes for CSV, no for TSV if not said.
+    pub quotes: Option<bool>,
+    /// What stands between the labels of one cell in [`Task::Multi`].
+    pub separator: char,
+    /// The largest record, in bytes.
+    pub max_record_bytes: usize,
+    /// Leave rows without a label out (counted) instead of refusing the file.
+    pub skip_unlabelled: bool,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            format: None,
+            task: Task::default(),
+            text: None,
+            pair: None,
+            label: Vec::new(),
+            header: None,
+            delimiter: None,
+            quotes: None,
+            separator: '|',
+            max_record_bytes: 64 << 20,
+            skip_unlabelled: false,
+        }
+    }
+}
+
+/// Finds a name in a list, or says which names there are.
+pub(crate) fn choose<T: Copy>(what: &'static str, name: &str, all: &[(&'static str, T)]) -> Result<T> {
+    let lower = name.to_ascii_lowercase();
+    match all.iter().find(|(known, _)| *known == lower) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let expected: Vec<&'static str> = all.iter().map(|(known, _)| *known).collect();
+            let suggestion = nearest(name, expected.iter().copied());
+            Err(Error::UnknownName { what, got: name.into(), expected, suggestion })
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What stands in one cell, whatever the format.
+
+/// One value of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell {
+    /// Nothing: JSON null, a key that is absent, a Parquet null.
+    Null,
+    /// Text. Every cell of CSV and TSV is text.
+    Text(String),
+    /// A number, as it is written.
+    Number(String),
+    /// True or false.
+    Bool(bool),
+    /// A list of cells.
+    List(Vec<Cell>),
+    /// A value of a kind that no column here can hold.
+    Other(&'static str),
+}
+
+impl Cell {
+    /// The kind, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Cell::Null => "nothing",
+            Cell::Text(_) => "text",
+            Cell::Number(_) => "a number",
+            Cell::Bool(_) => "true/false",
+            Cell::List(_) => "a list",
+            Cell::Other(kind) => kind,
+        }
+    }
+
+    /// The value as words, if it is one value.
+    pub fn words(&self) -> Option<String> {
+        match self {
+            Cell::Text(text) => Some(text.clone()),
+            Cell::Number(number) => Some(number.clone()),
+            Cell::Bool(value) => Some(value.to_string()),
+            Cell::Null | Cell::List(_) | Cell::Other(_) => None,
+        }
+    }
+
+    /// True when there is nothing in it but white space.
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Cell::Null => true,
+            Cell::Text(text) => text.trim().is_empty(),
+            Cell::Number(_) | Cell::Bool(_) | Cell::List(_) | Cell::Other(_) => false,
+        }
+    }
+
+    /// The value for a message, cut to 60 characters.
+    pub fn show(&self) -> String {
+        match self {
+            Cell::Null => "nothing".into(),
+            Cell::Text(text) => {
+                let start: String = text.chars().take(60).collect();
+                let dots = if start.len() < text.len() { "..." } else { "" };
+                format!("{start:?}{dots}")
+            }
+            Cell::Number(number) => format!("the number {number}"),
+            Cell::Bool(value) => value.to_string(),
+            Cell::List(cells) => format!("a list of {}", cells.len()),
+            Cell::Other(kind) => (*kind).into(),
+        }
+    }
+}
+
+/// Rows of cells under column names.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    /// Names; `1`, `2`, ... where the file has none.
+    pub columns: Vec<String>,
+    /// True when the file itself names its columns.
+    pub named: bool,
+    /// Line or record number, and as many cells as there are columns.
+    pub rows: Vec<(usize, Vec<Cell>)>,
+    /// For the report.
+    pub notes: Vec<String>,
+    /// Rows left out already: reason and row.
+    pub skipped: Vec<(&'static str, usize)>,
+}

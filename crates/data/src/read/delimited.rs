@@ -1,0 +1,320 @@
+//! CSV and TSV. Written here because the point is the errors: a stray quote names the line where it opened, and
+//! nothing is guessed after it.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use super::cell::{Cell, Table};
+use super::header;
+use super::lines::{Lines, bare};
+use super::source::Source;
+use crate::{Error, Format, ReadOptions, Result};
+
+const CLOSE_QUOTE: &str = "a quote inside a quoted field is written twice (\"\"); if quotes are plain characters in this file, read it with quotes off";
+
+/// Reads all records, decides on the header, and checks that every record has as many fields as the first.
+pub(super) fn read(source: &Source, format: Format, options: &ReadOptions) -> Result<Table> {
+    let mut notes = Vec::new();
+    let delimiter = match (options.delimiter, format) {
+        (Some(delimiter), _) => delimiter,
+        (None, Format::Tsv) => '\t',
+        (None, _) => {
+            let delimiter = sniff(&source.sample()?);
+            if delimiter != ',' {
+                notes.push(format!("fields are separated by {delimiter:?}"));
+            }
+            delimiter
+        }
+    };
+    if !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r') {
+        return Err(Error::Setting {
+            what: "delimiter",
+            expected: "one ASCII character, no quote and no line end".into(),
+            got: format!("{delimiter:?}"),
+        });
+    }
+    let quotes = options.quotes.unwrap_or(delimiter != '\t');
+    let mut records = parse(source, delimiter, quotes, options.max_record_bytes)?;
+    if delimiter == '\t' && options.quotes.is_none() {
+        // Tab separated files have no quotes by their definition, but some programs write them: seen when quoted
+        // tabs or line ends leave the rows uneven.
+        let uneven = records.uneven().is_some();
+        if uneven
+            && let Ok(quoted) = parse(source, delimiter, true, options.max_record_bytes)
+            && quoted.uneven().is_none()
+        {
+            records = quoted;
+            notes.push("fields are quoted (without quotes the rows are uneven)".into());
+        } else {
+            let quoted =
+                records.rows.iter().flat_map(|(_, fields)| fields).filter(|field| in_quotes(field)).count();
+            if quoted > 0 {
+                notes.push(format!(
+                    "{quoted} fields stand in quotes, which are kept (quotes = on removes them)"
+                ));
+            }
+        }
+    }
+    if let Some(uneven) = records.uneven() {
+        return Err(uneven.error(source.path(), delimiter));
+    }
+    let Records { rows: mut records, blank } = records;
+    if records.is_empty() {
+        return Err(Error::Empty { path: source.path().into(), what: "the file is empty".into() });
+    }
+    let (named, why) = header::decide(&records, options);
+    notes.push(why);
+    let columns = if named {
+        let (_, names) = records.remove(0);
+        names.into_iter().map(|name| name.trim().to_string()).collect()
+    } else {
+        (1..=records[0].1.len()).map(|number| number.to_string()).collect()
+    };
+    let rows = records
+        .into_iter()
+        .map(|(line, fields)| (line, fields.into_iter().map(Cell::Text).collect()))
+        .collect();
+    let skipped = blank.into_iter().map(|line| ("blank line", line)).collect();
+    Ok(Table { columns, named, rows, notes, skipped })
+}
+
+fn in_quotes(field: &str) -> bool {
+    field.len() >= 2 && field.starts_with('"') && field.ends_with('"')
+}
+
+/// The delimiter that cuts every line of the sample into the same number (at least two) of fields; `,` if none does.
+fn sniff(sample: &[u8]) -> char {
+    let mut candidates = [',', '\t', ';', '|'].into_iter();
+    candidates
+        .find(|&delimiter| consistent(sample, delimiter, delimiter != '\t').is_some_and(|n| n > 1))
+        .unwrap_or(',')
+}
+
+/// The number of fields of every record in the sample (at most 200 records), `None` if it varies.
+pub(super) fn consistent(sample: &[u8], delimiter: char, quotes: bool) -> Option<usize> {
+    let whole = match sample.iter().rposition(|&byte| byte == b'\n') {
+        Some(end) => &sample[..=end],
+        None => sample,
+    };
+    let path = Path::new("sample");
+    let mut lines = Lines::new(Box::new(Cursor::new(whole)), path, usize::MAX >> 1);
+    let mut count = None;
+    for _ in 0..200 {
+        match record(&mut lines, path, delimiter, quotes, usize::MAX >> 1) {
+            Ok(Some((_, fields))) if fields.len() == 1 && fields[0].is_empty() => {}
+            Ok(Some((_, fields))) => match count {
+                None => count = Some(fields.len()),
+                Some(known) if known == fields.len() => {}
+                Some(_) => return None,
+            },
+            // A record cut off by the end of the sample says nothing.
+            Ok(None) | Err(_) => break,
+        }
+    }
+    count
+}
+
+/// Line number and fields of each record.
+struct Records {
+    rows: Vec<(usize, Vec<String>)>,
+    /// Blank lines between the records; those at the end of the file are not counted.
+    blank: Vec<usize>,
+}
+
+struct Uneven<'a> {
+    first: &'a (usize, Vec<String>),
+    row: &'a (usize, Vec<String>),
+    count: usize,
+    rows: usize,
+}
+
+impl Records {
+    fn uneven(&self) -> Option<Uneven<'_>> {
+        let first = self.rows.first()?;
+        let mut odd = self.rows.iter().filter(|(_, fields)| fields.len() != first.1.len());
+        let row = odd.next()?;
+        Some(Uneven { first, row, count: 1 + odd.count(), rows: self.rows.len() })
+    }
+}
+
+impl Uneven<'_> {
+    fn error(&self, path: &Path, delimiter: char) -> Error {
+        let (line, fields) = self.row;
+        Error::Ragged {
+            path: path.into(),
+            line: *line,
+            expected: self.first.1.len(),
+            first: self.first.0,
+            got: fields.len(),
+            start: fields.join(&delimiter.to_string()).chars().take(60).collect(),
+            count: self.count,
+            rows: self.rows,
+            delimiter,
+        }
+    }
+}
+
+fn parse(source: &Source, delimiter: char, quotes: bool, limit: usize) -> Result<Records> {
+    let mut lines = Lines::new(source.open()?, source.path(), limit);
+    let mut records = Records { rows: Vec::new(), blank: Vec::new() };
+    while let Some((line, fields)) = record(&mut lines, source.path(), delimiter, quotes, limit)? {
+        if fields.len() == 1 && fields[0].is_empty() {
+            records.blank.push(line);
+        } else {
+            records.rows.push((line, fields));
+        }
+    }
+    let last = records.rows.last().map_or(0, |(line, _)| *line);
+    records.blank.retain(|&line| line < last);
+    Ok(records)
+}
+
+/// The next record and the line it starts on.
+fn record(
+    lines: &mut Lines<'_>,
+    path: &Path,
+    delimiter: char,
+    quotes: bool,
+    limit: usize,
+) -> Result<Option<(usize, Vec<String>)>> {
+    let mut text = match lines.next()? {
+        None => return Ok(None),
+        Some(line) => line.to_string(),
+    };
+    let start = lines.line();
+    if !quotes || !text.contains('"') {
+        return Ok(Some((start, bare(&text).split(delimiter).map(String::from).collect())));
+    }
+    let delimiter = delimiter as u8;
+    let mut fields = Vec::new();
+    let mut at = 0;
+    loop {
+        if text.as_bytes().get(at) != Some(&b'"') {
+            // A quote further on in the field is a plain character.
+            let rest = bare(&text[at..]);
+            match rest.bytes().position(|byte| byte == delimiter) {
+                Some(end) => {
+                    fields.push(rest[..end].to_string());
+                    at += end + 1;
+                    continue;
+                }
+                None => {
+                    fields.push(rest.to_string());
+                    return Ok(Some((start, fields)));
+                }
+            }
+        }
+        let opened = start + text[..at].matches('\n').count();
+        let column = fields.len() + 1;
+        let wrong = |problem: String| Error::Quote {
+            path: path.into(),
+            line: opened,
+            column,
+            problem,
+            way_out: CLOSE_QUOTE,
+        };
+        let mut field = String::new();
+        at += 1;
+        loop {
+            match text[at..].find('"') {
+                Some(end) if text.as_bytes().get(at + end + 1) == Some(&b'"') => {
+                    field.push_str(&text[at..=at + end]);
+                    at += end + 2;
+                }
+                Some(end) => {
+                    field.push_str(&text[at..at + end]);
+                    at += end + 1;
+                    break;
+                }
+                None => {
+                    // The field goes on in the next line; what is behind it is not looked at again.
+                    field.push_str(&text[at..]);
+                    at = text.len();
+                    match lines.next()? {
+                        Some(line) => text.push_str(line),
+                        None => {
+                            let more = lines.line() - opened;
+                            return Err(wrong(format!(
+                                "never closes: it swallows the {more} lines to the end of the file"
+                            )));
+                        }
+                    }
+                    if text.len() > limit {
+                        return Err(wrong(format!("does not close within {limit} bytes")));
+                    }
+                }
+            }
+        }
+        fields.push(field);
+        let rest = bare(&text[at..]);
+        match rest.as_bytes().first() {
+            None => return Ok(Some((start, fields))),
+            Some(&byte) if byte == delimiter => at += 1,
+            Some(_) => {
+                let closes = start + text[..at].matches('\n').count();
+                let next: String = rest.chars().take(20).collect();
+                return Err(wrong(format!(
+                    "closes in line {closes} in the middle of a field, before {next:?}"
+                )));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(text: &str, quotes: bool) -> Result<Vec<(usize, Vec<String>)>> {
+        parse(&Source::bytes("t.csv", text.into()), ',', quotes, 1000).map(|records| records.rows)
+    }
+
+    fn check(text: &str, expected: &[(usize, &[&str])]) {
+        let expected: Vec<(usize, Vec<String>)> = expected
+            .iter()
+            .map(|(line, fields)| (*line, fields.iter().map(|f| f.to_string()).collect()))
+            .collect();
+        assert_eq!(fields(text, true).unwrap(), expected, "{text:?}");
+    }
+
+    #[test]
+    fn records_as_rfc_4180_has_them() {
+        check("a,b\nc,d\n", &[(1, &["a", "b"]), (2, &["c", "d"])]);
+        check("a,b\r\nc,d", &[(1, &["a", "b"]), (2, &["c", "d"])]);
+        check("\"a,\"\"x\"\"\",b\n", &[(1, &["a,\"x\"", "b"])]);
+        check("\"a\nb\",c\nd,e\n", &[(1, &["a\nb", "c"]), (3, &["d", "e"])]);
+        check("a,\"\"\n,\n", &[(1, &["a", ""]), (2, &["", ""])]);
+        check("5\" disk,b\n", &[(1, &["5\" disk", "b"])]);
+        check("a,\"b\"\r\n\n\nc,d\n\n\n", &[(1, &["a", "b"]), (4, &["c", "d"])]);
+        check("\u{feff}é,ü\n", &[(1, &["é", "ü"])]);
+    }
+
+    #[test]
+    fn a_stray_quote_names_the_line_where_it_opened() {
+        for (text, line, column, part) in [
+            ("a,b\nx,\"y\nz,w\n", 2, 2, "never closes"),
+            ("a,b\n\"x\" y,b\n", 2, 1, "middle of a field"),
+            ("\"a,b\nc,d\n\"e,f\n", 1, 1, "closes in line 3"),
+            ("\"a\nb\",\"c\nd\n", 2, 2, "never closes"),
+        ] {
+            match fields(text, true) {
+                Err(Error::Quote { line: l, column: c, problem, .. }) => {
+                    assert_eq!((l, c), (line, column), "{text:?}: {problem}");
+                    assert!(problem.contains(part), "{problem}");
+                }
+                other => panic!("{text:?}: {other:?}"),
+            }
+        }
+        assert!(fields("a,b\nx,\"y\nz,w\n", false).is_ok());
+        let long = format!("\"{}", "x\n".repeat(600));
+        assert!(matches!(fields(&long, true), Err(Error::Quote { line: 1, .. })));
+    }
+
+    #[test]
+    fn the_delimiter_is_the_one_that_fits_every_line() {
+        assert_eq!(sniff(b"a,b\n1,2\n"), ',');
+        assert_eq!(sniff(b"a\tb, c\n1\t2\n"), '\t');
+        assert_eq!(sniff(b"text;label\n\"a;b\";x\nhello, you;y\n"), ';');
+        assert_eq!(sniff(b"text\nhello, you\n"), ',');
+    }
+}

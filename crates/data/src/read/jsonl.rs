@@ -1,0 +1,112 @@
+//! JSON lines, and one JSON array of objects (which is then read whole).
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use serde_json::{Map, Value};
+
+use super::cell::{Cell, Table};
+use super::lines::{Lines, bare};
+use super::source::Source;
+use crate::{Error, ReadOptions, Result};
+
+pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
+    let mut keys = Keys::default();
+    let mut table =
+        Table { columns: Vec::new(), named: true, rows: Vec::new(), notes: Vec::new(), skipped: Vec::new() };
+    let sample = source.sample()?;
+    let start = String::from_utf8_lossy(&sample[..sample.len().min(64)]).into_owned();
+    if start.trim_start_matches('\u{feff}').trim_start().starts_with('[') {
+        read_array(source, &mut keys, &mut table)?;
+        table.notes.push("one JSON array; rows are counted from 1".into());
+    } else {
+        let mut lines = Lines::new(source.open()?, source.path(), options.max_record_bytes);
+        while let Some(line) = lines.next()? {
+            let parsed =
+                if bare(line).trim().is_empty() { None } else { Some(serde_json::from_str::<Value>(line)) };
+            let line = lines.line();
+            let wrong = |got: String| Error::Json { path: source.path().into(), line, got };
+            match parsed {
+                None => table.skipped.push(("blank line", line)),
+                Some(Ok(Value::Object(object))) => table.rows.push((line, keys.row(object))),
+                Some(Ok(other)) => return Err(wrong(kind(&other).into())),
+                Some(Err(error)) => {
+                    return Err(wrong(format!("{error}").replace(" at line 1 column", " at column")));
+                }
+            }
+        }
+    }
+    table.columns = keys.names;
+    let width = table.columns.len();
+    for (_, cells) in &mut table.rows {
+        cells.resize(width, Cell::Null);
+    }
+    Ok(table)
+}
+
+fn read_array(source: &Source, keys: &mut Keys, table: &mut Table) -> Result<()> {
+    let mut bytes = Vec::new();
+    source.open()?.read_to_end(&mut bytes).map_err(|error| source.failed(error))?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let wrong = |line: usize, got: String| Error::Json { path: source.path().into(), line, got };
+    let values: Vec<Value> =
+        serde_json::from_slice(bytes).map_err(|error| wrong(error.line(), error.to_string()))?;
+    for (index, value) in values.into_iter().enumerate() {
+        match value {
+            Value::Object(object) => table.rows.push((index + 1, keys.row(object))),
+            other => {
+                return Err(wrong(1, format!("an array whose element {} is {}", index + 1, kind(&other))));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Columns in the order their keys are first seen.
+#[derive(Default)]
+struct Keys {
+    names: Vec<String>,
+    index: HashMap<String, usize>,
+}
+
+impl Keys {
+    fn row(&mut self, object: Map<String, Value>) -> Vec<Cell> {
+        let mut cells = vec![Cell::Null; self.names.len()];
+        for (key, value) in object {
+            let at = match self.index.get(&key) {
+                Some(&at) => at,
+                None => {
+                    let at = self.names.len();
+                    self.index.insert(key.clone(), at);
+                    self.names.push(key);
+                    cells.push(Cell::Null);
+                    at
+                }
+            };
+            cells[at] = cell(value);
+        }
+        cells
+    }
+}
+
+fn cell(value: Value) -> Cell {
+    match value {
+        Value::Null => Cell::Null,
+        Value::Bool(value) => Cell::Bool(value),
+        Value::Number(number) => Cell::Number(number.to_string()),
+        Value::String(text) => Cell::Text(text),
+        Value::Array(values) => Cell::List(values.into_iter().map(cell).collect()),
+        Value::Object(_) => Cell::Other("an object"),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true/false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

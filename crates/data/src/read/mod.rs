@@ -1,0 +1,78 @@
+//! Files to examples: each format gives rows of cells, the columns are chosen, the cells become texts and labels.
+
+mod cell;
+mod columns;
+mod delimited;
+mod examples;
+mod folder;
+mod header;
+mod jsonl;
+mod lines;
+mod parquet;
+mod plain;
+mod source;
+
+use std::io::BufRead;
+use std::path::Path;
+
+use crate::{Dataset, Error, Format, ReadOptions, Result, Task};
+use source::Source;
+
+/// Reads the examples of a file, or of a folder with one folder a class.
+///
+/// # Errors
+/// Anything wrong with the file, naming row and column; see [`enum@Error`].
+pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Dataset> {
+    let path = path.as_ref();
+    let meta = std::fs::metadata(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    if meta.is_dir() {
+        return match options.format {
+            None | Some(Format::Folder) => folder::read(path, options),
+            Some(_) => Err(Error::Empty {
+                path: path.into(),
+                what: "this is a folder; name one file in it, or leave the format out to read one class a folder".into(),
+            }),
+        };
+    }
+    read_source(&Source::file(path), options)
+}
+
+/// Reads examples from a stream, such as standard input; `name` stands in the messages.
+///
+/// # Errors
+/// As [`read`]; Parquet and folders cannot be read from a stream.
+pub fn read_from(name: &str, mut reader: impl BufRead, options: &ReadOptions) -> Result<Dataset> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).map_err(|source| Error::Read { path: name.into(), source })?;
+    read_source(&Source::bytes(name, bytes), options)
+}
+
+fn read_source(source: &Source, options: &ReadOptions) -> Result<Dataset> {
+    let (format, note) = match options.format {
+        Some(format) => (format, None),
+        None => source.detect(options)?,
+    };
+    let mut table = match format {
+        Format::Csv | Format::Tsv => delimited::read(source, format, options)?,
+        Format::Jsonl => jsonl::read(source, options)?,
+        Format::Parquet => parquet::read(source, options)?,
+        Format::Text => {
+            if options.task != Task::Unlabelled {
+                return Err(Error::Empty {
+                    path: source.path().into(),
+                    what: "one text a line has no labels; use CSV, TSV, JSONL, Parquet or one folder a class"
+                        .into(),
+                });
+            }
+            plain::read(source, options)?
+        }
+        Format::Folder => {
+            return Err(Error::Empty {
+                path: source.path().into(),
+                what: "expected a folder with one folder a class, got a file".into(),
+            });
+        }
+    };
+    table.notes.extend(note);
+    examples::build(source.path(), format, table, options)
+}

@@ -1,0 +1,89 @@
+//! Where bytes come from, openable more than once.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use super::delimited;
+use crate::{Error, Format, ReadOptions, Result, Task};
+
+/// Bytes looked at to tell delimiter, header and format.
+const SAMPLE: u64 = 256 << 10;
+
+/// A file, or bytes with a name.
+pub(crate) struct Source {
+    path: PathBuf,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Source {
+    pub fn file(path: &Path) -> Self {
+        Self { path: path.into(), bytes: None }
+    }
+
+    pub fn bytes(name: &str, bytes: Vec<u8>) -> Self {
+        Self { path: name.into(), bytes: Some(bytes) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True for a file on disk, which can be read from any place.
+    pub fn is_file(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    pub fn open(&self) -> Result<Box<dyn BufRead + '_>> {
+        match &self.bytes {
+            Some(bytes) => Ok(Box::new(Cursor::new(bytes.as_slice()))),
+            None => {
+                let file = File::open(&self.path).map_err(|error| self.failed(error))?;
+                Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
+            }
+        }
+    }
+
+    pub fn failed(&self, source: std::io::Error) -> Error {
+        Error::Read { path: self.path.clone(), source }
+    }
+
+    /// The first bytes.
+    pub fn sample(&self) -> Result<Vec<u8>> {
+        let mut sample = Vec::new();
+        self.open()?.take(SAMPLE).read_to_end(&mut sample).map_err(|error| self.failed(error))?;
+        Ok(sample)
+    }
+
+    /// The format by name, or by what the file begins with; with a note for the report when the name does not say.
+    pub fn detect(&self, options: &ReadOptions) -> Result<(Format, Option<String>)> {
+        let by_name = Format::of(&self.path);
+        match by_name {
+            // Labelled texts are often called .txt: then every line has a tab.
+            Some(Format::Text) if options.task != Task::Unlabelled => {}
+            Some(format) => return Ok((format, None)),
+            None => {}
+        }
+        let sample = self.sample()?;
+        if sample.starts_with(b"PAR1") {
+            return Ok((Format::Parquet, Some("format told by its first bytes".into())));
+        }
+        let text = String::from_utf8_lossy(&sample);
+        if text.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
+            return Ok((Format::Jsonl, Some("format told by its first character".into())));
+        }
+        if delimited::consistent(&sample, '\t', false).is_some_and(|columns| columns > 1) {
+            return Ok((Format::Tsv, Some("format told by the tab in every line".into())));
+        }
+        if let Some(format) = by_name {
+            return Ok((format, None));
+        }
+        if delimited::consistent(&sample, ',', true).is_some_and(|columns| columns > 1) {
+            return Ok((Format::Csv, Some("format told by the commas in every line".into())));
+        }
+        if self.bytes.is_some() && options.task == Task::Unlabelled {
+            return Ok((Format::Text, None));
+        }
+        Err(Error::UnknownFormat { path: self.path.clone(), formats: Format::names() })
+    }
+}

@@ -1,0 +1,9 @@
+//! Predictions and vectors into files: written beside, synced, then renamed, so that a file is whole or as it was.
+
+mod atomic;
+mod npy;
+mod parquet;
+mod table;
+
+pub use npy::write_npy;
+pub use table::{Column, Table, TableFormat};
