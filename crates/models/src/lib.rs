@@ -1,1 +1,19 @@
 //! Model families and heads.
+//!
+//! A *family* ([`FAMILIES`]) turns packed token ids into hidden states; a *head* ([`HEADS`]) turns hidden states
+//! into what a task needs, and its loss. Every family works with every head: N families and M heads, never a
+//! type for each pair. [`Model`] is one of each over one parameter store.
+
+pub mod config;
+pub mod error;
+pub mod families;
+pub mod family;
+pub mod head;
+pub mod heads;
+pub mod model;
+pub mod post_norm;
+
+pub use error::Error;
+pub use family::{Encoder, FAMILIES, Family, Size, family};
+pub use head::{HEADS, Head, HeadEntry, HeadSpec, LossOptions, Pooling, Targets};
+pub use model::{Model, SaveOptions};

@@ -1,0 +1,75 @@
+//! What can go wrong between a model folder and a model.
+
+use std::path::PathBuf;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of the model folder is missing.
+    #[error("{folder}: no {file} in this model folder; a model folder holds config.json, model.safetensors and tokenizer.json or vocab.txt", folder = .folder.display())]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+        /// The file that was looked for.
+        file: &'static str,
+    },
+    /// A file could not be read.
+    #[error("{path}: {reason}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// `config.json` names a family topwork does not know.
+    #[error("config.json: model_type {got:?} is not a family topwork knows ({known}); `topwork list families` describes them")]
+    UnknownFamily {
+        /// The `model_type` found.
+        got: String,
+        /// The known ones.
+        known: String,
+    },
+    /// A key of `config.json` is missing or has a value topwork cannot honour.
+    #[error("config.json: {key}: expected {expected}, got {got}")]
+    Config {
+        /// The key.
+        key: String,
+        /// What would be right.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// A head was asked for by a name that does not exist.
+    #[error("unknown head {got:?}: known are {known}")]
+    UnknownHead {
+        /// The name given.
+        got: String,
+        /// The known ones.
+        known: String,
+    },
+    /// Targets of one kind reached a head of another.
+    #[error("the {head} head needs targets of kind {expected}, got {got}")]
+    Targets {
+        /// The head.
+        head: &'static str,
+        /// The kind it needs.
+        expected: &'static str,
+        /// The kind it got.
+        got: &'static str,
+    },
+    /// A model folder does not say what task its head does.
+    #[error("{folder}: this folder holds an encoder without a task head (architectures: {architectures}); train one with `topwork train --model {folder}`", folder = .folder.display())]
+    NoHead {
+        /// The folder.
+        folder: PathBuf,
+        /// What `config.json` says.
+        architectures: String,
+    },
+    /// Parameters and layers.
+    #[error(transparent)]
+    Nn(#[from] topwork_nn::Error),
+    /// Weight files and tables.
+    #[error(transparent)]
+    Weights(#[from] topwork_weights::Error),
+}

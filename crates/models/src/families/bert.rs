@@ -1,0 +1,113 @@
+//! BERT.
+//!
+//! Paper: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
+//! section 3, <https://arxiv.org/abs/1810.04805>. Reference code:
+//! <https://github.com/huggingface/transformers/blob/main/src/transformers/models/bert/modeling_bert.py>.
+//! Decoder use (`is_decoder`) and the relative position types, which no published BERT has, are refused.
+
+use serde_json::json;
+use topwork_kernels::activation::Activation;
+use topwork_weights::Op::Keep;
+use topwork_weights::Table;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::family::{Architectures, ClassifierStyle, Family, MaskedLmStyle, Size};
+use crate::post_norm::{PostNorm, PostNormConfig};
+
+/// The entry in the list.
+pub const BERT: Family = Family {
+    name: "bert",
+    summary: "BERT and what is built like it (MiniLM, sentence encoders, multilingual BERT)",
+    paper: "https://arxiv.org/abs/1810.04805",
+    model_types: &["bert"],
+    architectures: Architectures {
+        encoder: "BertModel",
+        classify: "BertForSequenceClassification",
+        masked_lm: "BertForMaskedLM",
+    },
+    weights: Table {
+        rules: &[
+            ("{base}embeddings.word_embeddings.weight", "embed.word.weight", Keep),
+            ("{base}embeddings.position_embeddings.weight", "embed.position.weight", Keep),
+            ("{base}embeddings.token_type_embeddings.weight", "embed.type.weight", Keep),
+            ("{base}embeddings.LayerNorm.weight", "embed.norm.weight", Keep),
+            ("{base}embeddings.LayerNorm.bias", "embed.norm.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.self.query.weight", "layers.{i}.attn.q.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.self.query.bias", "layers.{i}.attn.q.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.self.key.weight", "layers.{i}.attn.k.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.self.key.bias", "layers.{i}.attn.k.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.self.value.weight", "layers.{i}.attn.v.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.self.value.bias", "layers.{i}.attn.v.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.output.dense.weight", "layers.{i}.attn.out.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.output.dense.bias", "layers.{i}.attn.out.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.output.LayerNorm.weight", "layers.{i}.attn.norm.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.output.LayerNorm.bias", "layers.{i}.attn.norm.bias", Keep),
+            ("{base}encoder.layer.{i}.intermediate.dense.weight", "layers.{i}.ffn.up.weight", Keep),
+            ("{base}encoder.layer.{i}.intermediate.dense.bias", "layers.{i}.ffn.up.bias", Keep),
+            ("{base}encoder.layer.{i}.output.dense.weight", "layers.{i}.ffn.down.weight", Keep),
+            ("{base}encoder.layer.{i}.output.dense.bias", "layers.{i}.ffn.down.bias", Keep),
+            ("{base}encoder.layer.{i}.output.LayerNorm.weight", "layers.{i}.ffn.norm.weight", Keep),
+            ("{base}encoder.layer.{i}.output.LayerNorm.bias", "layers.{i}.ffn.norm.bias", Keep),
+            ("{base}pooler.dense.weight", "pooler.weight", Keep),
+            ("{base}pooler.dense.bias", "pooler.bias", Keep),
+            ("classifier.weight", "head.out.weight", Keep),
+            ("classifier.bias", "head.out.bias", Keep),
+            ("cls.predictions.transform.dense.weight", "head.mlm.dense.weight", Keep),
+            ("cls.predictions.transform.dense.bias", "head.mlm.dense.bias", Keep),
+            ("cls.predictions.transform.LayerNorm.weight", "head.mlm.norm.weight", Keep),
+            ("cls.predictions.transform.LayerNorm.bias", "head.mlm.norm.bias", Keep),
+            ("cls.predictions.bias", "head.mlm.bias", Keep),
+            ("cls.seq_relationship.weight", "head.next.weight", Keep),
+            ("cls.seq_relationship.bias", "head.next.bias", Keep),
+        ],
+        tied: &[
+            ("cls.predictions.decoder.weight", "embed.word.weight"),
+            ("cls.predictions.decoder.bias", "head.mlm.bias"),
+        ],
+        ignored: &[("{base}embeddings.position_ids", "a constant range, rebuilt")],
+        unused: &[
+            ("head.**", "a head of another task, not used by this one"),
+            ("pooler.**", "the pooler, not used by this task"),
+        ],
+        prefixes: &["bert.", ""],
+        ..Table::EMPTY
+    },
+    build: |config, store| Ok(Box::new(PostNorm::declare(store, settings(Config(config))?))),
+};
+
+fn settings(config: Config) -> Result<PostNormConfig, Error> {
+    config.only("position_embedding_type", &json!("absolute"))?;
+    config.only("is_decoder", &json!(false))?;
+    config.only("add_cross_attention", &json!(false))?;
+    let positions = config.size("max_position_embeddings")?;
+    let size = Size {
+        layers: config.size("num_hidden_layers")?,
+        hidden: config.size("hidden_size")?,
+        heads: config.heads("num_attention_heads", "hidden_size")?,
+        ffn: config.size("intermediate_size")?,
+        vocab: config.size("vocab_size")?,
+        max_tokens: positions,
+        types: config.size_or("type_vocab_size", 2)?,
+        std: config.number_or("initializer_range", 0.02)? as f32,
+    };
+    let activation = config.activation_or("hidden_act", Activation::Gelu)?;
+    let eps = config.number_or("layer_norm_eps", 1e-12)?;
+    let dropout = config.probability_or("hidden_dropout_prob", 0.1)?;
+    Ok(PostNormConfig {
+        size,
+        positions,
+        first_position: 0,
+        activation,
+        eps,
+        dropout,
+        attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
+        classifier: ClassifierStyle {
+            dense: "pooler",
+            activation: Activation::Tanh,
+            dropout_before: false,
+            dropout: config.probability_or("classifier_dropout", f64::from(dropout))?,
+        },
+        masked_lm: MaskedLmStyle { activation, eps },
+    })
+}

@@ -1,0 +1,5 @@
+//! One family a file.
+
+pub mod bert;
+pub mod distilbert;
+pub mod roberta;

@@ -1,0 +1,212 @@
+//! What a head is, and the list of all heads.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use topwork_kernels::pool::Pool;
+use topwork_nn::{ParamStore, Pass};
+
+use crate::error::Error;
+use crate::family::Encoder;
+use crate::heads;
+
+/// How a sequence becomes one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooling {
+    /// As the family's own classifier does it: the first token through a dense layer. Folders saved with it open
+    /// as `...ForSequenceClassification` in transformers.
+    Family,
+    /// The first token's vector as it is.
+    Cls,
+    /// The mean of all tokens.
+    Mean,
+    /// The largest value of each coordinate.
+    Max,
+}
+
+impl Pooling {
+    /// The operation over tokens.
+    pub fn pool(self) -> Pool {
+        match self {
+            Pooling::Family | Pooling::Cls => Pool::Cls,
+            Pooling::Mean => Pool::Mean,
+            Pooling::Max => Pool::Max,
+        }
+    }
+}
+
+/// Everything needed to build a head again; stored with a saved model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "head", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum HeadSpec {
+    /// One label of several, or (with `several`) any number of them.
+    Classify {
+        /// Names of the labels, in the order of the outputs.
+        labels: Vec<String>,
+        /// True if several labels may hold at once.
+        several: bool,
+        /// How a text becomes a vector.
+        pool: Pooling,
+    },
+    /// A number.
+    Regress {
+        /// How a text becomes a vector.
+        pool: Pooling,
+    },
+    /// The words behind masks.
+    MaskedLm,
+    /// A vector for a text.
+    Embed {
+        /// How a text becomes a vector; the family's own way is its first token.
+        pool: Pooling,
+        /// Scale vectors to length one.
+        normalise: bool,
+    },
+}
+
+impl HeadSpec {
+    /// The head's name in [`HEADS`].
+    pub fn name(&self) -> &'static str {
+        match self {
+            HeadSpec::Classify { .. } => heads::classify::ENTRY.name,
+            HeadSpec::Regress { .. } => heads::regress::ENTRY.name,
+            HeadSpec::MaskedLm => heads::masked_lm::ENTRY.name,
+            HeadSpec::Embed { .. } => heads::embed::ENTRY.name,
+        }
+    }
+
+    /// How texts become vectors, for heads over whole texts.
+    pub fn pooling(&self) -> Option<Pooling> {
+        match self {
+            HeadSpec::Classify { pool, .. } | HeadSpec::Regress { pool } | HeadSpec::Embed { pool, .. } => {
+                Some(*pool)
+            }
+            HeadSpec::MaskedLm => None,
+        }
+    }
+
+    /// Number of outputs for each text, where that is fixed by the head.
+    pub fn outputs(&self) -> Option<usize> {
+        match self {
+            HeadSpec::Classify { labels, .. } => Some(labels.len()),
+            HeadSpec::Regress { .. } => Some(1),
+            HeadSpec::MaskedLm | HeadSpec::Embed { .. } => None,
+        }
+    }
+}
+
+/// What a head's outputs are compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    /// A class number for each text.
+    Classes(Arc<[u32]>),
+    /// 0 or 1 for each text and label, row-major.
+    Several(Vec<f32>),
+    /// A number for each text.
+    Scores(Vec<f32>),
+    /// A token id for each token, `topwork_kernels::loss::IGNORE` where none is asked for.
+    Tokens(Arc<[u32]>),
+}
+
+impl Targets {
+    /// What kind of targets these are, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Targets::Classes(_) => "classes",
+            Targets::Several(_) => "several labels",
+            Targets::Scores(_) => "scores",
+            Targets::Tokens(_) => "tokens",
+        }
+    }
+}
+
+/// How a loss weighs its terms.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LossOptions {
+    /// A weight for each label.
+    pub class_weights: Option<Arc<[f32]>>,
+    /// Label smoothing, 0 to below 1.
+    pub smoothing: f32,
+}
+
+/// Turns hidden states into outputs, and outputs into a loss.
+pub trait Head: Send + Sync {
+    /// How a text's tokens become the one row this head wants; `None` if it wants every token.
+    fn pooled(&self) -> Option<Pool>;
+
+    /// # Shapes
+    /// - `x`: `[batch, hidden]` after pooling, or `[tokens, hidden]` for a head over tokens
+    /// - returns: `[batch, labels]`, `[batch, hidden]` or `[tokens, vocab]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error>;
+
+    /// # Shapes
+    /// - `x` as in [`Head::forward`]; returns `[1]`
+    ///
+    /// # Errors
+    /// [`Error::Targets`] for targets of another kind.
+    fn loss(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        targets: &Targets,
+        options: &LossOptions,
+    ) -> Result<Tensor<1>, Error>;
+}
+
+/// How a head is known from outside.
+pub struct HeadEntry {
+    /// Kebab-case name.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+    /// Declares the head's parameters over an encoder.
+    pub build: fn(&HeadSpec, &dyn Encoder, &mut ParamStore) -> Result<Box<dyn Head>, Error>,
+}
+
+/// Every head, in the order `list` prints them.
+pub const HEADS: &[&HeadEntry] =
+    &[&heads::classify::ENTRY, &heads::regress::ENTRY, &heads::masked_lm::ENTRY, &heads::embed::ENTRY];
+
+/// Builds the head a spec asks for.
+///
+/// # Errors
+/// [`Error::UnknownHead`], or what the head's own `build` finds wrong.
+pub fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
+    let entry = HEADS.iter().find(|entry| entry.name == spec.name()).ok_or_else(|| Error::UnknownHead {
+        got: spec.name().to_string(),
+        known: HEADS.iter().map(|h| h.name).collect::<Vec<_>>().join(", "),
+    })?;
+    (entry.build)(spec, encoder, store)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_survive_json() {
+        let labels = vec!["ham".to_string(), "spam".to_string()];
+        let specs = [
+            HeadSpec::Classify { labels, several: false, pool: Pooling::Family },
+            HeadSpec::Regress { pool: Pooling::Mean },
+            HeadSpec::MaskedLm,
+            HeadSpec::Embed { pool: Pooling::Max, normalise: true },
+        ];
+        assert_eq!(specs.len(), HEADS.len(), "every head is here");
+        for (spec, entry) in specs.iter().zip(HEADS) {
+            let text = serde_json::to_string(spec).unwrap();
+            assert_eq!(&serde_json::from_str::<HeadSpec>(&text).unwrap(), spec);
+            assert_eq!(spec.name(), entry.name);
+            assert!(text.contains(entry.name), "{text}");
+            assert!(entry.paper.starts_with("https://"));
+        }
+        assert!(serde_json::from_str::<HeadSpec>(r#"{"head":"regress","pool":"mean","x":1}"#).is_err());
+    }
+}

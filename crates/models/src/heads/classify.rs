@@ -1,0 +1,68 @@
+//! Classification of texts and pairs of texts: one label of several, or several at once.
+
+use burn::tensor::Tensor;
+use topwork_kernels::pool::Pool;
+use topwork_nn::loss::{binary_cross_entropy, cross_entropy};
+use topwork_nn::{ParamStore, Pass};
+
+use crate::error::Error;
+use crate::family::Encoder;
+use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::heads::pooled::PooledOutputs;
+
+/// The entry in the list.
+pub const ENTRY: HeadEntry = HeadEntry {
+    name: "classify",
+    summary: "one label of several for a text or a pair of texts; with several = true any number of them",
+    paper: "https://arxiv.org/abs/1810.04805",
+    build,
+};
+
+struct Classify {
+    outputs: PooledOutputs,
+    several: bool,
+}
+
+fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
+    let HeadSpec::Classify { labels, several, pool } = spec else {
+        return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
+    };
+    let outputs = PooledOutputs::declare(store, encoder, *pool, labels.len());
+    Ok(Box::new(Classify { outputs, several: *several }))
+}
+
+impl Head for Classify {
+    fn pooled(&self) -> Option<Pool> {
+        Some(self.outputs.pool())
+    }
+
+    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+        self.outputs.forward(pass, x)
+    }
+
+    fn loss(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        targets: &Targets,
+        options: &LossOptions,
+    ) -> Result<Tensor<1>, Error> {
+        let logits = self.forward(pass, x)?;
+        match targets {
+            Targets::Classes(target) if !self.several => {
+                Ok(cross_entropy(logits, target, options.class_weights.as_ref(), options.smoothing))
+            }
+            Targets::Several(target) if self.several => {
+                // Smoothing moves both sides of a yes/no question towards the middle.
+                let target: Vec<f32> =
+                    target.iter().map(|y| y * (1.0 - options.smoothing) + 0.5 * options.smoothing).collect();
+                Ok(binary_cross_entropy(logits, &target, options.class_weights.as_deref()))
+            }
+            other => Err(Error::Targets {
+                head: ENTRY.name,
+                expected: if self.several { "several labels" } else { "classes" },
+                got: other.kind(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! A vector for a text.
+//!
+//! Paper: Reimers, Gurevych 2019, "Sentence-BERT", section 3, <https://arxiv.org/abs/1908.10084>
+
+use burn::tensor::Tensor;
+use topwork_kernels::pool::Pool;
+use topwork_nn::{ParamStore, Pass};
+
+use crate::error::Error;
+use crate::family::Encoder;
+use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+
+/// The entry in the list.
+pub const ENTRY: HeadEntry = HeadEntry {
+    name: "embed",
+    summary: "a vector for a text: first token, mean or maximum, scaled to length one if wanted",
+    paper: "https://arxiv.org/abs/1908.10084",
+    build,
+};
+
+struct Embed {
+    pool: Pool,
+    normalise: bool,
+}
+
+fn build(spec: &HeadSpec, _: &dyn Encoder, _: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
+    let HeadSpec::Embed { pool, normalise } = spec else {
+        return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
+    };
+    Ok(Box::new(Embed { pool: pool.pool(), normalise: *normalise }))
+}
+
+impl Head for Embed {
+    fn pooled(&self) -> Option<Pool> {
+        Some(self.pool)
+    }
+
+    fn forward(&self, _: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+        if !self.normalise {
+            return Ok(x);
+        }
+        // The bound is that of torch.nn.functional.normalize, which sentence-transformers uses.
+        let length = (x.clone() * x.clone()).sum_dim(1).sqrt().clamp_min(1e-12);
+        Ok(x / length)
+    }
+
+    fn loss(&self, _: &Pass, _: Tensor<2>, targets: &Targets, _: &LossOptions) -> Result<Tensor<1>, Error> {
+        Err(Error::Targets { head: ENTRY.name, expected: "none: it has no loss of its own", got: targets.kind() })
+    }
+}

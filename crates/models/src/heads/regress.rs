@@ -1,0 +1,51 @@
+//! A number for a text or a pair of texts.
+
+use burn::tensor::Tensor;
+use topwork_kernels::pool::Pool;
+use topwork_nn::loss::mean_squared_error;
+use topwork_nn::{ParamStore, Pass};
+
+use crate::error::Error;
+use crate::family::Encoder;
+use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::heads::pooled::PooledOutputs;
+
+/// The entry in the list.
+pub const ENTRY: HeadEntry = HeadEntry {
+    name: "regress",
+    summary: "a number for a text or a pair of texts",
+    paper: "https://arxiv.org/abs/1810.04805",
+    build,
+};
+
+struct Regress(PooledOutputs);
+
+fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
+    let HeadSpec::Regress { pool } = spec else {
+        return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
+    };
+    Ok(Box::new(Regress(PooledOutputs::declare(store, encoder, *pool, 1))))
+}
+
+impl Head for Regress {
+    fn pooled(&self) -> Option<Pool> {
+        Some(self.0.pool())
+    }
+
+    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+        self.0.forward(pass, x)
+    }
+
+    fn loss(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        targets: &Targets,
+        _: &LossOptions,
+    ) -> Result<Tensor<1>, Error> {
+        let Targets::Scores(scores) = targets else {
+            return Err(Error::Targets { head: ENTRY.name, expected: "scores", got: targets.kind() });
+        };
+        Ok(mean_squared_error(self.forward(pass, x)?, scores))
+    }
+}

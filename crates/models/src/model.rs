@@ -1,0 +1,375 @@
+//! A family's encoder and a head over one parameter store: opened from a model folder, saved to one.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use serde_json::{Map, Value, json};
+use topwork_kernels::gemm::Precision;
+use topwork_kernels::pool::Pool;
+use topwork_nn::{ParamId, ParamStore, Pass};
+use topwork_text::Packed;
+use topwork_weights::{LoadReport, ModelFolder, Named, Request, SafeTensorsFile, safetensors};
+
+use crate::error::Error;
+use crate::family::{Encoder, Family, family};
+use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
+
+/// Name of the file that keeps what `config.json` has no word for: the head's settings.
+pub const HEAD_FILE: &str = "topwork.json";
+
+/// Name of the file that keeps the parameters of heads upstream classes do not have.
+pub const HEAD_WEIGHTS: &str = "topwork_head.safetensors";
+
+/// An encoder and a head.
+pub struct Model {
+    /// Every parameter.
+    pub store: ParamStore,
+    /// The family.
+    pub family: &'static Family,
+    /// `config.json` as it was read.
+    pub config: Value,
+    spec: HeadSpec,
+    encoder: Box<dyn Encoder>,
+    head: Box<dyn Head>,
+}
+
+/// What goes into a saved folder beside the weights.
+#[derive(Clone, Debug, Default)]
+pub struct SaveOptions {
+    /// Further files: name and content (tokenizer, card).
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Further keys for [`HEAD_FILE`].
+    pub notes: Map<String, Value>,
+}
+
+impl Model {
+    /// Opens a model folder with a head of the caller's choice; parameters the folder does not have for it are
+    /// initialised fresh from `seed` and named in the report.
+    ///
+    /// # Errors
+    /// A missing or broken file, an unknown family, a config that cannot be honoured, a tensor that no rule of the
+    /// family covers, a shape that does not fit.
+    pub fn open(folder: &Path, spec: &HeadSpec, seed: u64, device: &Device) -> Result<(Self, LoadReport), Error> {
+        let config = read_json(folder, "config.json")?;
+        let mut model = Self::declare(&config, spec, device)?;
+        let report = model.load(folder, seed)?;
+        Ok((model, report))
+    }
+
+    /// Opens a folder that was saved with its head, here or by transformers, for use as it is: nothing may be
+    /// fresh.
+    ///
+    /// # Errors
+    /// As [`Model::open`]; [`Error::NoHead`] for a bare encoder.
+    pub fn open_saved(folder: &Path, device: &Device) -> Result<(Self, LoadReport), Error> {
+        let spec = saved_spec(folder)?;
+        let config = read_json(folder, "config.json")?;
+        let mut model = Self::declare(&config, &spec, device)?;
+        let report = model.fill(folder, &[])?;
+        Ok((model, report))
+    }
+
+    /// Declares encoder and head without values: for counting parameters and for weights that come from elsewhere.
+    ///
+    /// # Errors
+    /// An unknown family or a config that cannot be honoured.
+    pub fn declare(config: &Value, spec: &HeadSpec, device: &Device) -> Result<Self, Error> {
+        let family = family(config)?;
+        let mut store = ParamStore::new(device);
+        let encoder = (family.build)(config, &mut store)?;
+        let head = head::build(spec, encoder.as_ref(), &mut store)?;
+        Ok(Model { store, family, config: config.clone(), spec: spec.clone(), encoder, head })
+    }
+
+    fn load(&mut self, folder: &Path, seed: u64) -> Result<LoadReport, Error> {
+        let report = self.fill(folder, &["head.**", "pooler.**"])?;
+        for id in self.store.unset() {
+            self.store.initialise(id, seed)?;
+        }
+        Ok(report)
+    }
+
+    /// Loads what the folder has; parameters under `optional` may be missing.
+    fn fill(&mut self, folder: &Path, optional: &[&str]) -> Result<LoadReport, Error> {
+        let own_head = own_head(&self.spec) && folder.join(HEAD_WEIGHTS).is_file();
+        let wanted: Vec<(String, Vec<usize>)> = self
+            .store
+            .iter()
+            .filter(|(_, p)| !(own_head && is_head(&p.path)))
+            .map(|(_, p)| (p.path.clone(), p.shape.clone()))
+            .collect();
+        let request = Request { table: &self.family.weights, wanted: &wanted, fresh: &[], optional };
+        let (params, mut report) = topwork_weights::load(folder, &request)?;
+        for param in params {
+            let id = self.store.id(&param.path)?;
+            self.store.set(id, param.data)?;
+        }
+        if own_head {
+            let file = SafeTensorsFile::open(folder.join(HEAD_WEIGHTS))?;
+            for (id, path) in self.head_params() {
+                let values = file.read(&path)?;
+                self.store.set(id, values)?;
+                report.loaded.push((path.clone(), path));
+            }
+        }
+        Ok(report)
+    }
+
+    fn head_params(&self) -> Vec<(ParamId, String)> {
+        self.store.iter().filter(|(_, p)| is_head(&p.path)).map(|(id, p)| (id, p.path.clone())).collect()
+    }
+
+    /// Sizes of the encoder.
+    pub fn size(&self) -> &crate::family::Size {
+        self.encoder.size()
+    }
+
+    /// The head's settings.
+    pub fn spec(&self) -> &HeadSpec {
+        &self.spec
+    }
+
+    /// How the head pools; `None` for heads over tokens.
+    pub fn pooled(&self) -> Option<Pool> {
+        self.head.pooled()
+    }
+
+    /// Hidden states of the last layer.
+    ///
+    /// # Shapes
+    /// - returns: `[tokens, hidden]`
+    ///
+    /// # Errors
+    /// A sequence too long for the model, an id outside its tables.
+    pub fn hidden(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
+        let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
+        self.encoder.forward(pass, input, &offsets)
+    }
+
+    /// What the head reads: one pooled row for each text, or every token's hidden state.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, hidden]`, or `[tokens, hidden]` for heads over tokens
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn features(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
+        let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
+        let hidden = self.encoder.forward(pass, input, &offsets)?;
+        Ok(match self.head.pooled() {
+            None => hidden,
+            Some(pool) => topwork_ops::pool(hidden, &offsets, pool),
+        })
+    }
+
+    /// The head on features.
+    ///
+    /// # Shapes
+    /// - `features`: as [`Model::features`] returns them
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn head(&self, pass: &Pass, features: Tensor<2>) -> Result<Tensor<2>, Error> {
+        self.head.forward(pass, features)
+    }
+
+    /// The loss of the head on features.
+    ///
+    /// # Errors
+    /// [`Error::Targets`] for targets of the wrong kind.
+    pub fn head_loss(
+        &self,
+        pass: &Pass,
+        features: Tensor<2>,
+        targets: &Targets,
+        options: &LossOptions,
+    ) -> Result<Tensor<1>, Error> {
+        self.head.loss(pass, features, targets, options)
+    }
+
+    /// Outputs of the head.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, outputs]`, or `[tokens, vocab]` for a head over tokens
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn forward(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
+        self.head(pass, self.features(pass, input)?)
+    }
+
+    /// The mean loss of a batch.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`] and [`Model::head_loss`].
+    pub fn loss(
+        &self,
+        pass: &Pass,
+        input: &Packed,
+        targets: &Targets,
+        options: &LossOptions,
+    ) -> Result<Tensor<1>, Error> {
+        self.head_loss(pass, self.features(pass, input)?, targets, options)
+    }
+
+    /// Outputs for a batch as plain numbers, row-major, computed without tracking gradients.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn predict(&self, input: &Packed, precision: Precision) -> Result<Vec<f32>, Error> {
+        let pass = Pass::eval(&self.store, precision);
+        plain(self.forward(&pass, input)?)
+    }
+
+    /// Writes a model folder: config.json, model.safetensors under the upstream names, [`HEAD_FILE`], and the
+    /// files given. What stood in the folder is replaced as a whole.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or a parameter has no values.
+    pub fn save(&self, folder: &Path, options: &SaveOptions) -> Result<(), Error> {
+        let own_head = own_head(&self.spec);
+        let (mut params, mut head) = (Vec::new(), Vec::new());
+        for (id, param) in self.store.iter() {
+            let data: Cow<[f32]> = self.store.values(id)?.into();
+            if own_head && is_head(&param.path) {
+                head.push(Named { name: param.path.clone(), shape: param.shape.clone(), data });
+            } else {
+                params.push((param.path.as_str(), param.shape.clone(), data));
+            }
+        }
+        let base = self.family.weights.prefixes.first().copied().unwrap_or("");
+        let tensors = topwork_weights::export(&self.family.weights, base, params)?;
+        let head = if head.is_empty() { None } else { Some(safetensors::to_bytes(&head)?) };
+        let mut notes = options.notes.clone();
+        notes.insert("head".to_string(), serde_json::to_value(&self.spec).unwrap_or(Value::Null));
+        let notes = serde_json::to_vec_pretty(&Value::Object(notes)).unwrap_or_default();
+        let mut files: Vec<(&str, &[u8])> = vec![(HEAD_FILE, &notes)];
+        files.extend(head.as_ref().map(|bytes| (HEAD_WEIGHTS, bytes.as_slice())));
+        files.extend(options.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
+        let config = self.saved_config();
+        Ok(ModelFolder { config: &config, tensors: &tensors, files: &files }.write(folder)?)
+    }
+
+    /// `config.json` with what changed: the class, the labels, the kind of problem.
+    fn saved_config(&self) -> Value {
+        let mut config = self.config.clone();
+        let names = &self.family.architectures;
+        let Some(keys) = config.as_object_mut() else { return config };
+        let architecture = match &self.spec {
+            HeadSpec::Classify { pool: Pooling::Family, .. } | HeadSpec::Regress { pool: Pooling::Family } => {
+                names.classify
+            }
+            HeadSpec::MaskedLm => names.masked_lm,
+            HeadSpec::Classify { .. } | HeadSpec::Regress { .. } | HeadSpec::Embed { .. } => names.encoder,
+        };
+        keys.insert("architectures".to_string(), json!([architecture]));
+        for key in ["torch_dtype", "dtype"] {
+            if keys.contains_key(key) {
+                keys.insert(key.to_string(), json!("float32"));
+            }
+        }
+        if let HeadSpec::Classify { labels, several, .. } = &self.spec {
+            let by_id: Map<String, Value> =
+                labels.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
+            let by_name: Map<String, Value> =
+                labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
+            let problem = if *several { "multi_label_classification" } else { "single_label_classification" };
+            keys.insert("id2label".to_string(), Value::Object(by_id));
+            keys.insert("label2id".to_string(), Value::Object(by_name));
+            keys.insert("problem_type".to_string(), json!(problem));
+        }
+        if let HeadSpec::Regress { .. } = &self.spec {
+            keys.insert("id2label".to_string(), json!({"0": "score"}));
+            keys.insert("label2id".to_string(), json!({"score": 0}));
+            keys.insert("problem_type".to_string(), json!("regression"));
+        }
+        config
+    }
+}
+
+/// True for a parameter of a head.
+fn is_head(path: &str) -> bool {
+    path.starts_with("head.")
+}
+
+/// Heads that no upstream class has keep their weights in a file of their own, so that the folder still opens as
+/// the bare encoder without a warning.
+fn own_head(spec: &HeadSpec) -> bool {
+    matches!(spec.pooling(), Some(pool) if pool != Pooling::Family)
+}
+
+/// The head a folder was saved with: from [`HEAD_FILE`], else from what `config.json` says of its architecture.
+///
+/// # Errors
+/// [`Error::NoHead`] for a bare encoder; a file that cannot be read.
+pub fn saved_spec(folder: &Path) -> Result<HeadSpec, Error> {
+    if folder.join(HEAD_FILE).is_file() {
+        let notes = read_json(folder, HEAD_FILE)?;
+        let spec = notes.get("head").cloned().unwrap_or(Value::Null);
+        return serde_json::from_value(spec)
+            .map_err(|e| Error::Unreadable { path: folder.join(HEAD_FILE), reason: e.to_string() });
+    }
+    let config = read_json(folder, "config.json")?;
+    let names = &family(&config)?.architectures;
+    let list = config.get("architectures").and_then(Value::as_array).cloned().unwrap_or_default();
+    let is = |name: &str| list.iter().any(|a| a.as_str() == Some(name));
+    let pool = Pooling::Family;
+    if is(names.masked_lm) {
+        return Ok(HeadSpec::MaskedLm);
+    }
+    if !is(names.classify) {
+        let architectures = serde_json::to_string(&list).unwrap_or_default();
+        return Err(Error::NoHead { folder: folder.to_path_buf(), architectures });
+    }
+    let labels = label_names(&config);
+    let problem = config.get("problem_type").and_then(Value::as_str);
+    Ok(match problem {
+        Some("regression") => HeadSpec::Regress { pool },
+        // transformers itself takes one output for regression when nothing says otherwise.
+        None if labels.len() == 1 => HeadSpec::Regress { pool },
+        problem => HeadSpec::Classify { labels, several: problem == Some("multi_label_classification"), pool },
+    })
+}
+
+/// The names in `id2label`, in the order of their numbers; two unnamed ones where the config has none, as
+/// transformers assumes.
+fn label_names(config: &Value) -> Vec<String> {
+    let mut names: Vec<(usize, String)> = config
+        .get("id2label")
+        .and_then(Value::as_object)
+        .map(|map| {
+            let entries = map.iter().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_string())));
+            entries.collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    if names.is_empty() {
+        let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2);
+        return (0..count).map(|id| format!("LABEL_{id}")).collect();
+    }
+    names.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Reads a JSON file of a model folder.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Unreadable`].
+pub fn read_json(folder: &Path, file: &'static str) -> Result<Value, Error> {
+    let path = folder.join(file);
+    if !path.is_file() {
+        return Err(Error::Missing { folder: folder.to_path_buf(), file });
+    }
+    let text = std::fs::read(&path).map_err(|e| Error::Unreadable { path: path.clone(), reason: e.to_string() })?;
+    serde_json::from_slice(&text).map_err(|e| Error::Unreadable { path, reason: e.to_string() })
+}
+
+/// A matrix as plain numbers.
+///
+/// # Errors
+/// The device would not give them back.
+pub fn plain(tensor: Tensor<2>) -> Result<Vec<f32>, Error> {
+    topwork_nn::param::download(tensor.into_dispatch(), 2)
+        .map_err(|reason| topwork_nn::Error::Device { path: "outputs".to_string(), reason }.into())
+}

@@ -1,0 +1,101 @@
+//! What can stop a run.
+
+use std::path::PathBuf;
+
+use crate::task::TaskError;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option is out of range.
+    #[error("option {name}: expected {expected}, got {got}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// What would be right.
+        expected: &'static str,
+        /// What was given.
+        got: String,
+    },
+    /// A name is not in its list.
+    #[error("unknown {kind} {got:?}: did you mean {nearest:?}? known are {known}")]
+    Unknown {
+        /// What was looked for.
+        kind: &'static str,
+        /// The name given.
+        got: String,
+        /// The nearest known name.
+        nearest: String,
+        /// All known names.
+        known: String,
+    },
+    /// The gradient audit of the first step found a parameter that should move and cannot, or the reverse.
+    #[error("gradient audit: {}", describe_audit(.without, .unexpected))]
+    Audit {
+        /// Trainable parameters that got no gradient.
+        without: Vec<String>,
+        /// Frozen parameters that got one.
+        unexpected: Vec<String>,
+    },
+    /// Everything is frozen.
+    #[error("nothing to train: the freeze patterns {patterns:?} leave no trainable parameter")]
+    AllFrozen {
+        /// The patterns.
+        patterns: Vec<String>,
+    },
+    /// The loss or the gradient is not a number.
+    #[error("step {step}: the {what} is {value}: training has diverged; lower the learning rate (now {learning_rate:e}) or clip gradients (clip-norm)")]
+    Diverged {
+        /// The optimizer step.
+        step: usize,
+        /// Loss or gradient norm.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The learning rate at this step.
+        learning_rate: f64,
+    },
+    /// An epoch has no batch.
+    #[error("epoch {epoch} has no batches: there is no training data")]
+    NoBatches {
+        /// The epoch.
+        epoch: usize,
+    },
+    /// A checkpoint cannot be used.
+    #[error("checkpoint {path}: {reason}", path = .path.display())]
+    Checkpoint {
+        /// The checkpoint folder.
+        path: PathBuf,
+        /// What is wrong with it, and the way out.
+        reason: String,
+    },
+    /// A file of the run folder could not be written or read.
+    #[error("{path}: {source}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The task said no.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// Parameters and layers.
+    #[error(transparent)]
+    Nn(#[from] topwork_nn::Error),
+    /// Weight files.
+    #[error(transparent)]
+    Weights(#[from] topwork_weights::Error),
+}
+
+fn describe_audit(without: &[String], unexpected: &[String]) -> String {
+    let mut parts = Vec::new();
+    if !without.is_empty() {
+        parts.push(format!("{} trainable parameters got no gradient: {}", without.len(), without.join(", ")));
+    }
+    if !unexpected.is_empty() {
+        parts.push(format!("{} frozen parameters got one: {}", unexpected.len(), unexpected.join(", ")));
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,5 @@
+//! One optimizer a file.
+
+mod adamw;
+
+pub use adamw::{AdamW, Saved};

@@ -1,0 +1,295 @@
+//! The one training loop.
+//!
+//! Read top to bottom: plan, forward and backward over the accumulated batches, audit, clip, step, and at the end
+//! of an epoch (or every so many steps) evaluate, keep the best, write a checkpoint.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde_json::json;
+use topwork_kernels::rng::derive;
+use topwork_nn::{Gradients, Pass, gradient};
+
+use crate::audit;
+use crate::checkpoint::{self, Position};
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::optim::AdamW;
+use crate::options::TrainOptions;
+use crate::plan::{ParamInfo, Plan, Progress};
+use crate::run_log::RunLog;
+use crate::schedule::{self, Schedule, Warmup};
+use crate::task::{Scores, Task};
+use crate::technique::Technique;
+use crate::techniques::freeze;
+
+/// Where a run keeps its files and how it may be stopped.
+pub struct RunContext<'a> {
+    /// The run folder; `None` keeps nothing on disk (the best weights are then not kept either).
+    pub folder: Option<&'a Path>,
+    /// Go on from the newest checkpoint in the folder.
+    pub resume: bool,
+    /// Set from outside (Ctrl-C): the loop saves and returns at the next step.
+    pub stop: &'a AtomicBool,
+    /// Is told what happens.
+    pub observer: &'a mut dyn Observer,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunResult {
+    /// Optimizer steps done.
+    pub steps: usize,
+    /// Scores at the best evaluation.
+    pub best: Option<(usize, f64)>,
+    /// True if it was stopped from outside and can be resumed.
+    pub interrupted: bool,
+    /// True if patience ran out.
+    pub stopped_early: bool,
+    /// Values that were trained in the first step.
+    pub trainable_values: usize,
+    /// Seconds of this process.
+    pub seconds: f64,
+}
+
+/// State of a run between two steps; what a checkpoint keeps.
+struct Running<'r, 'c, T: Task> {
+    task: &'r mut T,
+    options: &'r TrainOptions,
+    folder: Option<&'r Path>,
+    stop: &'r AtomicBool,
+    log: RunLog<'c>,
+    optimizer: AdamW,
+    schedule: Box<dyn Schedule>,
+    techniques: Vec<Box<dyn Technique>>,
+    params: Vec<ParamInfo>,
+    at: Position,
+    total: usize,
+}
+
+/// Trains `task`.
+///
+/// # Errors
+/// Options out of range, nothing to train, a failed gradient audit, divergence, a checkpoint that does not fit,
+/// a file that cannot be written, or what the task finds wrong.
+pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -> Result<RunResult, Error> {
+    let started = Instant::now();
+    options.check()?;
+    let RunContext { folder, resume, stop, observer } = context;
+    let params: Vec<ParamInfo> =
+        task.store().iter().map(|(_, p)| ParamInfo { path: p.path.clone(), group: p.group }).collect();
+    let mut techniques = Vec::new();
+    if !options.freeze.is_empty() {
+        techniques.push((freeze::ENTRY.build)(&json!({"patterns": options.freeze}), &params)?);
+    }
+    let total = total_steps(task, options)?;
+    let warmup = schedule::Options::new(Warmup::Ratio(options.warmup));
+    let schedule = schedule::build(&options.schedule, &warmup, total as u64).map_err(|e| Error::Task(Box::new(e)))?;
+    let mut optimizer = AdamW::new(options, params.len());
+    let mut at = Position::default();
+    let mut resumed = None;
+    if let (Some(folder), true) = (folder, resume) {
+        if let Some(loaded) = checkpoint::load_newest(folder, task.store_mut(), &mut optimizer, options)? {
+            resumed = Some((loaded.log_bytes, loaded.step));
+            at = loaded;
+        }
+    }
+    let log = match folder {
+        Some(folder) => RunLog::open(folder, resumed, observer)?,
+        None => RunLog::unwritten(observer),
+    };
+    let mut run =
+        Running { task, options, folder, stop, log, optimizer, schedule, techniques, params, at, total };
+    let first_plan = run.plan();
+    let trainable_values = values(&run, &first_plan);
+    if trainable_values == 0 {
+        return Err(Error::AllFrozen { patterns: options.freeze.clone() });
+    }
+    let total_values = run.task.store().values_total();
+    let (done_steps, precision) = (run.at.step, format!("{:?}", options.precision).to_lowercase());
+    run.log.write(&Event::Start { total_steps: total, done_steps, trainable_values, total_values, precision })?;
+    let ended = run.go()?;
+    let seconds = started.elapsed().as_secs_f64();
+    if ended != Ended::Interrupted {
+        let (best_step, best_score) = run.at.best.unwrap_or((0, f64::NAN));
+        run.log.write(&Event::End { step: run.at.step, best_score, best_step, seconds })?;
+    }
+    Ok(RunResult {
+        steps: run.at.step,
+        best: run.at.best,
+        interrupted: ended == Ended::Interrupted,
+        stopped_early: ended == Ended::Early,
+        trainable_values,
+        seconds,
+    })
+}
+
+#[derive(PartialEq, Eq)]
+enum Ended {
+    Done,
+    Early,
+    Interrupted,
+}
+
+fn total_steps<T: Task>(task: &T, options: &TrainOptions) -> Result<usize, Error> {
+    let mut total = 0;
+    for epoch in 0..options.epochs {
+        let batches = task.batches(epoch)?.len();
+        if batches == 0 {
+            return Err(Error::NoBatches { epoch });
+        }
+        total += batches.div_ceil(options.accumulate);
+    }
+    Ok(if options.max_steps > 0 { total.min(options.max_steps) } else { total })
+}
+
+fn values<T: Task>(run: &Running<T>, plan: &[Plan]) -> usize {
+    run.task.store().iter().zip(plan).filter(|(_, plan)| plan.train).map(|((_, p), _)| p.len()).sum()
+}
+
+impl<T: Task> Running<'_, '_, T> {
+    fn go(&mut self) -> Result<Ended, Error> {
+        while !self.at.stopped && self.at.epoch < self.options.epochs && self.at.step < self.total {
+            let batches = self.task.batches(self.at.epoch)?;
+            let groups: Vec<&[Vec<usize>]> = batches.chunks(self.options.accumulate).collect();
+            while self.at.group < groups.len() && self.at.step < self.total {
+                if self.stop.load(Ordering::Relaxed) {
+                    self.checkpoint()?;
+                    self.log.write(&Event::Interrupted { step: self.at.step })?;
+                    return Ok(Ended::Interrupted);
+                }
+                self.step(groups[self.at.group])?;
+                self.at.group += 1;
+                let every = |n: usize| n > 0 && self.at.step.is_multiple_of(n);
+                let (evaluate, save) = (every(self.options.evaluate_steps), every(self.options.checkpoint_steps));
+                let last = self.at.group == groups.len() || self.at.step == self.total;
+                if evaluate && !last && self.evaluate()? {
+                    self.checkpoint()?;
+                    return Ok(Ended::Early);
+                }
+                if save && !last {
+                    self.checkpoint()?;
+                }
+            }
+            let ended_early = self.evaluate()?;
+            self.at.epoch += 1;
+            self.at.group = 0;
+            self.checkpoint()?;
+            if ended_early {
+                return Ok(Ended::Early);
+            }
+        }
+        Ok(if self.at.stopped { Ended::Early } else { Ended::Done })
+    }
+
+    fn plan(&self) -> Vec<Plan> {
+        let at = Progress { epoch: self.at.epoch, step: self.at.step, total: self.total };
+        let mut plan = vec![Plan::default(); self.params.len()];
+        for technique in &self.techniques {
+            technique.plan(at, &self.params, &mut plan);
+        }
+        plan
+    }
+
+    /// One optimizer step over a group of batches.
+    fn step(&mut self, group: &[Vec<usize>]) -> Result<(), Error> {
+        let started = Instant::now();
+        let plan = self.plan();
+        let trainable: Vec<bool> = plan.iter().map(|p| p.train).collect();
+        let learning_rate =
+            self.options.learning_rate * self.schedule.lr_scale(self.at.step as u64, self.total as u64);
+        let all: usize = group.iter().map(Vec::len).sum();
+        let mut gradients: Option<Gradients> = None;
+        let (mut loss_sum, mut tokens) = (0.0, 0);
+        for (n, batch) in group.iter().enumerate() {
+            // Dropout depends on the step's number, not on what was drawn before: resuming needs no state.
+            let seed = derive(self.options.seed, &format!("step {} batch {n}", self.at.step));
+            let pass = Pass::train(self.task.store(), self.options.precision.kernel(), seed, &trainable);
+            let result = self.task.loss(&pass, batch)?;
+            let value = f64::from(result.loss.clone().into_scalar::<f32>());
+            self.finite("loss", value, learning_rate)?;
+            let share = result.examples as f64 / all as f64;
+            let loss = if group.len() == 1 { result.loss } else { result.loss.mul_scalar(share) };
+            let these = pass.backward(&loss);
+            loss_sum += value * share;
+            tokens += result.tokens;
+            gradients = Some(match gradients {
+                None => these,
+                Some(mut sum) => {
+                    sum.add(these, self.task.store());
+                    sum
+                }
+            });
+        }
+        let mut gradients = gradients.unwrap_or_else(|| Gradients::none(self.params.len()));
+        if self.at.step == 0 {
+            audit::check(self.task.store(), &gradients, &trainable)?;
+        }
+        let gradient_norm =
+            gradients.ids().filter_map(|id| gradients.get(id)).map(gradient::sum_squares).sum::<f64>().sqrt();
+        self.finite("gradient norm", gradient_norm, learning_rate)?;
+        let clip = self.options.clip_norm;
+        let grad_scale = if clip > 0.0 { (clip / (gradient_norm + 1e-6)).min(1.0) } else { 1.0 };
+        self.optimizer.step(self.task.store_mut(), &mut gradients, &plan, learning_rate, grad_scale)?;
+        self.at.step += 1;
+        self.log.write(&Event::Step {
+            epoch: self.at.epoch,
+            step: self.at.step,
+            loss: loss_sum,
+            learning_rate,
+            gradient_norm,
+            examples: all,
+            tokens,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn finite(&self, what: &'static str, value: f64, learning_rate: f64) -> Result<(), Error> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        Err(Error::Diverged { step: self.at.step, what, value, learning_rate })
+    }
+
+    /// Evaluates, keeps the best; true when patience has run out.
+    fn evaluate(&mut self) -> Result<bool, Error> {
+        let started = Instant::now();
+        let scores = self.task.evaluate()?;
+        let best = self.at.best.is_none_or(|(_, score)| scores.beats(score));
+        if best {
+            self.at.best = Some((self.at.step, scores.score));
+            self.at.since_best = 0;
+            self.save_best(&scores)?;
+        } else {
+            self.at.since_best += 1;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let (epoch, step) = (self.at.epoch, self.at.step);
+        let Scores { score, values, .. } = scores;
+        self.log.write(&Event::Evaluation { epoch, step, score, best, values, seconds })?;
+        let early = self.options.patience > 0 && self.at.since_best >= self.options.patience;
+        if early {
+            let best_step = self.at.best.map_or(0, |(step, _)| step);
+            self.log.write(&Event::EarlyStop { step, best_step })?;
+            self.at.stopped = true;
+        }
+        Ok(early)
+    }
+
+    fn save_best(&self, scores: &Scores) -> Result<(), Error> {
+        match self.folder {
+            Some(folder) => Ok(self.task.save(&folder.join("best"), scores)?),
+            None => Ok(()),
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        let Some(folder) = self.folder.filter(|_| self.options.checkpoints) else { return Ok(()) };
+        let started = Instant::now();
+        self.at.log_bytes = self.log.bytes();
+        checkpoint::save(folder, self.task.store(), &self.optimizer, self.options, &self.at)?;
+        let (step, seconds) = (self.at.step, started.elapsed().as_secs_f64());
+        self.log.write(&Event::Checkpoint { step, seconds })
+    }
+}

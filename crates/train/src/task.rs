@@ -1,0 +1,72 @@
+//! What the loop needs of a model and its data.
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use topwork_nn::{ParamStore, Pass};
+
+/// An error from outside this crate, carried through the loop as it is.
+pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A model, its training data and its way of measuring itself, seen by the loop. The loop knows nothing else: no
+/// family, no head, no file.
+pub trait Task {
+    /// The parameters.
+    fn store(&self) -> &ParamStore;
+
+    /// The parameters, to be changed by the optimizer.
+    fn store_mut(&mut self) -> &mut ParamStore;
+
+    /// The batches of an epoch, each a list of example numbers. Must depend on the epoch and the run's seed only:
+    /// resuming asks again.
+    ///
+    /// # Errors
+    /// Whatever stands in the way of composing batches.
+    fn batches(&self, epoch: usize) -> Result<Vec<Vec<usize>>, TaskError>;
+
+    /// The mean loss of a batch.
+    ///
+    /// # Errors
+    /// Whatever the model finds wrong.
+    fn loss(&self, pass: &Pass, examples: &[usize]) -> Result<BatchLoss, TaskError>;
+
+    /// Measures the model on the development data.
+    ///
+    /// # Errors
+    /// Whatever the model or the metric finds wrong.
+    fn evaluate(&self) -> Result<Scores, TaskError>;
+
+    /// Saves the model as it is now into a folder, replacing what is there.
+    ///
+    /// # Errors
+    /// Whatever stands in the way of writing.
+    fn save(&self, folder: &Path, scores: &Scores) -> Result<(), TaskError>;
+}
+
+/// The loss of one batch and how much went into it.
+pub struct BatchLoss {
+    /// Mean over the batch, shape `[1]`.
+    pub loss: Tensor<1>,
+    /// Examples in the batch.
+    pub examples: usize,
+    /// Real tokens in the batch.
+    pub tokens: usize,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Value of the metric the run is judged by.
+    pub score: f64,
+    /// False for metrics where less is better.
+    pub higher_is_better: bool,
+    /// Every value, by name, for the log.
+    pub values: Vec<(String, f64)>,
+}
+
+impl Scores {
+    /// True if these are better than `other` (strictly: the first of equals is kept).
+    pub fn beats(&self, other: f64) -> bool {
+        if self.higher_is_better { self.score > other } else { self.score < other }
+    }
+}

@@ -1,0 +1,3 @@
+//! One technique a file.
+
+pub mod freeze;
