@@ -1,6 +1,23 @@
 //! Matrix products on row-major slices in the three layouts training needs.
+//!
+//! Both operands are copied into panels ([`pack`]), a tile of the result is held in registers while k runs
+//! ([`tile`]), and tasks are strips of the result ([`product`]). The loop structure is that of Goto and van de Geijn
+//! 2008, "Anatomy of high-performance matrix multiplication", <https://doi.org/10.1145/1356052.1356053>, with the
+//! strip of C rather than a block of A in the second-level cache.
 
-use crate::cpu;
+mod lanes;
+mod pack;
+mod product;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+use crate::cpu::{self, Path};
+use pack::{Convert, Order};
+use product::Product;
+#[cfg(target_arch = "x86_64")]
+use tile::bf16_kernel;
+use tile::{Kernel, f32_kernel};
 
 /// What the inputs of a product are rounded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,8 +111,8 @@ fn check_strided(len: usize, rows: usize, cols: usize, stride: usize) {
 /// # Shapes
 /// - `a`: `[m, k]`; `b`: `[n, k]`; `c`: `[m, n]`; `bias`: `[n]`
 pub fn nt(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, bias: Option<&[f32]>, accumulate: bool, p: Precision) {
-    assert!(a.cols == b.cols && c.rows == a.rows && c.cols == b.rows, "nt: shapes");
-    naive(c, a.cols, bias, accumulate, p, |i, k| a.row(i)[k], |k, j| b.row(j)[k]);
+    let product = Product::new(a, Order::AlongK, b, Order::AlongK, bias, accumulate, kernel(p));
+    product.run(c);
 }
 
 /// `c = a b (+ c)`.
@@ -103,8 +120,8 @@ pub fn nt(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, bias: Option<&[f32]>, accumulat
 /// # Shapes
 /// - `a`: `[m, k]`; `b`: `[k, n]`; `c`: `[m, n]`
 pub fn nn(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, accumulate: bool, p: Precision) {
-    assert!(a.cols == b.rows && c.rows == a.rows && c.cols == b.cols, "nn: shapes");
-    naive(c, a.cols, None, accumulate, p, |i, k| a.row(i)[k], |k, j| b.row(k)[j]);
+    let product = Product::new(a, Order::AlongK, b, Order::AcrossK, None, accumulate, kernel(p));
+    product.run(c);
 }
 
 /// `c = a^T b (+ c)`.
@@ -112,50 +129,43 @@ pub fn nn(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, accumulate: bool, p: Precision)
 /// # Shapes
 /// - `a`: `[k, m]`; `b`: `[k, n]`; `c`: `[m, n]`
 pub fn tn(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, accumulate: bool, p: Precision) {
-    assert!(a.rows == b.rows && c.rows == a.cols && c.cols == b.cols, "tn: shapes");
-    naive(c, a.rows, None, accumulate, p, |i, k| a.row(k)[i], |k, j| b.row(k)[j]);
+    let product = Product::new(a, Order::AcrossK, b, Order::AcrossK, None, accumulate, kernel(p));
+    product.run(c);
 }
 
-/// On the calling thread, in f32.
+/// The same products in f32 on the calling thread alone, for blocks inside a parallel task.
 pub(crate) mod sequential {
-    use super::{Mat, MatMut, Precision};
+    use super::{Mat, MatMut, Order, Precision, Product, kernel};
+
     pub(crate) fn nt(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, accumulate: bool) {
-        super::nt(a, b, c, None, accumulate, Precision::F32);
+        let kernel = kernel(Precision::F32);
+        Product::new(a, Order::AlongK, b, Order::AlongK, None, accumulate, kernel).run_here(c);
     }
+
     pub(crate) fn nn(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, accumulate: bool) {
-        super::nn(a, b, c, accumulate, Precision::F32);
+        let kernel = kernel(Precision::F32);
+        Product::new(a, Order::AlongK, b, Order::AcrossK, None, accumulate, kernel).run_here(c);
     }
+
     pub(crate) fn tn(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, accumulate: bool) {
-        super::tn(a, b, c, accumulate, Precision::F32);
+        let kernel = kernel(Precision::F32);
+        Product::new(a, Order::AcrossK, b, Order::AcrossK, None, accumulate, kernel).run_here(c);
     }
 }
 
-fn naive(
-    c: MatMut<'_>,
-    k: usize,
-    bias: Option<&[f32]>,
-    accumulate: bool,
-    p: Precision,
-    a: impl Fn(usize, usize) -> f32 + Sync + Send,
-    b: impl Fn(usize, usize) -> f32 + Sync + Send,
-) {
-    let round = |x: f32| match p {
-        Precision::F32 => x,
+/// The kernel for a precision on this CPU, and how values go into its panels.
+fn kernel(p: Precision) -> (Kernel, Convert) {
+    kernel_on(cpu::path(), p, cpu::native_bf16())
+}
+
+fn kernel_on(path: Path, p: Precision, native_bf16: bool) -> (Kernel, Convert) {
+    match p {
+        Precision::F32 => (f32_kernel(path), Convert::Keep),
+        #[cfg(target_arch = "x86_64")]
+        Precision::Bf16 if native_bf16 => (bf16_kernel(path), Convert::Pair),
         Precision::Bf16 => {
-            let bits = x.to_bits();
-            f32::from_bits((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
+            let _ = native_bf16;
+            (f32_kernel(path), Convert::Round)
         }
-    };
-    let (n, work) = (c.cols, c.rows * c.cols * k);
-    let tasks: Vec<_> = c.data.chunks_mut(c.stride.max(1)).take(c.rows).enumerate().collect();
-    crate::parallel::each(tasks, work, |(i, row)| {
-        for (j, out) in row[..n].iter_mut().enumerate() {
-            let mut sum = 0.0;
-            for k in 0..k {
-                sum += round(a(i, k)) * round(b(k, j));
-            }
-            sum += bias.map_or(0.0, |bias| bias[j]);
-            *out = if accumulate { *out + sum } else { sum };
-        }
-    });
+    }
 }

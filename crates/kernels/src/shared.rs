@@ -36,4 +36,15 @@ impl<'a> Shared<'a> {
         // SAFETY: inside the slice by the assertion, not aliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(range.start), range.end - range.start) }
     }
+
+    /// A pointer to the first element of `range`.
+    ///
+    /// # Safety
+    /// Elements written through it are inside `range` and in no piece or other writer's reach meanwhile.
+    #[inline(always)]
+    pub(crate) unsafe fn pointer(&self, range: Range<usize>) -> *mut f32 {
+        assert!(range.start <= range.end && range.end <= self.len, "pointer to {range:?} of {}", self.len);
+        // SAFETY: inside the slice by the assertion.
+        unsafe { self.data.add(range.start) }
+    }
 }

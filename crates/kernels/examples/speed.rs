@@ -1,0 +1,93 @@
+//! Measures the matrix products against the peak of this CPU: `cargo run --release --example speed -- [filter]`.
+#![allow(clippy::print_stdout, reason = "its output is the measurement")]
+#![allow(unsafe_code, reason = "the peak loop is written in vector instructions")]
+
+use std::time::{Duration, Instant};
+
+use topwork_kernels::{Mat, MatMut, Precision, cpu, gemm};
+
+/// Best of many runs: the machine may be busy with other work.
+fn best(mut run: impl FnMut()) -> f64 {
+    run();
+    let (mut best, begin) = (f64::INFINITY, Instant::now());
+    let mut runs = 0;
+    while runs < 5 || begin.elapsed() < Duration::from_millis(60) {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    best
+}
+
+/// GFLOP/s of fused multiply-adds on registers alone, one thread.
+fn peak() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        use std::arch::x86_64::*;
+        #[target_feature(enable = "avx512f")]
+        fn run(rounds: usize) -> f32 {
+            let mut sums = [_mm512_set1_ps(0.0); 24];
+            let x = _mm512_set1_ps(std::hint::black_box(0.5));
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = _mm512_fmadd_ps(x, *sum, x);
+                }
+            }
+            sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
+        }
+        let rounds = 20_000;
+        let seconds = best(|| {
+            // SAFETY: the feature was detected.
+            std::hint::black_box(unsafe { run(rounds) });
+        });
+        return rounds as f64 * 24.0 * 32.0 / seconds / 1e9;
+    }
+    f64::NAN
+}
+
+fn main() {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    let cpu = cpu();
+    println!("{} {:?} threads {}", cpu.path.name(), cpu.features, cpu.threads);
+    let one = peak();
+    let both = rayon::broadcast(|_| peak()).into_iter().sum::<f64>();
+    println!("peak f32: one thread {one:.1} GFLOP/s, all threads {both:.1}");
+    let shapes = [
+        (768, 768),
+        (3072, 768),
+        (768, 3072),
+        (384, 384),
+        (1536, 384),
+        (384, 1536),
+        (1152, 384),
+        (2304, 768),
+    ];
+    for tokens in [1024, 128, 16] {
+        for (out, inside) in shapes {
+            let x = vec![0.5_f32; tokens * inside];
+            let w = vec![0.25_f32; out * inside];
+            let dy = vec![0.125_f32; tokens * out];
+            let mut y = vec![0.0_f32; tokens * out];
+            let mut dx = vec![0.0_f32; tokens * inside];
+            let mut dw = vec![0.0_f32; out * inside];
+            let flops = 2.0 * (tokens * out * inside) as f64;
+            let mut line = format!("tokens {tokens:5} out {out:5} in {inside:5}:");
+            for p in [Precision::F32, Precision::Bf16] {
+                let mut report = |name: &str, seconds: f64| {
+                    let speed = flops / seconds / 1e9;
+                    line += &format!("  {name} {speed:6.1} ({:3.0}%)", 100.0 * speed / both);
+                };
+                let (xm, wm, dym) =
+                    (Mat::new(&x, tokens, inside), Mat::new(&w, out, inside), Mat::new(&dy, tokens, out));
+                if !format!("{p:?}").contains(&filter) {
+                    continue;
+                }
+                report("nt", best(|| gemm::nt(xm, wm, MatMut::new(&mut y, tokens, out), None, false, p)));
+                report("nn", best(|| gemm::nn(dym, wm, MatMut::new(&mut dx, tokens, inside), false, p)));
+                report("tn", best(|| gemm::tn(dym, xm, MatMut::new(&mut dw, out, inside), false, p)));
+            }
+            println!("{line}");
+        }
+    }
+}
