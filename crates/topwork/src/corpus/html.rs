@@ -209,12 +209,16 @@ fn entity(rest: &str) -> Option<(String, usize)> {
     Some((found.1.to_owned(), length + usize::from(closed)))
 }
 
-fn windows_1252(code: u32) -> char {
+/// The character of a byte in windows-1252, which is Latin-1 but for 0x80 to 0x9f.
+pub(crate) fn windows_1252(code: u32) -> char {
     const TABLE: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
         '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
     ];
-    TABLE[(code - 0x80) as usize]
+    match code {
+        0x80..=0x9f => TABLE[(code - 0x80) as usize],
+        code => char::from_u32(code).unwrap_or('\u{fffd}'),
+    }
 }
 
 fn find_ignoring_case(text: &str, wanted: &str) -> Option<usize> {
