@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::pack::{Convert, Operand, Order, pack};
+use super::pack::{Convert, Operand, Order, Part, pack};
 use super::tile::Kernel;
 use super::{Mat, MatMut};
 use crate::scratch::Scratch;
@@ -15,6 +15,9 @@ const SERIAL: usize = 256 * 1024;
 const STRIP: usize = 2048;
 /// Rows of C in a strip at least, when m is cut to occupy all threads: packing B again must stay cheap.
 const SHORT_STRIP: usize = 128;
+
+/// Tile rows of A packed side by side: whole cache lines are read where A lies across k.
+const TILES: usize = 16;
 
 /// A product about to be computed.
 pub(crate) struct Product<'a> {
@@ -123,21 +126,12 @@ impl<'a> Product<'a> {
 
     /// Packs `count` tile rows of A from `first` on.
     fn pack_a(&self, first: usize, count: usize, packed: &mut [f32]) {
-        let height = self.kernel.height;
-        // Short runs of k keep the cache lines that neighbouring tiles share when A lies across k.
-        let run = match self.a.order {
-            Order::AlongK => self.k,
-            Order::AcrossK => 32,
-        };
-        for start in (0..self.k).step_by(run.max(1)) {
-            let k = start..(start + run).min(self.k);
-            let steps = start / self.kernel.pair..k.end.div_ceil(self.kernel.pair);
-            for tile in 0..count {
-                let row = (first + tile) * height;
-                let at = tile * self.tile_len();
-                let panel = &mut packed[at + steps.start * height..at + steps.end * height];
-                pack(&self.kernel, self.a, row, height.min(self.m - row), k.clone(), height, panel);
-            }
+        let (height, apart) = (self.kernel.height, self.tile_len());
+        for start in (0..count).step_by(TILES) {
+            let row = (first + start) * height;
+            let rows = (TILES.min(count - start) * height).min(self.m - row);
+            let part = Part { first: row, count: rows, k: 0..self.k, width: height, apart };
+            pack(&self.kernel, self.a, part, &mut packed[start * apart..]);
         }
     }
 
@@ -165,7 +159,8 @@ impl<'a> Product<'a> {
             let k = start..(start + block).min(self.k);
             let steps = k.len().div_ceil(pair);
             let b_panel = &mut b_panel[..steps * width];
-            pack(&self.kernel, self.b, first, cols, k.clone(), width, b_panel);
+            let part = Part { first, count: cols, k: k.clone(), width, apart: b_panel.len() };
+            pack(&self.kernel, self.b, part, b_panel);
             let add = self.accumulate || start > 0;
             let bias = self.bias.filter(|_| start == 0).map(|bias| &bias[first..first + cols]);
             for row in rows.clone().step_by(height) {

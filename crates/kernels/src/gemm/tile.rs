@@ -4,7 +4,7 @@
 //! why the number of rows of a product, or a row's place in it, cannot change a bit.
 #![allow(unsafe_code, reason = "CPU vector instructions on packed panels, reached through pointers")]
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, prefetch};
 use crate::cpu::Path;
 
 /// Computes one tile over one block of k.
@@ -89,11 +89,16 @@ unsafe fn multiply<L: Lanes, const R: usize, const W: usize, const HEIGHT: usize
     // SAFETY: every step reads HEIGHT floats of `a` and at most WIDTH of `b`, which the panels hold.
     unsafe {
         let mut sums = [[L::zero(); W]; R];
+        prefetch_tile::<R>(c, stride, W * L::N);
         for _ in 0..steps {
             let mut columns = [L::zero(); W];
             for (w, column) in columns.iter_mut().enumerate() {
                 *column = L::load(b.add(w * L::N));
+                if (w * L::N).is_multiple_of(LINE) {
+                    prefetch(b.wrapping_add(AHEAD * WIDTH + w * L::N));
+                }
             }
+            prefetch(a.wrapping_add(4 * AHEAD * HEIGHT));
             for (r, sums) in sums.iter_mut().enumerate() {
                 let x = L::splat(*a.add(r));
                 for (sum, column) in sums.iter_mut().zip(columns) {
@@ -104,6 +109,21 @@ unsafe fn multiply<L: Lanes, const R: usize, const W: usize, const HEIGHT: usize
             b = b.add(WIDTH);
         }
         store::<L, R, W>(sums, c, stride, bias, add);
+    }
+}
+
+/// Floats in a cache line.
+const LINE: usize = 16;
+/// Steps of k that panels are asked for ahead of use.
+const AHEAD: usize = 8;
+
+/// Asks for the tile of C while the sums are formed.
+#[inline(always)]
+fn prefetch_tile<const R: usize>(c: *const f32, stride: usize, cols: usize) {
+    for r in 0..R {
+        for col in (0..cols).step_by(LINE) {
+            prefetch(c.wrapping_add(r * stride + col));
+        }
     }
 }
 
@@ -196,7 +216,13 @@ tiles!(
 /// As [`Tile`], inlined where AVX512-BF16 is enabled.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn multiply_pairs<L, const R: usize, const W: usize, const HEIGHT: usize, const WIDTH: usize>(
+unsafe fn multiply_pairs<
+    L: Lanes,
+    const R: usize,
+    const W: usize,
+    const HEIGHT: usize,
+    const WIDTH: usize,
+>(
     steps: usize,
     mut a: *const f32,
     mut b: *const f32,
@@ -210,10 +236,12 @@ unsafe fn multiply_pairs<L, const R: usize, const W: usize, const HEIGHT: usize,
     // of 16 pairs and one of 32 bf16 numbers are the same 512 bits.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); W]; R];
+        prefetch_tile::<R>(c, stride, 16 * W);
         for _ in 0..steps {
             let mut columns = [_mm512_setzero_si512(); W];
             for (w, column) in columns.iter_mut().enumerate() {
-                *column = _mm512_loadu_si512(b.add(w * 16).cast());
+                *column = _mm512_loadu_si512(b.add(w * L::N).cast());
+                prefetch(b.wrapping_add(AHEAD * WIDTH + w * 16));
             }
             for (r, sums) in sums.iter_mut().enumerate() {
                 let x = _mm512_set1_epi32(a.add(r).cast::<i32>().read());
