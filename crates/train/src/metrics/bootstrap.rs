@@ -8,6 +8,7 @@
 use super::outcome::Outcome;
 use super::{Metric, MetricError, Tally};
 use serde::{Deserialize, Serialize};
+use topwork_kernels::rng::{Stream, derive};
 
 /// How to resample. The same seed gives the same intervals, on any machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,14 +121,15 @@ impl Bootstrap {
             return Err(MetricError::NoLoss);
         }
         let examples = outcomes[0].examples;
+        let seed = derive(self.seed, "bootstrap");
         let mut counts = vec![0u32; examples];
         let mut tally = Tally::default();
         let mut drawn = vec![Vec::with_capacity(self.resamples as usize); metrics.len()];
         for resample in 0..self.resamples {
             // Each resample has its own stream, so its draw does not depend on those before.
-            let mut stream = Draws::new(self.seed, resample);
+            let mut stream = Stream(Stream(seed ^ u64::from(resample)).next_u64());
             counts.fill(0);
-            (0..examples).for_each(|_| counts[stream.below(examples)] += 1);
+            (0..examples).for_each(|_| counts[stream.below(examples as u64) as usize] += 1);
             let mut values = vec![vec![f64::NAN; outcomes.len()]; metrics.len()];
             for (which, outcome) in outcomes.iter().enumerate() {
                 tally.count(outcome, &counts);
@@ -166,30 +168,6 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     let below = sorted[at.floor() as usize];
     let above = sorted[at.ceil() as usize];
     below + (above - below) * at.fract()
-}
-
-/// SplitMix64, keyed by seed and resample. Paper: Steele et al. 2014, <https://doi.org/10.1145/2660193.2660195>.
-struct Draws(u64);
-
-impl Draws {
-    fn new(seed: u64, resample: u32) -> Self {
-        let mut keyed = Self(seed ^ 0x626f_6f74_7374_7261);
-        let key = keyed.next();
-        let mut own = Self(key ^ u64::from(resample));
-        Self(own.next())
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// A number below `end`; the bias of the multiplication is below `end / 2^64`.
-    fn below(&mut self, end: usize) -> usize {
-        ((u128::from(self.next()) * end as u128) >> 64) as usize
-    }
 }
 
 #[cfg(test)]
@@ -282,14 +260,6 @@ mod tests {
         check(Bootstrap::default(), "loss", "no loss");
         let other = Outcome::classes(&[0, 1], &[0.9, 0.1, 0.2, 0.8], 2).unwrap();
         assert!(Bootstrap::default().difference(&other, &outcome(80), &metric("f1")).is_err());
-    }
-
-    #[test]
-    fn draws_are_even() {
-        let mut draws = Draws::new(7, 3);
-        let mut seen = [0u32; 10];
-        (0..100_000).for_each(|_| seen[draws.below(10)] += 1);
-        assert!(seen.iter().all(|&n| (9_600..10_400).contains(&n)), "{seen:?}");
     }
 
     #[test]
