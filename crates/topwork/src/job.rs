@@ -1,0 +1,386 @@
+//! A whole training run: data and model in, a run folder out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use topwork_data::BatchSize;
+use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions};
+use topwork_text::Tokenizer;
+use topwork_train::metrics::{Bootstrap, Evaluation, Metric, Outcome, Task as MetricTask, tune_threshold};
+use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
+use topwork_weights::LoadReport;
+
+use crate::error::Error;
+use crate::hub::{Found, Hub, Progress};
+use crate::linear_baseline::{LinearBaseline, linear_baseline};
+use crate::prepare::{Prepared, prepare};
+use crate::recipe::{Facts, Kind, Recipe};
+use crate::saved::SavedNotes;
+use crate::scoring;
+use crate::text_task::{TextTask, TextTaskSettings};
+
+/// Is told what a run decides and does.
+pub trait JobObserver: Observer {
+    /// One line for the user: a chosen column, a split, a load report.
+    fn note(&mut self, line: &str);
+}
+
+/// An observer that says nothing.
+pub struct Quiet;
+
+impl Observer for Quiet {
+    fn event(&mut self, _: &Event) {}
+}
+
+impl JobObserver for Quiet {
+    fn note(&mut self, _: &str) {}
+}
+
+/// What a run needs besides its recipe.
+pub struct JobContext<'a> {
+    /// The run folder.
+    pub folder: &'a Path,
+    /// Where models and data come from.
+    pub hub: &'a Hub,
+    /// Is told about downloads.
+    pub progress: &'a dyn Progress,
+    /// Set from outside to stop: the run saves its state and returns.
+    pub stop: &'a AtomicBool,
+    /// Is told what happens.
+    pub observer: &'a mut dyn JobObserver,
+}
+
+/// A model measured on the test data.
+pub struct Measured {
+    /// Every metric, with intervals.
+    pub evaluation: Evaluation,
+    /// Answers paired with the truth.
+    pub outcome: Outcome,
+}
+
+/// A finished (or interrupted) run.
+pub struct Outcomes {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// How the loop ended.
+    pub run: RunResult,
+    /// The recipe with every default filled in.
+    pub resolved: Recipe,
+    /// The data.
+    pub data: Prepared,
+    /// How the pretrained model was loaded.
+    pub load: LoadReport,
+    /// Where the pretrained model came from.
+    pub source: Found,
+    /// Values in the model.
+    pub total_values: usize,
+    /// The best checkpoint on the test data; `None` when interrupted.
+    pub test: Option<Measured>,
+    /// The linear baseline on the same data, if asked for.
+    pub baseline: Option<LinearBaseline>,
+    /// The tuned threshold, if there is one.
+    pub threshold: Option<f64>,
+    /// All events of the loop.
+    pub events: Vec<Event>,
+    /// Seconds of the whole run.
+    pub seconds: f64,
+}
+
+/// Name of the recipe with every default filled in.
+pub const RESOLVED: &str = "resolved.toml";
+
+/// Trains as a recipe says, into a new run folder.
+///
+/// # Errors
+/// [`Error::RunExists`] for a folder that holds a run; everything wrong with recipe, model or data, before any
+/// training; divergence, a full disk.
+pub fn train(recipe: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
+    let folder = context.folder;
+    if folder.join(RESOLVED).exists() || folder.join("checkpoints").exists() {
+        return Err(Error::RunExists { folder: folder.to_path_buf() });
+    }
+    execute(recipe, context, false)
+}
+
+/// Goes on with a run that was interrupted or killed, from its newest checkpoint.
+///
+/// # Errors
+/// [`Error::NoRun`], [`Error::Changed`] when the data or the model is not what it was, and as [`train`].
+pub fn resume(context: JobContext) -> Result<Outcomes, Error> {
+    let path = context.folder.join(RESOLVED);
+    if !path.is_file() {
+        return Err(Error::NoRun { folder: context.folder.to_path_buf() });
+    }
+    let recipe = Recipe::load(&path)?;
+    execute(&recipe, context, true)
+}
+
+/// Keeps every event and passes it on.
+struct Keeping<'a> {
+    observer: &'a mut dyn JobObserver,
+    events: Vec<Event>,
+}
+
+impl Observer for Keeping<'_> {
+    fn event(&mut self, event: &Event) {
+        self.events.push(event.clone());
+        self.observer.event(event);
+    }
+}
+
+fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcomes, Error> {
+    let started = Instant::now();
+    let JobContext { folder, hub, progress, stop, observer } = context;
+    let source = hub.model(&recipe.model, progress)?;
+    let tokenizer = Tokenizer::from_folder(&source.path)?;
+    let config = topwork_models::model::read_json(&source.path, "config.json")?;
+    let seed = seed_of(recipe)?;
+    let plain = HeadSpec::Embed { pool: Pooling::Cls, normalise: false };
+    let size = Model::declare(&config, &plain, &Device::flex())?.size().clone();
+    if tokenizer.id_limit() > size.vocab {
+        return Err(Error::Task(format!(
+            "{}: the tokenizer has ids up to {}, the model a table of {}: they do not belong together",
+            source.path.display(),
+            tokenizer.id_limit(),
+            size.vocab
+        )));
+    }
+    let data = prepare(recipe, seed, &tokenizer, size.max_tokens)?;
+    data.notes.iter().for_each(|line| observer.note(line));
+    for line in tokenizer.ignored_settings() {
+        observer.note(&format!("tokenizer: {line}: not applied"));
+    }
+    let (resolved, options) = resolve(recipe, &data, &source, size.hidden)?;
+    check_unchanged(recipe, &resolved)?;
+    if !resume {
+        write_recipes(folder, recipe, &resolved)?;
+    }
+
+    let baseline = if resolved.report.baseline { Some(linear_baseline(&data)?) } else { None };
+    if let Some(baseline) = &baseline {
+        let evaluation = scoring::evaluation(&baseline.outcome, &data.labels, None)?;
+        let metric = resolved.task.metric.as_deref().unwrap_or("loss");
+        if let Ok(value) = evaluation.value(metric) {
+            observer.note(&format!(
+                "baseline (TF-IDF, linear): test {metric} {value:.4} in {:.1} s",
+                baseline.seconds
+            ));
+        }
+    }
+
+    let spec = head_spec(&resolved, &data);
+    let (model, load) =
+        Model::open(&source.path, &spec, topwork_kernels::rng::derive(seed, "init"), &Device::flex())?;
+    observer.note(&format!("model {}: {load}", source.reference));
+    let total_values = model.store.values_total();
+    let metric = Metric::parse(
+        resolved.task.metric.as_deref().unwrap_or("loss"),
+        metric_task(data.kind),
+        &data.labels,
+        data.positive,
+    )?;
+    let saved = SavedNotes { max_length: Some(data.max_length), positive: data.positive, threshold: None };
+    let settings = TextTaskSettings {
+        batch: BatchSize {
+            examples: resolved.batch.examples,
+            tokens: Some(resolved.batch.tokens).filter(|&tokens| tokens > 0),
+        },
+        seed,
+        loss: LossOptions {
+            class_weights: data.class_weights.as_deref().map(Into::into),
+            smoothing: resolved.task.smoothing,
+        },
+        precision: options.precision.kernel(),
+        metric: metric.clone(),
+        labels: data.labels.clone(),
+        positive: data.positive,
+        save: SaveOptions { files: tokenizer_files(&tokenizer)?, notes: saved.to_map() },
+    };
+    let mut task = TextTask::new(model, &data.train.inputs, &data.dev.inputs, settings)?;
+    if recipe.freezes_encoder() {
+        let started = Instant::now();
+        task.cache_encoder()?;
+        let seconds = started.elapsed().as_secs_f64();
+        observer
+            .note(&format!("frozen encoder: its outputs computed once, in {seconds:.1} s, for all epochs"));
+    }
+    let mut keeping = Keeping { observer, events: Vec::new() };
+    let run_context = RunContext { folder: Some(folder), resume, stop, observer: &mut keeping };
+    let run = topwork_train::run(&mut task, &options, run_context)?;
+    let events = if resume { read_events(folder)? } else { keeping.events };
+    drop(task);
+
+    let mut outcomes = Outcomes {
+        folder: folder.to_path_buf(),
+        run,
+        resolved,
+        data,
+        load,
+        source,
+        total_values,
+        test: None,
+        baseline,
+        threshold: None,
+        events,
+        seconds: 0.0,
+    };
+    if !outcomes.run.interrupted {
+        measure(&mut outcomes, &options, &metric)?;
+    }
+    outcomes.seconds = started.elapsed().as_secs_f64();
+    Ok(outcomes)
+}
+
+/// Reloads the best checkpoint, tunes the threshold on the development data and measures on the test data: what is
+/// reported is what a user of the folder gets.
+fn measure(outcomes: &mut Outcomes, options: &TrainOptions, metric: &Metric) -> Result<(), Error> {
+    let best = outcomes.folder.join("best");
+    let (model, _) = Model::open_saved(&best, &Device::flex())?;
+    let data = &outcomes.data;
+    let precision = options.precision.kernel();
+    let run = |part: &crate::prepare::Part| -> Result<(Outcome, Option<f64>), Error> {
+        let outputs = scoring::outputs(&model, &part.inputs, precision)?;
+        let width = outputs.values.len() / part.inputs.len().max(1);
+        let outcome = scoring::outcome(&part.inputs.labels, &outputs.values, width, data.positive)?;
+        Ok((outcome, outputs.loss))
+    };
+    let (mut test, loss) = run(&data.test)?;
+    let two = data.kind == Kind::Classify && data.labels.len() == 2;
+    if two && outcomes.resolved.report.threshold {
+        let (dev, _) = run(&data.dev)?;
+        // Metrics that do not depend on the threshold leave it at one half.
+        if let Ok(tuned) = tune_threshold(&dev, metric) {
+            test = test.with_thresholds(&[tuned.threshold])?;
+            SavedNotes::set_threshold(&best, tuned.threshold)?;
+            outcomes.threshold = Some(tuned.threshold);
+        }
+    }
+    let evaluation = scoring::evaluation(&test, &data.labels, loss)?;
+    let resamples = outcomes.resolved.report.resamples;
+    let evaluation = if resamples > 1 {
+        let bootstrap = Bootstrap { resamples: resamples as u32, ..Bootstrap::default() };
+        evaluation.with_intervals(&test, &bootstrap, &[])?
+    } else {
+        evaluation
+    };
+    outcomes.test = Some(Measured { evaluation, outcome: test });
+    Ok(())
+}
+
+fn seed_of(recipe: &Recipe) -> Result<u64, Error> {
+    match recipe.train.get("seed") {
+        None => Ok(TrainOptions::default().seed),
+        Some(value) => value.as_integer().and_then(|n| u64::try_from(n).ok()).ok_or_else(|| Error::Recipe {
+            place: "[train]".to_string(),
+            reason: format!("seed: expected a whole number of at least 0, got {value}"),
+        }),
+    }
+}
+
+/// The recipe with every default filled in.
+fn resolve(
+    recipe: &Recipe,
+    data: &Prepared,
+    source: &Found,
+    hidden: usize,
+) -> Result<(Recipe, TrainOptions), Error> {
+    let facts = Facts {
+        examples: data.train.dataset.len(),
+        labels: data.labels.len().max(1),
+        kind: data.kind,
+        hidden,
+    };
+    let options = recipe.train_options(&facts)?;
+    let mut resolved = recipe.clone();
+    let task = &mut resolved.task;
+    task.kind = Some(data.kind);
+    let pool = if recipe.freezes_encoder() { Pooling::Mean } else { Pooling::Family };
+    task.pool.get_or_insert(pool);
+    task.max_length = Some(data.max_length);
+    task.class_weights.get_or_insert_with(|| "none".to_string());
+    task.positive = data.positive.and_then(|class| data.labels.get(class).cloned());
+    task.metric.get_or_insert_with(|| default_metric(data).to_string());
+    resolved.batch.examples = Some(recipe.batch_examples(&facts));
+    resolved.data.dev_share.get_or_insert(if recipe.data.dev.is_some() { 0.0 } else { 0.1 });
+    resolved.data.test_share.get_or_insert(if recipe.data.test.is_some() { 0.0 } else { 0.1 });
+    resolved.train = toml::Table::try_from(&options)
+        .map_err(|e| Error::Recipe { place: "[train]".to_string(), reason: e.to_string() })?;
+    resolved.pinned.model = source.sha256.clone();
+    resolved.pinned.data = Some(data.fingerprint.clone());
+    Ok((resolved, options))
+}
+
+/// The metric a task is judged by when nothing else is said.
+fn default_metric(data: &Prepared) -> &'static str {
+    match data.kind {
+        Kind::Classify if data.positive.is_some() => "f1",
+        Kind::Classify => "macro-f1",
+        Kind::MultiLabel => "micro-f1",
+        Kind::Regress => "pearson",
+    }
+}
+
+fn metric_task(kind: Kind) -> MetricTask {
+    match kind {
+        Kind::Classify => MetricTask::Classes,
+        Kind::MultiLabel => MetricTask::MultiLabel,
+        Kind::Regress => MetricTask::Scores,
+    }
+}
+
+fn head_spec(resolved: &Recipe, data: &Prepared) -> HeadSpec {
+    let pool = resolved.task.pool.unwrap_or(Pooling::Family);
+    match data.kind {
+        Kind::Regress => HeadSpec::Regress { pool },
+        kind => HeadSpec::Classify { labels: data.labels.clone(), several: kind == Kind::MultiLabel, pool },
+    }
+}
+
+fn check_unchanged(recipe: &Recipe, resolved: &Recipe) -> Result<(), Error> {
+    let pairs = [
+        ("the model", &recipe.pinned.model, &resolved.pinned.model),
+        ("the data", &recipe.pinned.data, &resolved.pinned.data),
+    ];
+    for (what, then, now) in pairs {
+        if let (Some(then), Some(now)) = (then, now) {
+            if then != now {
+                return Err(Error::Changed { what, then: then.clone(), now: now.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_recipes(folder: &Path, recipe: &Recipe, resolved: &Recipe) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(Error::file(folder))?;
+    for (name, recipe) in [("recipe.toml", recipe), (RESOLVED, resolved)] {
+        let text = toml::to_string(recipe)
+            .map_err(|e| Error::Recipe { place: name.to_string(), reason: e.to_string() })?;
+        topwork_weights::atomic::write(folder.join(name), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The tokenizer's files as they go into every saved folder.
+fn tokenizer_files(tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let temporary = tempfile::tempdir().map_err(Error::file(Path::new("temporary folder")))?;
+    tokenizer.save(temporary.path())?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(temporary.path()).map_err(Error::file(temporary.path()))? {
+        let path = entry.map_err(Error::file(temporary.path()))?.path();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        files.push((name, fs::read(&path).map_err(Error::file(&path))?));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Events of a run from its log: a resumed run's report tells all of it.
+fn read_events(folder: &Path) -> Result<Vec<Event>, Error> {
+    let path = folder.join("log.jsonl");
+    let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}

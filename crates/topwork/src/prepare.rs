@@ -1,0 +1,296 @@
+//! From a recipe's data to tokenized sets: read, split, check, tokenize, and say what was decided.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use topwork_data::{
+    ClassWeights, Dataset, Inputs, Label, LabelMap, LengthReport, NearOptions, ReadOptions, ReadReport,
+    SplitOptions, SplitReport, Task, few, leaks, read, split,
+};
+use topwork_text::Tokenizer;
+
+use crate::error::Error;
+use crate::recipe::{DataRecipe, Kind, Recipe};
+
+/// One of the sets.
+pub struct Part {
+    /// Texts and labels as they were read.
+    pub dataset: Dataset,
+    /// The same as token ids.
+    pub inputs: Inputs,
+}
+
+/// Data ready to be trained on.
+pub struct Prepared {
+    /// The kind of task.
+    pub kind: Kind,
+    /// Names of the labels; empty for regression.
+    pub labels: Vec<String>,
+    /// The class that counts as positive in a task of two.
+    pub positive: Option<usize>,
+    /// For training.
+    pub train: Part,
+    /// For choosing.
+    pub dev: Part,
+    /// For the final score.
+    pub test: Part,
+    /// Lengths of the training texts before any cut.
+    pub lengths: LengthReport,
+    /// Longest text in tokens.
+    pub max_length: usize,
+    /// Weight of each label in the loss.
+    pub class_weights: Option<Vec<f32>>,
+    /// What reading did, for every file.
+    pub read: Vec<ReadReport>,
+    /// What splitting did, if we split.
+    pub split: Option<SplitReport>,
+    /// Hash over all texts and labels, to notice changed data on resuming.
+    pub fingerprint: String,
+    /// Everything decided or noticed, as lines for the user.
+    pub notes: Vec<String>,
+}
+
+/// Reads, splits and tokenizes. `model_max` is the longest text the model reads.
+///
+/// # Errors
+/// Everything wrong with the data, before any training: see `topwork_data::Error`.
+pub fn prepare(
+    recipe: &Recipe,
+    seed: u64,
+    tokenizer: &Tokenizer,
+    model_max: usize,
+) -> Result<Prepared, Error> {
+    let data = &recipe.data;
+    let mut notes = Vec::new();
+    let (kind, whole) = read_labelled(&data.train, data, recipe.task.kind, &mut notes)?;
+    let mut reports = vec![whole.report.clone()];
+    let mut other = |path: &Path| -> Result<Dataset, Error> {
+        let (_, dataset) = read_labelled(path, data, Some(kind), &mut Vec::new())?;
+        reports.push(dataset.report.clone());
+        Ok(dataset)
+    };
+    let given_dev = data.dev.as_deref().map(&mut other).transpose()?;
+    let given_test = data.test.as_deref().map(&mut other).transpose()?;
+    for report in &reports {
+        notes.extend(report.lines());
+    }
+    let (sets, split_report) = divide(data, kind, seed, whole, given_dev, given_test)?;
+    match &split_report {
+        Some(report) => notes.extend(report.lines()),
+        None => {
+            let named = [("train", &sets[0]), ("dev", &sets[1]), ("test", &sets[2])];
+            notes.extend(leaks(&named, Some(&NearOptions::default())).lines());
+        }
+    }
+    let map = match kind {
+        Kind::Regress => None,
+        Kind::Classify | Kind::MultiLabel => Some(LabelMap::from_dataset(&sets[0])?),
+    };
+    let fingerprint = fingerprint(&sets);
+    let [train, dev, test] = sets;
+    let uncut = Inputs::new(&train, tokenizer, None, map.as_ref())?;
+    let lengths = LengthReport::new(uncut.lengths.iter().copied(), Some(model_max));
+    let max_length = match recipe.task.max_length {
+        Some(length) if length > model_max => {
+            return Err(Error::Task(format!(
+                "task.max-length is {length}, but the model has positions for {model_max} tokens: take at most that"
+            )));
+        }
+        Some(length) if length < 3 => {
+            return Err(Error::Task(format!("task.max-length is {length}: at least 3 tokens are needed")));
+        }
+        Some(length) => length,
+        None => lengths.proposed(),
+    };
+    let cut = lengths.cut_at(max_length);
+    notes.push(format!(
+        "maximum length {max_length} tokens ({}): cuts {} of {} training texts and {:.2}% of their tokens",
+        if recipe.task.max_length.is_some() { "as given" } else { "proposed: covers 99% of the texts" },
+        cut.texts,
+        lengths.texts(),
+        100.0 * cut.tokens as f64 / lengths.tokens().max(1) as f64
+    ));
+    let part = |dataset: Dataset| -> Result<Part, Error> {
+        let inputs = Inputs::new(&dataset, tokenizer, Some(max_length), map.as_ref())?;
+        Ok(Part { dataset, inputs })
+    };
+    let (train, dev, test) = (part(train)?, part(dev)?, part(test)?);
+    let labels = map.as_ref().map(|m| m.names().to_vec()).unwrap_or_default();
+    let counts = train.inputs.labels.counts(labels.len());
+    let positive = positive(recipe, kind, &labels, &counts)?;
+    let class_weights = match &map {
+        Some(map) => {
+            let Ok(source) = recipe.task.class_weights.as_deref().unwrap_or("none").parse::<ClassWeights>();
+            source.weights(&counts, map)?
+        }
+        None => None,
+    };
+    Ok(Prepared {
+        kind,
+        labels,
+        positive,
+        train,
+        dev,
+        test,
+        lengths,
+        max_length,
+        class_weights,
+        read: reports,
+        split: split_report,
+        fingerprint,
+        notes,
+    })
+}
+
+/// How the recipe says a file is to be read.
+///
+/// # Errors
+/// An unknown format, or a separator of more than one character.
+pub fn read_options(data: &DataRecipe, task: Task) -> Result<ReadOptions, Error> {
+    let mut options =
+        ReadOptions { task, text: data.text.clone(), pair: data.pair.clone(), ..ReadOptions::default() };
+    options.label = data.label.clone();
+    options.format = data.format.as_deref().map(str::parse).transpose()?;
+    if let Some(separator) = &data.separator {
+        let mut characters = separator.chars();
+        options.separator = match (characters.next(), characters.next()) {
+            (Some(c), None) => c,
+            _ => {
+                return Err(Error::Task(format!("data.separator must be one character, got {separator:?}")));
+            }
+        };
+    }
+    Ok(options)
+}
+
+/// The reader's word for a kind of task.
+pub fn reader_task(kind: Kind) -> Task {
+    match kind {
+        Kind::Classify => Task::Class,
+        Kind::MultiLabel => Task::Multi,
+        Kind::Regress => Task::Score,
+    }
+}
+
+/// Reads a labelled file; the kind of task is decided by the labels where the recipe does not say.
+fn read_labelled(
+    path: &Path,
+    data: &DataRecipe,
+    kind: Option<Kind>,
+    notes: &mut Vec<String>,
+) -> Result<(Kind, Dataset), Error> {
+    if let Some(kind) = kind {
+        return Ok((kind, read(path, &read_options(data, reader_task(kind))?)?));
+    }
+    if data.label.len() > 1 || data.separator.is_some() {
+        let dataset = read(path, &read_options(data, Task::Multi)?)?;
+        notes.push("several labels a text may hold at once (multi-label)".to_string());
+        return Ok((Kind::MultiLabel, dataset));
+    }
+    let dataset = read(path, &read_options(data, Task::Class)?)?;
+    if looks_like_scores(&dataset) {
+        notes.push(
+            "labels are numbers with fractions: a regression (task.kind = \"classify\" says otherwise)"
+                .into(),
+        );
+        return Ok((Kind::Regress, read(path, &read_options(data, Task::Score)?)?));
+    }
+    Ok((Kind::Classify, dataset))
+}
+
+/// True if every label is a number and some have fractions: class numbers do not.
+fn looks_like_scores(dataset: &Dataset) -> bool {
+    let numbers: Option<Vec<f64>> = dataset
+        .examples
+        .iter()
+        .map(|example| match &example.label {
+            Some(Label::One(text)) => text.trim().parse::<f64>().ok().filter(|n| n.is_finite()),
+            _ => None,
+        })
+        .collect();
+    numbers.is_some_and(|numbers| numbers.iter().any(|n| n.fract() != 0.0))
+}
+
+/// Train, dev and test: files as given, the rest cut from the training data.
+fn divide(
+    data: &DataRecipe,
+    kind: Kind,
+    seed: u64,
+    whole: Dataset,
+    dev: Option<Dataset>,
+    test: Option<Dataset>,
+) -> Result<([Dataset; 3], Option<SplitReport>), Error> {
+    let dev_share = if dev.is_some() { 0.0 } else { data.dev_share.unwrap_or(0.1) };
+    let test_share = if test.is_some() { 0.0 } else { data.test_share.unwrap_or(0.1) };
+    let mut report = None;
+    let (train, cut_dev, cut_test) = if dev_share + test_share > 0.0 {
+        let options = SplitOptions {
+            train: 1.0 - dev_share - test_share,
+            dev: dev_share,
+            test: test_share,
+            seed: topwork_kernels::rng::derive(seed, "split"),
+            stratify: kind != Kind::MultiLabel,
+            near: Some(NearOptions::default()),
+        };
+        let parts = split(&whole, &options)?;
+        let sets = (whole.select(&parts.train), whole.select(&parts.dev), whole.select(&parts.test));
+        report = Some(parts.report);
+        sets
+    } else {
+        (whole.clone(), whole.select(&[]), whole.select(&[]))
+    };
+    let mut train = train;
+    if data.limit > 0 && data.limit < train.len() {
+        let all: Vec<usize> = (0..train.len()).collect();
+        let seed = topwork_kernels::rng::derive(seed, "limit");
+        train = train.select(&few(&train, &all, data.limit, seed)?);
+    }
+    let sets = [train, dev.unwrap_or(cut_dev), test.unwrap_or(cut_test)];
+    for (set, share) in sets[1..].iter().zip(["data.dev-share", "data.test-share"]) {
+        if set.is_empty() {
+            return Err(Error::Task(format!(
+                "there is nothing to measure on: give a file for it, or set {share} above 0"
+            )));
+        }
+    }
+    Ok((sets, report))
+}
+
+/// The positive class of a task of two: as named, else the rarer one.
+fn positive(
+    recipe: &Recipe,
+    kind: Kind,
+    labels: &[String],
+    counts: &[usize],
+) -> Result<Option<usize>, Error> {
+    match &recipe.task.positive {
+        Some(name) => {
+            let found = labels.iter().position(|label| label == name);
+            let nearest =
+                crate::nearest::nearest(name, labels.iter().map(String::as_str)).unwrap_or_default();
+            found.map(Some).ok_or_else(|| {
+                Error::Task(format!(
+                    "task.positive is {name:?}, which is no label; did you mean {nearest:?}?"
+                ))
+            })
+        }
+        None if kind == Kind::Classify && labels.len() == 2 => Ok(Some(usize::from(counts[1] <= counts[0]))),
+        None => Ok(None),
+    }
+}
+
+fn fingerprint(sets: &[Dataset]) -> String {
+    let mut hash = Sha256::new();
+    for set in sets {
+        hash.update((set.len() as u64).to_le_bytes());
+        for example in &set.examples {
+            for part in [Some(example.text.as_str()), example.pair.as_deref()] {
+                let part = part.unwrap_or("\u{0}");
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part.as_bytes());
+            }
+            hash.update(format!("{:?}", example.label).as_bytes());
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

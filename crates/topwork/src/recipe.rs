@@ -1,0 +1,325 @@
+//! Recipes: what a run does, as data.
+//!
+//! A [`Recipe`] is what a user writes, in TOML or through flags; everything may be left out but the model and the
+//! data. [`Recipe::resolve`] fills every default in from what the data turned out to be; the result is what
+//! `resolved.toml` holds, and running it again gives the same weights.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use topwork_models::Pooling;
+use topwork_train::TrainOptions;
+
+use crate::error::Error;
+
+/// What a user asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Recipe {
+    /// Where the pretrained model is: a folder, `hf:org/name`, `pypi:package==version`.
+    pub model: String,
+    /// Where the data is and how to read it.
+    pub data: DataRecipe,
+    /// What is learnt.
+    pub task: TaskRecipe,
+    /// How batches are composed.
+    pub batch: BatchRecipe,
+    /// The loop's settings. Only keys that are given are here; the rest is decided by [`Recipe::resolve`].
+    pub train: toml::Table,
+    /// What comes with the training.
+    pub report: ReportRecipe,
+    /// Hashes of what the run was started with; filled in by resolving, checked on resuming.
+    #[serde(skip_serializing_if = "Pinned::is_empty")]
+    pub pinned: Pinned,
+}
+
+/// Hashes of a run's inputs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Pinned {
+    /// Hash of the fetched model; local folders have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Hash over all texts and labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+}
+
+impl Pinned {
+    fn is_empty(&self) -> bool {
+        self.model.is_none() && self.data.is_none()
+    }
+}
+
+/// Where the data is and how to read it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct DataRecipe {
+    /// The labelled file or folder.
+    pub train: PathBuf,
+    /// Development data; without it a share of the training data is set aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<PathBuf>,
+    /// Test data; without it a share of the training data is set aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// File format, if the ending does not tell: csv, tsv, jsonl, parquet, text, folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Column of the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Column of a second text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// Column of the label, or several 0/1 columns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub label: Vec<String>,
+    /// What separates several labels in one column, e.g. `|`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// Share of the training data set aside for development when there is no file for it. Default 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev_share: Option<f64>,
+    /// Share of the training data set aside for the test when there is no file for it. Default 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_share: Option<f64>,
+    /// Train on this many examples only, stratified; 0 = all.
+    pub limit: usize,
+}
+
+/// What is learnt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct TaskRecipe {
+    /// classify, multi-label or regress; decided by the labels when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// How a text becomes one vector: `family` (default; the folder then opens in transformers as a classifier) or
+    /// cls, mean, max. `mean` is the default when the encoder is frozen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pooling>,
+    /// Longest text in tokens, special tokens counted; proposed from the data when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<usize>,
+    /// `none`, `balanced`, or a file with a weight for each label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<String>,
+    /// Label smoothing.
+    pub smoothing: f32,
+    /// The metric the best checkpoint is chosen by; decided by the task when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// The label that counts as positive in a binary task; the rarer one when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positive: Option<String>,
+}
+
+/// Kinds of task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// One label a text.
+    Classify,
+    /// Any number of labels a text.
+    MultiLabel,
+    /// A number a text.
+    Regress,
+}
+
+/// How batches are composed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct BatchRecipe {
+    /// Most examples in a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<usize>,
+    /// Most tokens in a batch; 0 = any number.
+    pub tokens: usize,
+}
+
+/// What comes with the training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ReportRecipe {
+    /// Train a TF-IDF + logistic regression baseline first.
+    pub baseline: bool,
+    /// Tune the decision threshold of a binary task on the development data.
+    pub threshold: bool,
+    /// Resamples of the bootstrap behind the confidence intervals.
+    pub resamples: usize,
+}
+
+impl Default for ReportRecipe {
+    fn default() -> Self {
+        ReportRecipe { baseline: true, threshold: true, resamples: 1000 }
+    }
+}
+
+/// What the data turned out to be; the defaults follow from it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Facts {
+    /// Examples to train on.
+    pub examples: usize,
+    /// Number of labels (1 for regression).
+    pub labels: usize,
+    /// The kind of task.
+    pub kind: Kind,
+    /// Width of the encoder.
+    pub hidden: usize,
+}
+
+impl Recipe {
+    /// Reads a recipe file.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with the file, the place and, for an unknown key, the nearest known one.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::Recipe { place: path.display().to_string(), reason: e.to_string() })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads a recipe from text; `place` is named in errors.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn parse(text: &str, place: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|e| recipe_error(place, &e))
+    }
+
+    /// Applies `key=value` overrides such as `train.learning-rate=1e-4`; values are TOML, bare words are texts.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] naming the override.
+    pub fn with_overrides(self, overrides: &[String]) -> Result<Self, Error> {
+        if overrides.is_empty() {
+            return Ok(self);
+        }
+        let mut table = toml::Table::try_from(&self)
+            .map_err(|e| Error::Recipe { place: "recipe".to_string(), reason: e.to_string() })?;
+        for item in overrides {
+            let fail = |reason: &str| Error::Recipe { place: item.clone(), reason: reason.to_string() };
+            let (key, value) =
+                item.split_once('=').ok_or_else(|| fail("overrides look like train.epochs=3"))?;
+            let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
+                .ok()
+                .and_then(|mut t| t.remove("v"))
+                .unwrap_or_else(|| toml::Value::String(value.to_string()));
+            let mut at = &mut table;
+            let mut parts: Vec<&str> = key.split('.').collect();
+            let last = parts.pop().unwrap_or_default();
+            for part in parts {
+                let next = at.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+                at = next.as_table_mut().ok_or_else(|| fail("a part of the key is a value, not a table"))?;
+            }
+            at.insert(last.to_string(), value);
+        }
+        let text = toml::to_string(&table)
+            .map_err(|e| Error::Recipe { place: "overrides".to_string(), reason: e.to_string() })?;
+        Self::parse(&text, "overrides")
+    }
+
+    /// Whether the recipe freezes the whole encoder.
+    pub fn freezes_encoder(&self) -> bool {
+        let patterns = self.train.get("freeze").and_then(toml::Value::as_array);
+        patterns.is_some_and(|list| list.iter().any(|p| p.as_str() == Some("encoder")))
+    }
+
+    /// The loop's settings: defaults that suit the data, overlaid with what the recipe says.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for an unknown key or a wrong type, or options out of range.
+    pub fn train_options(&self, facts: &Facts) -> Result<TrainOptions, Error> {
+        let batch = self.batch_examples(facts);
+        let steps = facts.examples.div_ceil(batch).max(1);
+        let mut defaults = TrainOptions::default();
+        if self.freezes_encoder() {
+            // A linear head on fixed vectors: many cheap epochs at a high rate, no decay to speak of.
+            defaults.epochs = 3000_usize.div_ceil(steps).clamp(20, 200);
+            defaults.learning_rate = 1e-2;
+            defaults.schedule = "cosine".to_string();
+        } else {
+            // Enough steps for few labels, three epochs for many; small encoders take larger steps.
+            defaults.epochs = 120_usize.div_ceil(steps).clamp(3, 15);
+            defaults.learning_rate = if facts.hidden <= 512 { 1e-4 } else { 3e-5 };
+        }
+        let place = "[train]";
+        let mut table = toml::Table::try_from(&defaults)
+            .map_err(|e| Error::Recipe { place: place.to_string(), reason: e.to_string() })?;
+        for (key, value) in &self.train {
+            table.insert(key.clone(), value.clone());
+        }
+        let text = toml::to_string(&table)
+            .map_err(|e| Error::Recipe { place: place.to_string(), reason: e.to_string() })?;
+        let options: TrainOptions = toml::from_str(&text).map_err(|e| recipe_error(place, &e))?;
+        options.check()?;
+        Ok(options)
+    }
+
+    /// Examples in a batch: as the recipe says, else 32, less for few labels so that there are steps to take.
+    pub fn batch_examples(&self, facts: &Facts) -> usize {
+        self.batch.examples.unwrap_or_else(|| (facts.examples / 8).clamp(4, 32))
+    }
+}
+
+/// Turns a TOML error into ours: one line with the place, and a nearest name for unknown keys.
+fn recipe_error(place: &str, error: &toml::de::Error) -> Error {
+    let mut reason = error.message().trim().to_string();
+    let quoted: Vec<&str> = reason.split('`').skip(1).step_by(2).collect();
+    if reason.starts_with("unknown field") || reason.starts_with("unknown variant") {
+        if let Some((typed, known)) = quoted.split_first() {
+            if let Some(nearest) = crate::nearest::nearest(typed, known.iter().copied()) {
+                reason = format!("{reason}; did you mean `{nearest}`?");
+            }
+        }
+    }
+    Error::Recipe { place: place.to_string(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: Facts = Facts { examples: 4000, labels: 2, kind: Kind::Classify, hidden: 384 };
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let error = Recipe::parse("[task]\nmax-lenght = 3\n", "r.toml").unwrap_err().to_string();
+        assert!(error.contains("r.toml") && error.contains("did you mean `max-length`"), "{error}");
+        let recipe = Recipe::parse("[train]\nlearning-rat = 1e-3\n", "r.toml").unwrap();
+        let error = recipe.train_options(&FACTS).unwrap_err().to_string();
+        assert!(error.contains("did you mean `learning-rate`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_given_stands_and_the_rest_follows_from_the_data() {
+        let recipe = Recipe::parse("[train]\nepochs = 7\n", "r.toml").unwrap();
+        let options = recipe.train_options(&FACTS).unwrap();
+        assert_eq!((options.epochs, options.learning_rate), (7, 1e-4));
+        let few = Facts { examples: 64, ..FACTS };
+        assert_eq!(Recipe::default().batch_examples(&few), 8);
+        assert_eq!(Recipe::default().train_options(&few).unwrap().epochs, 15);
+    }
+
+    #[test]
+    fn overrides_reach_into_tables() {
+        let recipe = Recipe::default()
+            .with_overrides(&["train.epochs=2".to_string(), "model=hf:a/b".to_string()])
+            .unwrap();
+        assert_eq!(recipe.model, "hf:a/b");
+        assert_eq!(recipe.train_options(&FACTS).unwrap().epochs, 2);
+        assert!(Recipe::default().with_overrides(&["epochs".to_string()]).is_err());
+        assert!(Recipe::default().with_overrides(&["trian.epochs=2".to_string()]).is_err());
+    }
+
+    #[test]
+    fn a_recipe_survives_being_written() {
+        let text =
+            "model = \"x\"\n[data]\ntrain = \"a.csv\"\nlabel = [\"y\"]\n[train]\nfreeze = [\"encoder\"]\n";
+        let recipe = Recipe::parse(text, "r").unwrap();
+        assert!(recipe.freezes_encoder());
+        let written = toml::to_string(&recipe).unwrap();
+        assert_eq!(Recipe::parse(&written, "again").unwrap(), recipe);
+    }
+}

@@ -1,0 +1,71 @@
+//! What a saved model folder says of itself beside weights and tokenizer: the keys of `topwork.json`.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use topwork_models::model::{HEAD_FILE, read_json};
+
+use crate::error::Error;
+
+/// Settings that belong to a model in use.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SavedNotes {
+    /// Longest text in tokens.
+    pub max_length: Option<usize>,
+    /// The class that counts as positive.
+    pub positive: Option<usize>,
+    /// The probability above which the positive class is answered, tuned on the development data.
+    pub threshold: Option<f64>,
+}
+
+impl SavedNotes {
+    /// Reads the notes of a folder; a folder without them (saved by transformers) has none.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        if !folder.join(HEAD_FILE).is_file() {
+            return Ok(SavedNotes::default());
+        }
+        let notes = read_json(folder, HEAD_FILE)?;
+        let number = |key: &str| notes.get(key).and_then(Value::as_u64).map(|n| n as usize);
+        Ok(SavedNotes {
+            max_length: number("max-length"),
+            positive: number("positive"),
+            threshold: notes.get("threshold").and_then(Value::as_f64),
+        })
+    }
+
+    /// The keys as they are written.
+    pub fn to_map(&self) -> Map<String, Value> {
+        let mut map = Map::new();
+        if let Some(length) = self.max_length {
+            map.insert("max-length".to_string(), json!(length));
+        }
+        if let Some(positive) = self.positive {
+            map.insert("positive".to_string(), json!(positive));
+        }
+        if let Some(threshold) = self.threshold {
+            map.insert("threshold".to_string(), json!(threshold));
+        }
+        map
+    }
+
+    /// The threshold as metrics take it.
+    pub fn thresholds(&self) -> Option<Vec<f64>> {
+        self.threshold.map(|t| vec![t])
+    }
+
+    /// Adds a tuned threshold to a saved folder.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn set_threshold(folder: &Path, threshold: f64) -> Result<(), Error> {
+        let mut notes = read_json(folder, HEAD_FILE)?;
+        if let Some(map) = notes.as_object_mut() {
+            map.insert("threshold".to_string(), json!(threshold));
+        }
+        let text = serde_json::to_vec_pretty(&notes).unwrap_or_default();
+        Ok(topwork_weights::atomic::write(folder.join(HEAD_FILE), &text)?)
+    }
+}

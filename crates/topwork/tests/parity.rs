@@ -1,0 +1,349 @@
+//! Parity with PyTorch and transformers on tiny random checkpoints: hidden states of every layer, pooled vectors,
+//! logits, loss, the gradient of every parameter and ten AdamW steps, for every folder under `fixtures/` that has a
+//! `golden.safetensors` (written by `fixtures/make/*.py`).
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor};
+use topwork_kernels::gemm::Precision;
+use topwork_kernels::loss::IGNORE;
+use topwork_models::model::plain;
+use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Targets};
+use topwork_nn::{Gradients, Pass, Site, Tap, param::download};
+use topwork_ops::Gradient;
+use topwork_testkit::{Golden, close, close_with_floor};
+use topwork_text::Packed;
+use topwork_train::TrainOptions;
+use topwork_train::optim::AdamW;
+use topwork_train::plan::Plan;
+
+/// Relative to the scale of the tensor compared.
+const FORWARD: f64 = 1e-5;
+/// For gradients and for weights after ten steps.
+const BACKWARD: f64 = 1e-4;
+/// bf16 has 8 bits of mantissa: a product's inputs are off by up to 2^-9, which two layers multiply a little.
+const BF16: f64 = 5e-2;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
+}
+
+/// Every model folder with goldens, `masked-lm` and the variants too.
+fn folders() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for family in ["bert", "roberta", "distilbert"] {
+        let top = fixtures().join(family);
+        let below = fs::read_dir(&top).unwrap().map(|entry| entry.unwrap().path());
+        found.extend(below.filter(|path| path.join("golden.safetensors").is_file()));
+        found.push(top);
+    }
+    found.sort();
+    assert_eq!(found.len(), 14, "count the fixtures when you add one: {found:?}");
+    found
+}
+
+fn golden(folder: &Path) -> Golden {
+    Golden::open(folder.join("golden.safetensors")).unwrap()
+}
+
+fn packed(golden: &Golden) -> Packed {
+    let numbers =
+        |name: &str| -> Vec<u32> { golden.integers(name).unwrap().data.iter().map(|&n| n as u32).collect() };
+    let ids = numbers("packed.ids");
+    let type_ids =
+        if golden.has("packed.type_ids") { numbers("packed.type_ids") } else { vec![0; ids.len()] };
+    Packed { ids, type_ids, offsets: numbers("packed.offsets") }
+}
+
+fn floats(golden: &Golden, name: &str) -> Vec<f32> {
+    golden.floats(name).unwrap().data
+}
+
+fn targets(golden: &Golden, spec: &HeadSpec) -> Targets {
+    match spec {
+        HeadSpec::Classify { several: false, .. } => {
+            Targets::Classes(golden.integers("labels").unwrap().data.iter().map(|&n| n as u32).collect())
+        }
+        HeadSpec::Classify { several: true, .. } => Targets::Several(floats(golden, "labels")),
+        HeadSpec::Regress { .. } => Targets::Scores(floats(golden, "labels")),
+        HeadSpec::MaskedLm => {
+            let labels = golden.integers("packed.labels").unwrap().data;
+            Targets::Tokens(labels.iter().map(|&n| if n < 0 { IGNORE } else { n as u32 }).collect())
+        }
+        HeadSpec::Embed { .. } => unreachable!("a bare encoder has no loss"),
+    }
+}
+
+/// Reads every layer's output.
+#[derive(Default)]
+struct Layers(RefCell<Vec<Vec<f32>>>);
+
+impl Tap for Layers {
+    fn at(&self, site: Site, _: usize, x: Tensor<2>) -> Tensor<2> {
+        if site != Site::AfterAttention {
+            self.0.borrow_mut().push(plain(x.clone()).unwrap());
+        }
+        x
+    }
+}
+
+fn bare(folder: &Path) -> bool {
+    folder.ends_with("no-pooler")
+}
+
+fn open(folder: &Path) -> Model {
+    let device = Device::flex();
+    let opened = if bare(folder) {
+        let spec = HeadSpec::Embed { pool: Pooling::Cls, normalise: true };
+        Model::open(folder, &spec, 0, &device)
+    } else {
+        Model::open_saved(folder, &device)
+    };
+    opened.unwrap_or_else(|e| panic!("{}: {e}", folder.display())).0
+}
+
+/// The checkpoint's name of a parameter.
+fn upstream(model: &Model, path: &str) -> String {
+    let base = model.family.weights.prefixes[0];
+    model.family.weights.export_with(path, base).unwrap().0
+}
+
+#[test]
+fn hidden_states_of_every_layer_and_pooled_vectors() {
+    for folder in folders() {
+        let (model, golden) = (open(&folder), golden(&folder));
+        let layers = Layers::default();
+        let pass = Pass::eval(&model.store, Precision::F32).with_tap(&layers);
+        model.hidden(&pass, &packed(&golden)).unwrap();
+        let layers = layers.0.into_inner();
+        assert_eq!(layers.len(), model.size().layers + 1, "{}", folder.display());
+        for (layer, hidden) in layers.iter().enumerate() {
+            let expected = floats(&golden, &format!("hidden.{layer}"));
+            close(hidden, &expected, FORWARD)
+                .unwrap_or_else(|e| panic!("{} hidden {layer}: {e}", folder.display()));
+        }
+        for (name, pool) in [("cls", Pooling::Cls), ("mean", Pooling::Mean), ("max", Pooling::Max)] {
+            if !golden.has(&format!("embed.{name}")) {
+                continue;
+            }
+            let spec = HeadSpec::Embed { pool, normalise: true };
+            let (model, _) = Model::open(&folder, &spec, 0, &Device::flex()).unwrap();
+            let got = model.predict(&packed(&golden), Precision::F32).unwrap();
+            close(&got, &floats(&golden, &format!("embed.{name}")), FORWARD)
+                .unwrap_or_else(|e| panic!("{} {name}: {e}", folder.display()));
+        }
+    }
+}
+
+#[test]
+fn logits_and_loss() {
+    let mut seen = 0;
+    for folder in folders().iter().filter(|f| !bare(f)) {
+        let (model, golden) = (open(folder), golden(folder));
+        let input = packed(&golden);
+        let logits = model.predict(&input, Precision::F32).unwrap();
+        close(&logits, &floats(&golden, "logits"), FORWARD)
+            .unwrap_or_else(|e| panic!("{} logits: {e}", folder.display()));
+        let rough = model.predict(&input, Precision::Bf16).unwrap();
+        close(&rough, &floats(&golden, "logits"), BF16)
+            .unwrap_or_else(|e| panic!("{} logits in bf16: {e}", folder.display()));
+        let pass = Pass::eval(&model.store, Precision::F32);
+        let loss =
+            model.loss(&pass, &input, &targets(&golden, model.spec()), &LossOptions::default()).unwrap();
+        let expected = golden.scalar("loss").unwrap() as f32;
+        close(&[loss.into_scalar::<f32>()], &[expected], FORWARD)
+            .unwrap_or_else(|e| panic!("{} loss: {e}", folder.display()));
+        seen += 1;
+    }
+    assert_eq!(seen, 13);
+}
+
+fn gradients(model: &Model, golden: &Golden, precision: Precision) -> (f32, Gradients) {
+    let trainable = vec![true; model.store.len()];
+    let pass = Pass::train(&model.store, precision, 0, &trainable);
+    let loss =
+        model.loss(&pass, &packed(golden), &targets(golden, model.spec()), &LossOptions::default()).unwrap();
+    let value = loss.clone().into_scalar::<f32>();
+    (value, pass.backward(&loss))
+}
+
+/// A gradient as plain numbers, rows spread out.
+fn dense(gradient: &Gradient, shape: &[usize]) -> Vec<f32> {
+    match gradient {
+        Gradient::Dense(grad) => download(grad.clone(), shape.len()).unwrap(),
+        Gradient::Rows { rows, grad } => {
+            let (values, width) = (download(grad.clone(), 2).unwrap(), shape[1]);
+            let mut all = vec![0.0; shape[0] * width];
+            for (n, &row) in rows.iter().enumerate() {
+                all[row as usize * width..][..width].copy_from_slice(&values[n * width..][..width]);
+            }
+            all
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_every_parameter() {
+    let mut seen = 0;
+    for folder in folders().iter().filter(|f| !bare(f)) {
+        let (model, golden) = (open(folder), golden(folder));
+        let names: Vec<&str> = golden.below("grad.").collect();
+        let largest = names
+            .iter()
+            .flat_map(|name| floats(&golden, &format!("grad.{name}")))
+            .fold(0.0f32, |top, g| top.max(g.abs()));
+        let (_, found) = gradients(&model, &golden, Precision::F32);
+        let (_, rough) = gradients(&model, &golden, Precision::Bf16);
+        for (id, param) in model.store.iter() {
+            let name = upstream(&model, &param.path);
+            let expected = floats(&golden, &format!("grad.{name}"));
+            // Some gradients are zero by construction (a key's bias) and rounding noise in both programs, hence the
+            // floor: a share of the largest gradient of the model.
+            for (gradients, tolerance) in [(&found, BACKWARD), (&rough, 2.0 * BF16)] {
+                let gradient = gradients.get(id).unwrap_or_else(|| panic!("{name}: no gradient"));
+                let got = dense(gradient, &param.shape);
+                close_with_floor(&got, &expected, tolerance, 1e-2 * f64::from(largest))
+                    .unwrap_or_else(|e| panic!("{} gradient of {name}: {e}", folder.display()));
+            }
+            seen += 1;
+        }
+        assert_eq!(names.len(), model.store.len(), "{}: every gradient was compared", folder.display());
+    }
+    assert!(seen > 400, "{seen}");
+}
+
+#[test]
+fn ten_steps_of_adamw() {
+    let mut seen = 0;
+    for folder in folders() {
+        let golden = golden(&folder);
+        if !golden.has("losses") {
+            continue;
+        }
+        let mut model = open(&folder);
+        let number = |name: &str| golden.scalar(&format!("adamw.{name}")).unwrap();
+        let options = TrainOptions {
+            weight_decay: number("weight_decay"),
+            decay_all: true,
+            eps: number("eps"),
+            ..TrainOptions::default()
+        };
+        let mut optimizer = AdamW::new(&options, model.store.len());
+        let plan = vec![Plan::default(); model.store.len()];
+        let mut losses = Vec::new();
+        for _ in 0..number("steps") as usize {
+            let (loss, mut gradients) = gradients(&model, &golden, Precision::F32);
+            losses.push(loss);
+            optimizer.step(&mut model.store, &mut gradients, &plan, number("lr"), 1.0).unwrap();
+        }
+        close(&losses, &floats(&golden, "losses"), FORWARD * 10.0)
+            .unwrap_or_else(|e| panic!("{} losses: {e}", folder.display()));
+        for (id, param) in model.store.iter() {
+            let name = upstream(&model, &param.path);
+            close(&model.store.values(id).unwrap(), &floats(&golden, &format!("after.{name}")), BACKWARD)
+                .unwrap_or_else(|e| panic!("{} {name} after ten steps: {e}", folder.display()));
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "one folder of each family has steps");
+}
+
+#[test]
+fn weighted_and_smoothed_losses() {
+    let mut seen = 0;
+    for folder in folders() {
+        let golden = golden(&folder);
+        if !golden.has("weighted.loss") {
+            continue;
+        }
+        let model = open(&folder);
+        let weights: Vec<f32> = floats(&golden, "weighted.class_weights");
+        let options = LossOptions {
+            class_weights: Some(weights.into()),
+            smoothing: golden.scalar("weighted.smoothing").unwrap() as f32,
+        };
+        let pass = Pass::eval(&model.store, Precision::F32);
+        let loss = model.loss(&pass, &packed(&golden), &targets(&golden, model.spec()), &options).unwrap();
+        let expected = golden.scalar("weighted.loss").unwrap() as f32;
+        close(&[loss.into_scalar::<f32>()], &[expected], FORWARD)
+            .unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+}
+
+#[test]
+fn a_text_alone_in_a_batch_and_in_another_order_gives_the_same_bits() {
+    for folder in folders().iter().filter(|f| !bare(f)) {
+        let (model, golden) = (open(folder), golden(folder));
+        let input = packed(&golden);
+        let (batch, hidden) = (input.batch(), model.size().hidden);
+        let run = |indices: &[usize]| -> Vec<Vec<f32>> {
+            let chosen = input.select(indices);
+            let pass = Pass::eval(&model.store, Precision::F32);
+            let states = plain(model.hidden(&pass, &chosen).unwrap()).unwrap();
+            (0..indices.len())
+                .map(|n| {
+                    let range = chosen.range(n);
+                    states[range.start * hidden..range.end * hidden].to_vec()
+                })
+                .collect()
+        };
+        let together = run(&(0..batch).collect::<Vec<_>>());
+        let reversed = run(&(0..batch).rev().collect::<Vec<_>>());
+        let many = run(&(0..64).map(|n| n % batch).collect::<Vec<_>>());
+        for text in 0..batch {
+            let alone = &run(&[text])[0];
+            assert_eq!(alone, &together[text], "{} text {text} in a batch", folder.display());
+            assert_eq!(
+                alone,
+                &reversed[batch - 1 - text],
+                "{} text {text} in another order",
+                folder.display()
+            );
+            assert_eq!(alone, &many[text + batch * 2], "{} text {text} in a batch of 64", folder.display());
+        }
+    }
+}
+
+#[test]
+fn saving_and_opening_again_gives_the_same_model() {
+    for folder in folders().iter().filter(|f| !bare(f)) {
+        let (model, golden) = (open(folder), golden(folder));
+        let input = packed(&golden);
+        let before = model.predict(&input, Precision::F32).unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let target = temporary.path().join("saved");
+        model.save(&target, &SaveOptions::default()).unwrap();
+        let again = open_saved(&target);
+        assert_eq!(again.predict(&input, Precision::F32).unwrap(), before, "{}", folder.display());
+        assert_eq!(again.spec(), model.spec());
+        // Without our own file the head follows from config.json, as it does for folders of transformers.
+        fs::remove_file(target.join("topwork.json")).unwrap();
+        let plain = open_saved(&target);
+        assert_eq!(plain.predict(&input, Precision::F32).unwrap(), before, "{}", folder.display());
+    }
+}
+
+fn open_saved(folder: &Path) -> Model {
+    Model::open_saved(folder, &Device::flex()).unwrap().0
+}
+
+#[test]
+fn heads_without_an_upstream_class_survive_saving() {
+    let folder = fixtures().join("bert");
+    let input = packed(&golden(&folder));
+    let labels = vec!["a".to_string(), "b".to_string()];
+    for pool in [Pooling::Cls, Pooling::Mean, Pooling::Max] {
+        let spec = HeadSpec::Classify { labels: labels.clone(), several: false, pool };
+        let (model, report) = Model::open(&folder, &spec, 3, &Device::flex()).unwrap();
+        assert_eq!(report.fresh, ["head.out.weight", "head.out.bias"]);
+        let before = model.predict(&input, Precision::F32).unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let target = temporary.path().join("saved");
+        model.save(&target, &SaveOptions::default()).unwrap();
+        assert_eq!(open_saved(&target).predict(&input, Precision::F32).unwrap(), before);
+    }
+}
