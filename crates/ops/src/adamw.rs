@@ -223,3 +223,138 @@ impl<B: AdamWOps, C: CheckpointStrategy> AdamWOps for Autodiff<B, C> {
         (Self::from_inner(param), Self::from_inner(m), Self::from_inner(v))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use burn::Tensor;
+
+    use super::*;
+    use crate::check::{close, floats, normal};
+
+    fn settings(step: u64) -> AdamW {
+        AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.1, step, grad_scale: 0.5 }
+    }
+
+    fn values(tensor: &DispatchTensor) -> Vec<f64> {
+        floats(Tensor::<2>::from_dispatch(tensor.clone()))
+    }
+
+    /// Parameter, first moment and second moment.
+    fn start(rows: usize, hidden: usize) -> [DispatchTensor; 3] {
+        let [param, m, v] = [1, 2, 3].map(|seed| normal::<2>([rows, hidden], seed));
+        [param, m, v.powf_scalar(2.0)].map(Tensor::into_dispatch)
+    }
+
+    /// The algorithm of the paper in f64.
+    fn reference(state: [Vec<f64>; 3], grad: &[f64], by: &AdamW) -> [Vec<f64>; 3] {
+        let [mut param, mut m, mut v] = state;
+        let (step, scale) = (by.step as f64, f64::from(by.grad_scale));
+        for (at, grad) in grad.iter().enumerate() {
+            let grad = grad * scale;
+            m[at] = by.beta1 * m[at] + (1.0 - by.beta1) * grad;
+            v[at] = by.beta2 * v[at] + (1.0 - by.beta2) * grad * grad;
+            let m = m[at] / (1.0 - by.beta1.powf(step));
+            let v = v[at] / (1.0 - by.beta2.powf(step));
+            param[at] -= by.lr * by.weight_decay * param[at] + by.lr * m / (v.sqrt() + by.eps);
+        }
+        [param, m, v]
+    }
+
+    pub(crate) fn steps() -> usize {
+        let mut checked = 0;
+        for (all, hidden, rows) in [(1, 1, &[0][..]), (9, 5, &[1, 4, 8]), (300, 33, &[])] {
+            for step in [1, 7] {
+                let by = settings(step);
+                let rows: Arc<[u32]> = rows.into();
+                let dense = normal::<2>([all, hidden], 4);
+                let some = normal::<2>([rows.len().max(1), hidden], 5).slice(0..rows.len());
+                let mut scattered = vec![0.0; all * hidden];
+                for (from, &row) in floats(some.clone()).chunks(hidden).zip(rows.iter()) {
+                    scattered[row as usize * hidden..][..hidden].copy_from_slice(from);
+                }
+                let sparse = Gradient::Rows { rows: rows.clone(), grad: some.clone().into_dispatch() };
+                let [param, m, v] = start(all, hidden);
+                let composed_dense = composed::dense::<Dispatch>(
+                    param.clone(),
+                    dense.clone().into_dispatch(),
+                    m.clone(),
+                    v.clone(),
+                    &by,
+                );
+                let composed_rows = composed::rows::<Dispatch>(
+                    param.clone(),
+                    some.into_dispatch(),
+                    m.clone(),
+                    v.clone(),
+                    &rows,
+                    &by,
+                );
+                let dense_values = floats(dense.clone());
+                for (grad, composed, expected) in [
+                    (Gradient::Dense(dense.into_dispatch()), composed_dense, dense_values),
+                    (sparse, composed_rows, scattered),
+                ] {
+                    let before = [&param, &m, &v].map(values);
+                    let expected = reference(before.clone(), &expected, &by);
+                    let (new_param, new_m, new_v) = adamw(param.clone(), grad, m.clone(), v.clone(), &by);
+                    let got = [&new_param, &new_m, &new_v].map(values);
+                    let composed = [&composed.0, &composed.1, &composed.2].map(values);
+                    for part in 0..3 {
+                        close(&got[part], &expected[part], 1e-6).unwrap();
+                        close(&composed[part], &expected[part], 1e-6).unwrap();
+                    }
+                    // Shared tensors are copied, never written over.
+                    assert_eq!([&param, &m, &v].map(values), before);
+                    checked += 1;
+                }
+            }
+        }
+        checked
+    }
+
+    #[test]
+    fn happens_in_place_when_nobody_else_holds_the_tensors() {
+        let tensor = |seed| {
+            let values = floats(normal::<2>([3, 4], seed)).iter().map(|&value| value as f32).collect();
+            flex::tensor(values, [3, 4])
+        };
+        let (param, m, v) = (tensor(1), tensor(2), tensor(3));
+        let place = |tensor: &FloatTensor<Flex>| tensor.bytes().as_ptr();
+        let before = [&param, &m, &v].map(place);
+        let (param, m, v) = Flex::adamw_dense(param, tensor(4), m, v, settings(1));
+        assert_eq!([&param, &m, &v].map(place), before);
+    }
+
+    #[test]
+    fn a_view_into_a_larger_tensor_is_stepped_alone() {
+        let [param, m, v] = start(6, 4);
+        let view =
+            |tensor: &DispatchTensor| Tensor::<2>::from_dispatch(tensor.clone()).slice(2..4).into_dispatch();
+        let grad = normal::<2>([2, 4], 9).into_dispatch();
+        let expected = reference(
+            [view(&param), view(&m), view(&v)].map(|view| values(&view)),
+            &values(&grad),
+            &settings(1),
+        );
+        let before = values(&param);
+        let (new, _, _) = adamw(view(&param), Gradient::Dense(grad), view(&m), view(&v), &settings(1));
+        close(&values(&new), &expected[0], 1e-6).unwrap();
+        assert_eq!(values(&param), before);
+    }
+
+    #[test]
+    #[should_panic(expected = "adamw: rows must rise and stay below 3")]
+    fn rows_out_of_order_are_refused() {
+        let [param, m, v] = start(3, 2);
+        let grad = normal::<2>([2, 2], 4).into_dispatch();
+        adamw(param, Gradient::Rows { rows: [2, 1].into(), grad }, m, v, &settings(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "has a gradient of shape")]
+    fn a_gradient_of_another_shape_is_refused() {
+        let [param, m, v] = start(3, 2);
+        let grad = normal::<2>([2, 3], 4).into_dispatch();
+        adamw(param, Gradient::Dense(grad), m, v, &settings(1));
+    }
+}

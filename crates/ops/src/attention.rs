@@ -363,3 +363,68 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
         record::<B, C, _, 1>(AttentionBackward, [node], saved, out)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::check::{Case, OFFSETS, close, floats, normal};
+
+    const DROPOUT: Option<Dropout> = Some(Dropout { p: 0.3, seed: 5 });
+
+    pub(crate) fn gradients() -> usize {
+        let mut checked = 0;
+        // The last one is longer than a block of queries in the kernel.
+        for offsets in OFFSETS.into_iter().chain([&[0, 2, 2, 133][..]]) {
+            for (heads, head_dim) in [(1, 1), (3, 4), (2, 17)] {
+                for dropout in [None, DROPOUT] {
+                    let tokens = *offsets.last().unwrap() as usize;
+                    let scale = 1.0 / (head_dim as f32).sqrt();
+                    let offsets: Arc<[u32]> = offsets.into();
+                    let case = Case {
+                        name: format!("attention {offsets:?}, {heads} heads of {head_dim}, {dropout:?}"),
+                        shapes: vec![vec![tokens, 3 * heads * head_dim]],
+                        operation: &|inputs| {
+                            let qkv = inputs[0].clone();
+                            Dispatch::attention_forward(qkv, offsets.clone(), heads, scale, dropout)
+                        },
+                        composed: &|inputs| {
+                            let qkv = inputs[0].clone();
+                            composed::forward::<Dispatch>(qkv, &offsets, heads, scale, dropout).0
+                        },
+                    };
+                    checked += case.check();
+                }
+            }
+        }
+        checked
+    }
+
+    #[test]
+    fn the_log_sum_exp_equals_the_composed_one() {
+        let offsets: Arc<[u32]> = OFFSETS[2].into();
+        let qkv = normal::<2>([20, 24], 1).into_dispatch();
+        let (_, kernel) = Dispatch::attention_with_lse(qkv.clone(), offsets.clone(), 2, 0.5, DROPOUT);
+        let (_, composed) = composed::forward::<Dispatch>(qkv, &offsets, 2, 0.5, DROPOUT);
+        let [kernel, composed] = [kernel, composed].map(Tensor::<2>::from_dispatch);
+        assert_eq!(kernel.dims(), [2, 20]);
+        assert_eq!(composed.dims(), [2, 20]);
+        close(&floats(kernel), &floats(composed), 1e-5).unwrap();
+    }
+
+    #[test]
+    fn a_sequence_alone_is_what_it_is_in_a_batch() {
+        let qkv = normal::<2>([20, 24], 1);
+        let all = attention(qkv.clone(), &OFFSETS[2].into(), 2, None);
+        for pair in OFFSETS[2].windows(2) {
+            let rows = pair[0] as usize..pair[1] as usize;
+            let alone = attention(qkv.clone().slice(rows.clone()), &[0, pair[1] - pair[0]].into(), 2, None);
+            assert_eq!(floats(alone), floats(all.clone().slice(rows)));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "attention: 25 columns do not divide")]
+    fn heads_that_do_not_divide_are_refused() {
+        attention(normal([2, 25], 1), &[0, 2].into(), 2, None);
+    }
+}

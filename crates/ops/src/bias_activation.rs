@@ -250,3 +250,44 @@ impl<B: BiasActivationOps, C: CheckpointStrategy> BiasActivationOps for Autodiff
         record::<B, C, _, 2>(BiasActivationBackward, [x_node, bias_node], saved, y)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::check::{Case, normal};
+
+    pub(crate) fn gradients() -> usize {
+        let mut checked = 0;
+        for activation in [
+            Activation::Gelu,
+            Activation::GeluTanh,
+            Activation::Relu,
+            Activation::Silu,
+            Activation::Tanh,
+            Activation::Identity,
+        ] {
+            for (tokens, hidden) in [(1, 1), (5, 33), (130, 7)] {
+                let case = Case {
+                    name: format!("bias_activation {activation:?} {tokens}x{hidden}"),
+                    shapes: vec![vec![tokens, hidden], vec![hidden]],
+                    operation: &|inputs| {
+                        let [x, bias] = [0, 1].map(|input| inputs[input].clone());
+                        Dispatch::bias_activation_forward(x, bias, activation)
+                    },
+                    composed: &|inputs| {
+                        let [x, bias] = [0, 1].map(|input| inputs[input].clone());
+                        composed::forward::<Dispatch>(x, bias, activation)
+                    },
+                };
+                checked += case.check();
+            }
+        }
+        checked
+    }
+
+    #[test]
+    #[should_panic(expected = "bias_activation: x has 4 columns, bias 5 values")]
+    fn a_bias_of_another_length_is_refused() {
+        bias_activation(normal([2, 4], 1), normal([5], 2), Activation::Gelu);
+    }
+}

@@ -337,3 +337,61 @@ impl<B: CrossEntropyOps, C: CheckpointStrategy> CrossEntropyOps for Autodiff<B, 
         record::<B, C, _, 1>(CrossEntropyBackward, [node], saved, loss)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::check::{Case, floats, normal};
+
+    pub(crate) fn gradients() -> usize {
+        let mut checked = 0;
+        for (labels, target) in
+            [(1, &[0][..]), (2, &[1]), (5, &[4, IGNORE, 0, 0, 3, IGNORE, 2]), (33, &[7; 70])]
+        {
+            for with_weights in [false, true] {
+                for smoothing in [0.0, 0.1] {
+                    let target: Arc<[u32]> = target.into();
+                    let weights: Option<Arc<[f32]>> =
+                        with_weights.then(|| (0..labels).map(|label| 0.5 + label as f32 / 4.0).collect());
+                    let case = Case {
+                        name: format!(
+                            "cross_entropy, {labels} labels, {} rows, {weights:?}, {smoothing}",
+                            target.len()
+                        ),
+                        shapes: vec![vec![target.len(), labels]],
+                        operation: &|inputs| {
+                            let (target, weights) = (target.clone(), weights.clone());
+                            Dispatch::cross_entropy_forward(inputs[0].clone(), target, weights, smoothing)
+                        },
+                        composed: &|inputs| {
+                            let weights = weights.as_deref();
+                            let logits = inputs[0].clone();
+                            composed::forward::<Dispatch>(logits, &target, weights, smoothing).0
+                        },
+                    };
+                    checked += case.check();
+                }
+            }
+        }
+        checked
+    }
+
+    #[test]
+    fn is_ln_2_for_two_equal_logits() {
+        let logits = Tensor::<2>::zeros([3, 2], &burn::tensor::Device::flex());
+        let loss = floats(cross_entropy(logits, &[0, 1, IGNORE].into(), None, 0.0));
+        assert!((loss[0] - std::f64::consts::LN_2).abs() < 1e-6, "{loss:?}");
+    }
+
+    #[test]
+    fn is_nan_when_every_row_is_ignored() {
+        let loss = cross_entropy(normal([2, 3], 1), &[IGNORE; 2].into(), None, 0.0);
+        assert!(floats(loss)[0].is_nan());
+    }
+
+    #[test]
+    #[should_panic(expected = "cross_entropy: target 3 in row 1, there are 3 labels")]
+    fn a_target_that_is_no_label_is_refused() {
+        cross_entropy(normal([2, 3], 1), &[0, 3].into(), None, 0.0);
+    }
+}

@@ -101,3 +101,42 @@ impl<B: DropoutOps, C: CheckpointStrategy> DropoutOps for Autodiff<B, C> {
         record::<B, C, _, 1>(DropoutBackward, [node], dropout, y)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::check::{Case, floats, normal};
+
+    pub(crate) fn gradients() -> usize {
+        let mut checked = 0;
+        for (tokens, hidden) in [(1, 1), (7, 33), (130, 5)] {
+            for p in [0.0, 0.1, 0.9] {
+                let dropout = Dropout { p, seed: 9 };
+                let case = Case {
+                    name: format!("dropout {tokens}x{hidden}, {p}"),
+                    shapes: vec![vec![tokens, hidden]],
+                    operation: &|inputs| Dispatch::dropout_forward(inputs[0].clone(), dropout),
+                    composed: &|inputs| composed::forward::<Dispatch>(inputs[0].clone(), dropout),
+                };
+                checked += case.check();
+            }
+        }
+        checked
+    }
+
+    #[test]
+    fn without_dropout_nothing_changes() {
+        let x = normal::<2>([5, 6], 1);
+        assert_eq!(floats(dropout(x.clone(), None)), floats(x));
+    }
+
+    #[test]
+    fn drops_the_share_asked_for_and_keeps_the_mean() {
+        let x = Tensor::<2>::ones([200, 100], &burn::tensor::Device::flex());
+        let y = floats(dropout(x, Some(Dropout { p: 0.25, seed: 1 })));
+        let dropped = y.iter().filter(|&&value| value == 0.0).count() as f64 / y.len() as f64;
+        assert!((dropped - 0.25).abs() < 0.02, "{dropped}");
+        let mean = y.iter().sum::<f64>() / y.len() as f64;
+        assert!((mean - 1.0).abs() < 0.02, "{mean}");
+    }
+}

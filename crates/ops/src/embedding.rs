@@ -138,3 +138,31 @@ impl<B: EmbeddingOps, C: CheckpointStrategy> EmbeddingOps for Autodiff<B, C> {
         record::<B, C, _, 1>(EmbeddingBackward, [node], (index, rows), y)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::check::{Case, normal};
+
+    pub(crate) fn gradients() -> usize {
+        let mut checked = 0;
+        // Repeated rows, rows never used, one token, no token order.
+        for (rows, hidden, index) in [(1, 1, &[0][..]), (5, 7, &[4, 0, 4, 4, 2]), (3, 33, &[1; 90])] {
+            let index: Arc<[u32]> = index.into();
+            let case = Case {
+                name: format!("embedding {rows}x{hidden} by {} tokens", index.len()),
+                shapes: vec![vec![rows, hidden]],
+                operation: &|inputs| Dispatch::embedding_forward(inputs[0].clone(), index.clone()),
+                composed: &|inputs| composed::forward::<Dispatch>(inputs[0].clone(), &index),
+            };
+            checked += case.check();
+        }
+        checked
+    }
+
+    #[test]
+    #[should_panic(expected = "embedding: index 3 into a table of 3 rows")]
+    fn an_index_outside_the_table_is_refused() {
+        embedding(normal([3, 2], 1), &[0, 3].into());
+    }
+}

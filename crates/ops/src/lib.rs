@@ -11,6 +11,8 @@ mod accumulate;
 mod adamw;
 mod attention;
 mod bias_activation;
+#[cfg(test)]
+mod check;
 mod columns;
 mod cross_entropy;
 mod dropout;
@@ -67,24 +69,59 @@ pub struct Op {
 }
 
 macro_rules! ops {
-    ($($name:ident: $summary:literal,)*) => {
+    ($($name:ident ($checks:path): $summary:literal,)*) => {
         /// Every operation of this crate, in alphabetical order.
         pub const OPS: &[Op] = &[$(Op { name: stringify!($name), summary: $summary },)*];
+
+        /// What checks each operation, and returns how much it checked.
+        #[cfg(test)]
+        const CHECKS: &[(&str, fn() -> usize)] = &[$((stringify!($name), $checks),)*];
     };
 }
 
 ops! {
-    accumulate: "gradients added up in place",
-    adamw: "one AdamW step in one pass, dense or by rows",
-    attention: "attention inside each sequence of a packed batch, with dropout on its probabilities",
-    bias_activation: "a bias and the activation behind it",
-    cross_entropy: "mean cross-entropy with weights, label smoothing and ignored rows",
-    dropout: "dropout whose mask is computed, never stored",
-    embedding: "rows of a table by index",
-    layer_norm: "layer normalisation",
-    linear: "x·Wᵀ + b, in f32 or bf16",
-    linear_qkv: "queries, keys and values in one operation",
-    pool: "first token, mean or maximum of each sequence",
-    residual_dropout_norm: "LayerNorm(dropout(x) + residual)",
-    sum_squares: "sum of squares, for gradient norms",
+    accumulate (accumulate::tests::sums):
+        "gradients added up in place",
+    adamw (adamw::tests::steps):
+        "one AdamW step in one pass, dense or by rows",
+    attention (attention::tests::gradients):
+        "attention inside each sequence of a packed batch, with dropout on its probabilities",
+    bias_activation (bias_activation::tests::gradients):
+        "a bias and the activation behind it",
+    cross_entropy (cross_entropy::tests::gradients):
+        "mean cross-entropy with weights, label smoothing and ignored rows",
+    dropout (dropout::tests::gradients):
+        "dropout whose mask is computed, never stored",
+    embedding (embedding::tests::gradients):
+        "rows of a table by index",
+    layer_norm (norm::tests::layer_norm_gradients):
+        "layer normalisation",
+    linear (linear::tests::gradients):
+        "x·Wᵀ + b, in f32 or bf16",
+    linear_qkv (linear_qkv::tests::gradients):
+        "queries, keys and values in one operation",
+    pool (pool::tests::gradients):
+        "first token, mean or maximum of each sequence",
+    residual_dropout_norm (norm::tests::residual_dropout_norm_gradients):
+        "LayerNorm(dropout(x) + residual)",
+    sum_squares (sum_squares::tests::sums):
+        "sum of squares, for gradient norms",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_passes_its_checks() {
+        let mut checked = Vec::new();
+        for (name, check) in CHECKS {
+            let count = check();
+            assert!(count > 0, "{name} checks nothing");
+            checked.push(*name);
+        }
+        assert_eq!(checked.len(), 13);
+        assert_eq!(checked, OPS.iter().map(|op| op.name).collect::<Vec<_>>());
+        assert!(checked.is_sorted());
+    }
 }

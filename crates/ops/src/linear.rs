@@ -291,3 +291,130 @@ impl<B: LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use burn::backend::{DispatchTensor, autodiff::checkpoint::strategy::NoCheckpointing, flex::FlexTensor};
+
+    use super::*;
+    use crate::check::{Case, close, floats, normal};
+
+    type Tracked = Autodiff<Flex, NoCheckpointing>;
+
+    /// Whether somebody besides `tensor` itself holds its storage.
+    fn is_kept(tensor: &FlexTensor) -> bool {
+        // `data_arc` hands out one more reference while we count.
+        std::sync::Arc::strong_count(&tensor.data_arc()) > 2
+    }
+
+    pub(crate) fn gradients() -> usize {
+        let mut checked = 0;
+        for (tokens, width, out) in [(1, 1, 1), (1, 5, 3), (7, 16, 33), (70, 9, 5)] {
+            for with_bias in [true, false] {
+                let bias = |inputs: &[DispatchTensor]| inputs.get(2).cloned();
+                let mut shapes = vec![vec![tokens, width], vec![out, width]];
+                shapes.extend(with_bias.then(|| vec![out]));
+                let case = Case {
+                    name: format!("linear {tokens}x{width}x{out}, bias {with_bias}"),
+                    shapes,
+                    operation: &|inputs| {
+                        let [x, weight] = [0, 1].map(|input| inputs[input].clone());
+                        Dispatch::linear_forward(x, weight, bias(inputs).into(), Precision::F32)
+                    },
+                    composed: &|inputs| {
+                        let [x, weight] = [0, 1].map(|input| inputs[input].clone());
+                        composed::forward::<Dispatch>(x, weight, bias(inputs), Precision::F32)
+                    },
+                };
+                checked += case.check();
+            }
+        }
+        checked
+    }
+
+    #[test]
+    fn bf16_rounds_the_factors_of_all_three_products() {
+        let [x, weight, d_y] = [([9, 20], 1), ([6, 20], 2), ([9, 6], 3)]
+            .map(|(shape, seed)| normal::<2>(shape, seed).into_dispatch());
+        let in_f64 = |tensor: &DispatchTensor| {
+            let tensor = Tensor::<2>::from_dispatch(tensor.clone());
+            tensor.cast(burn::tensor::DType::F64).into_dispatch()
+        };
+        let compare = |product: &dyn Fn(Precision) -> DispatchTensor, exact: DispatchTensor| {
+            let [bf16, f32] = [Precision::Bf16, Precision::F32]
+                .map(|precision| floats(Tensor::<2>::from_dispatch(product(precision))));
+            let exact = floats(Tensor::<2>::from_dispatch(exact));
+            close(&bf16, &exact, 1e-5).unwrap();
+            // The rounding is there to be seen.
+            assert!(close(&f32, &exact, 1e-4).is_err());
+            close(&f32, &exact, 2e-2).unwrap();
+        };
+        let (x64, weight64, d_y64) = (in_f64(&x), in_f64(&weight), in_f64(&d_y));
+        compare(
+            &|p| Dispatch::linear_forward(x.clone(), weight.clone(), OptionalFloat::Absent, p),
+            composed::forward::<Dispatch>(x64.clone(), weight64.clone(), None, Precision::Bf16),
+        );
+        compare(
+            &|p| Dispatch::linear_d_x(d_y.clone(), weight.clone(), p),
+            composed::d_x::<Dispatch>(d_y64.clone(), weight64, Precision::Bf16),
+        );
+        compare(
+            &|p| Dispatch::linear_d_weight(d_y.clone(), x.clone(), p),
+            composed::d_weight::<Dispatch>(d_y64, x64, Precision::Bf16),
+        );
+    }
+
+    #[test]
+    fn the_backward_uses_the_precision_of_the_forward() {
+        let device = burn::tensor::Device::flex().autodiff();
+        let grads = |precision| {
+            let [x, weight] = [normal([9, 20], 1), normal([6, 20], 2)]
+                .map(|tensor| Tensor::<2>::from_data(tensor.into_data(), &device).require_grad());
+            let weights = Tensor::from_data(normal::<2>([9, 6], 3).into_data(), &device);
+            let y = linear(x.clone(), weight.clone(), None, precision);
+            let grads = (y * weights).sum().backward();
+            [x, weight].map(|tensor| floats(tensor.grad(&grads).unwrap()))
+        };
+        for (bf16, f32) in grads(Precision::Bf16).iter().zip(&grads(Precision::F32)) {
+            close(bf16, f32, 2e-2).unwrap();
+            assert!(close(bf16, f32, 1e-4).is_err());
+        }
+    }
+
+    #[test]
+    fn only_what_the_backward_needs_is_kept() {
+        let primitive = |seed| {
+            crate::flex::tensor(floats(normal::<2>([4, 4], seed)).iter().map(|&v| v as f32).collect(), [4, 4])
+        };
+        for (x_tracked, weight_tracked) in [(true, true), (true, false), (false, true), (false, false)] {
+            let (x, weight) = (primitive(1), primitive(2));
+            let lift = |tensor: &FlexTensor, tracked: bool| {
+                let tensor = <Tracked as AutodiffBackend>::from_inner(tensor.clone());
+                if tracked { tensor.require_grad() } else { tensor }
+            };
+            let y = Tracked::linear_forward(
+                lift(&x, x_tracked),
+                lift(&weight, weight_tracked),
+                OptionalFloat::Absent,
+                Precision::F32,
+            );
+            assert_eq!(y.is_tracked(), x_tracked || weight_tracked);
+            assert_eq!(is_kept(&x), weight_tracked, "x is for the gradient of the weight");
+            assert_eq!(is_kept(&weight), x_tracked, "the weight is for the gradient of x");
+        }
+    }
+
+    #[test]
+    fn transposed_inputs_are_read_as_they_are_seen() {
+        let (x, weight) = (normal::<2>([5, 4], 1), normal::<2>([5, 3], 2));
+        let y = linear(x.clone().transpose(), weight.clone().transpose(), None, Precision::F32);
+        let expected = x.transpose().matmul(weight);
+        close(&floats(y), &floats(expected), 1e-6).unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "linear: x has 4 columns, weight takes 5")]
+    fn a_weight_of_another_width_is_refused() {
+        linear(normal([2, 4], 1), normal([3, 5], 2), None, Precision::F32);
+    }
+}

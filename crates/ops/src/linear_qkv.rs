@@ -336,3 +336,80 @@ impl<B: LinearQkvOps, C: CheckpointStrategy> LinearQkvOps for Autodiff<B, C> {
         record::<B, C, _, 7>(LinearQkvBackward, nodes, saved, y)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{
+        check::{Case, close, floats, normal},
+        linear,
+    };
+
+    pub(crate) fn gradients() -> usize {
+        let mut checked = 0;
+        for (tokens, hidden, out) in [(1, 1, 1), (7, 12, 12), (66, 8, 5)] {
+            let weight = vec![out, hidden];
+            let bias = vec![out];
+            let case = Case {
+                name: format!("linear_qkv {tokens}x{hidden}x{out}"),
+                shapes: [vec![vec![tokens, hidden]], vec![weight; 3], vec![bias; 3]].concat(),
+                operation: &|inputs| {
+                    let [x, q, k, v, q_bias, k_bias, v_bias] =
+                        [0, 1, 2, 3, 4, 5, 6].map(|input| inputs[input].clone());
+                    Dispatch::linear_qkv_forward(x, q, k, v, q_bias, k_bias, v_bias, Precision::F32)
+                },
+                composed: &|inputs| {
+                    let [x, q, k, v, q_bias, k_bias, v_bias] =
+                        [0, 1, 2, 3, 4, 5, 6].map(|input| inputs[input].clone());
+                    let (weights, biases) = ([q, k, v], [q_bias, k_bias, v_bias]);
+                    composed::forward::<Dispatch>(x, weights, biases, Precision::F32)
+                },
+            };
+            checked += case.check();
+        }
+        checked
+    }
+
+    #[test]
+    fn equals_three_linear_layers_in_both_precisions() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let device = burn::tensor::Device::flex().autodiff();
+            let leaf = |shape, seed| {
+                let data = normal::<2>(shape, seed).into_data();
+                Tensor::<2>::from_data(data, &device).require_grad()
+            };
+            let x = leaf([9, 16], 1);
+            let weights = [2, 3, 4].map(|seed| leaf([16, 16], seed));
+            let biases = [5, 6, 7].map(|seed| {
+                Tensor::<1>::from_data(normal::<1>([16], seed).into_data(), &device).require_grad()
+            });
+            let scale = Tensor::from_data(normal::<2>([9, 48], 8).into_data(), &device);
+
+            let together = linear_qkv(x.clone(), weights.clone(), biases.clone(), precision);
+            let parts = weights
+                .iter()
+                .zip(&biases)
+                .map(|(weight, bias)| linear(x.clone(), weight.clone(), Some(bias.clone()), precision));
+            let apart = Tensor::cat(parts.collect(), 1);
+            assert_eq!(floats(together.clone()), floats(apart.clone()), "{precision:?}");
+            let [together, apart] = [together, apart].map(|y| (y * scale.clone()).sum().backward());
+            let same = |got: Option<Vec<f64>>, expected: Option<Vec<f64>>| {
+                close(&got.unwrap(), &expected.unwrap(), 1e-6).unwrap();
+            };
+            for leaf in weights.iter().chain([&x]) {
+                same(leaf.grad(&together).map(floats), leaf.grad(&apart).map(floats));
+            }
+            for leaf in &biases {
+                same(leaf.grad(&together).map(floats), leaf.grad(&apart).map(floats));
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "linear_qkv: the value weight has the wrong shape")]
+    fn a_weight_of_another_shape_is_refused() {
+        let weights = [normal([4, 4], 1), normal([4, 4], 2), normal([4, 5], 3)];
+        let biases = [4, 5, 6].map(|seed| normal([4], seed));
+        linear_qkv(normal([2, 4], 7), weights, biases, Precision::F32);
+    }
+}

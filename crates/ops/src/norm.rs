@@ -385,3 +385,89 @@ impl<B: NormOps + DropoutOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> 
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::check::{Case, close, floats, normal};
+
+    const EPS: f64 = 1e-5;
+
+    pub(crate) fn residual_dropout_norm_gradients() -> usize {
+        let mut checked = 0;
+        for (tokens, hidden) in [(1, 3), (1, 33), (5, 8), (70, 19)] {
+            for dropout in [None, Some(Dropout { p: 0.4, seed: 3 })] {
+                let matrix = vec![tokens, hidden];
+                let case = Case {
+                    name: format!("residual_dropout_norm {tokens}x{hidden}, {dropout:?}"),
+                    shapes: vec![matrix.clone(), matrix, vec![hidden], vec![hidden]],
+                    operation: &|inputs| {
+                        let [x, residual, gamma, beta] = [0, 1, 2, 3].map(|input| inputs[input].clone());
+                        let residual = OptionalFloat::Present(residual);
+                        Dispatch::norm_forward(x, residual, gamma, beta, EPS, dropout)
+                    },
+                    composed: &|inputs| {
+                        let [x, residual, gamma, beta] = [0, 1, 2, 3].map(|input| inputs[input].clone());
+                        composed::forward::<Dispatch>(x, Some(residual), gamma, beta, EPS, dropout).0
+                    },
+                };
+                checked += case.check();
+            }
+        }
+        checked
+    }
+
+    pub(crate) fn layer_norm_gradients() -> usize {
+        let mut checked = 0;
+        for (tokens, hidden) in [(1, 3), (1, 33), (5, 8), (70, 19)] {
+            let case = Case {
+                name: format!("layer_norm {tokens}x{hidden}"),
+                shapes: vec![vec![tokens, hidden], vec![hidden], vec![hidden]],
+                operation: &|inputs| {
+                    let [x, gamma, beta] = [0, 1, 2].map(|input| inputs[input].clone());
+                    Dispatch::norm_forward(x, OptionalFloat::Absent, gamma, beta, EPS, None)
+                },
+                composed: &|inputs| {
+                    let [x, gamma, beta] = [0, 1, 2].map(|input| inputs[input].clone());
+                    composed::forward::<Dispatch>(x, None, gamma, beta, EPS, None).0
+                },
+            };
+            checked += case.check();
+        }
+        checked
+    }
+
+    #[test]
+    fn the_public_functions_agree_with_each_other() {
+        let (x, residual) = (normal::<2>([6, 10], 1), normal::<2>([6, 10], 2));
+        let (gamma, beta) = (normal::<1>([10], 3), normal::<1>([10], 4));
+        let sum = x.clone() + residual.clone();
+        let expected = layer_norm(sum, gamma.clone(), beta.clone(), EPS);
+        let got = residual_dropout_norm(x.clone(), residual.clone(), gamma.clone(), beta.clone(), EPS, None);
+        close(&floats(got), &floats(expected), 1e-6).unwrap();
+
+        let dropout = Some(Dropout { p: 0.5, seed: 1 });
+        let sum = crate::dropout(x.clone(), dropout) + residual.clone();
+        let expected = layer_norm(sum, gamma.clone(), beta.clone(), EPS);
+        let got = residual_dropout_norm(x, residual, gamma, beta, EPS, dropout);
+        close(&floats(got), &floats(expected), 1e-6).unwrap();
+    }
+
+    #[test]
+    fn one_tensor_as_both_x_and_residual_gets_both_gradients() {
+        let device = burn::tensor::Device::flex().autodiff();
+        let leaf = |seed| Tensor::<2>::from_data(normal::<2>([4, 6], seed).into_data(), &device);
+        let (gamma, beta) = (Tensor::ones([6], &device), Tensor::zeros([6], &device));
+        let (x, scale) = (leaf(1).require_grad(), leaf(2));
+        let grad = |y: Tensor<2>| floats(x.grad(&(y * scale.clone()).sum().backward()).unwrap());
+        let twice = residual_dropout_norm(x.clone(), x.clone(), gamma.clone(), beta.clone(), EPS, None);
+        let expected = layer_norm(x.clone() * 2.0, gamma, beta, EPS);
+        close(&grad(twice), &grad(expected), 1e-5).unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "layer_norm: x has 4 columns, gamma 4 values, beta 5")]
+    fn a_shift_of_another_length_is_refused() {
+        layer_norm(normal([2, 4], 1), normal([4], 2), normal([5], 3), EPS);
+    }
+}

@@ -236,3 +236,33 @@ impl<B: PoolOps, C: CheckpointStrategy> PoolOps for Autodiff<B, C> {
         record::<B, C, _, 1>(PoolBackward, [node], saved, y)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::check::{Case, OFFSETS, normal};
+
+    pub(crate) fn gradients() -> usize {
+        let mut checked = 0;
+        for offsets in OFFSETS {
+            for kind in [Pool::Cls, Pool::Mean, Pool::Max] {
+                let tokens = *offsets.last().unwrap() as usize;
+                let offsets: Arc<[u32]> = offsets.into();
+                let case = Case {
+                    name: format!("pool {kind:?} {offsets:?}"),
+                    shapes: vec![vec![tokens, 9]],
+                    operation: &|inputs| Dispatch::pool_forward(inputs[0].clone(), offsets.clone(), kind),
+                    composed: &|inputs| composed::forward::<Dispatch>(inputs[0].clone(), &offsets, kind).0,
+                };
+                checked += case.check();
+            }
+        }
+        checked
+    }
+
+    #[test]
+    #[should_panic(expected = "pool: sequence 1 has no token to pool")]
+    fn an_empty_sequence_is_refused() {
+        pool(normal([3, 2], 1), &[0, 2, 2, 3].into(), Pool::Mean);
+    }
+}

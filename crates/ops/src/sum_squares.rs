@@ -61,3 +61,36 @@ impl<B: SumSquaresOps, C: CheckpointStrategy> SumSquaresOps for Autodiff<B, C> {
         Self::from_inner(B::sum_squares(x.primitive()))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use burn::backend::TensorMetadata;
+
+    use super::*;
+    use crate::check::{close, floats, normal};
+
+    pub(crate) fn sums() -> usize {
+        let mut checked = 0;
+        for shape in [[1, 1], [7, 33], [300, 100]] {
+            let x = normal::<2>(shape, 1);
+            let expected: f64 = floats(x.clone()).iter().map(|value| value * value).sum();
+            let tensor = x.clone().into_dispatch();
+            let composed = composed::forward::<Dispatch>(tensor.clone());
+            assert_eq!(composed.shape(), [1].into());
+            close(&[sum_squares(&tensor)], &[expected], 1e-12).unwrap();
+            close(&floats(Tensor::<1>::from_dispatch(composed)), &[expected], 1e-5).unwrap();
+            // Of a view, and of a vector.
+            close(&[sum_squares(&x.clone().transpose().into_dispatch())], &[expected], 1e-12).unwrap();
+            close(&[sum_squares(&x.flatten::<1>(0, 1).into_dispatch())], &[expected], 1e-12).unwrap();
+            checked += 1;
+        }
+        checked
+    }
+
+    #[test]
+    fn reads_a_tensor_of_the_autodiff_device() {
+        let device = burn::tensor::Device::flex().autodiff();
+        let x = Tensor::<1>::from_floats([3.0, 4.0], &device).require_grad();
+        assert_eq!(sum_squares(&x.into_dispatch()), 25.0);
+    }
+}
