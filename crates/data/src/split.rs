@@ -96,7 +96,7 @@ impl SplitReport {
 /// Splits a set.
 ///
 /// Groups of duplicates are placed whole, larger ones first, each where its classes are wanted most, so every part
-/// gets its share of every class to within a group. The same seed gives the same parts on every machine.
+/// gets its share of every class to within a text or a group. The same seed gives the same parts on every machine.
 ///
 /// # Errors
 /// [`Error::Setting`] if the shares are not between 0 and 1 with the sum 1; [`Error::Split`] if a part that should
@@ -130,20 +130,21 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
 
     Stream(derive(options.seed, "split")).shuffle(&mut groups);
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
-    // What each part still wants of each stratum; the last entry is its total, so that parts fill evenly where an
-    // example has several classes or none.
-    let mut wanted: Vec<[f64; 3]> =
-        strata.counts.iter().map(|&n| shares.map(|share| share * n as f64)).collect();
+    let mut wanted = strata.quotas(shares);
     let mut parts: [Vec<usize>; 3] = Default::default();
     for group in groups {
-        let mut gain = [0.0; 3];
+        // By classes first; where they do not decide (no label, or all alike), by the size of the parts.
+        let mut gain = [(0.0, 0.0); 3];
         for &at in &group {
-            for &stratum in strata.of(at) {
-                (0..3).for_each(|part| gain[part] += wanted[stratum][part] / strata.counts[stratum] as f64);
+            for (part, gain) in gain.iter_mut().enumerate() {
+                let want = |&stratum: &usize| wanted[stratum][part] / strata.counts[stratum] as f64;
+                gain.0 += strata.classes_of(at).iter().map(want).sum::<f64>();
+                gain.1 += wanted[strata.all()][part];
             }
         }
+        let better = |a: (f64, f64), b: (f64, f64)| a.0 > b.0 + 1e-9 || (a.0 > b.0 - 1e-9 && a.1 > b.1);
         let open = (0..3).filter(|&part| shares[part] > 0.0);
-        let part = open.fold(0, |best, part| if gain[part] > gain[best] { part } else { best });
+        let part = open.fold(0, |best, part| if better(gain[part], gain[best]) { part } else { best });
         for &at in &group {
             strata.of(at).iter().for_each(|&stratum| wanted[stratum][part] -= 1.0);
         }
@@ -252,6 +253,39 @@ impl Strata {
 
     fn of(&self, at: usize) -> &[usize] {
         &self.of[at]
+    }
+
+    /// The number that stands for every example.
+    fn all(&self) -> usize {
+        self.names.len()
+    }
+
+    fn classes_of(&self, at: usize) -> &[usize] {
+        let of = &self.of[at];
+        &of[..of.len() - 1]
+    }
+
+    /// Whole numbers of places for each stratum in each part. What the shares leave over goes to the part that is
+    /// furthest behind in all, so that many small classes do not all round the same way; a class with any example
+    /// has one in train.
+    fn quotas(&self, shares: [f64; 3]) -> Vec<[f64; 3]> {
+        let mut behind = [0.0; 3];
+        let mut quotas = Vec::with_capacity(self.counts.len());
+        for &count in &self.counts[..self.all()] {
+            let exact = shares.map(|share| share * count as f64);
+            let mut quota = exact.map(|places| (places + 1e-9).floor());
+            for _ in quota.iter().sum::<f64>() as usize..count {
+                let due = |part: usize| behind[part] + exact[part] - quota[part];
+                let most = |best: usize, part: usize| if due(part) > due(best) + 1e-9 { part } else { best };
+                let part =
+                    if quota[0] == 0.0 { 0 } else { (0..3).filter(|&part| shares[part] > 0.0).fold(0, most) };
+                quota[part] += 1.0;
+            }
+            (0..3).for_each(|part| behind[part] += exact[part] - quota[part]);
+            quotas.push(quota);
+        }
+        quotas.push(shares.map(|share| share * self.counts[self.all()] as f64));
+        quotas
     }
 
     fn describe(&self, parts: &[Vec<usize>; 3], shares: &[f64; 3], report: &mut SplitReport) {

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn the_bands_miss_no_group() {
         let mut stream = Stream(3);
-        let mut word = |stream: &mut Stream| -> String {
+        let word = |stream: &mut Stream| -> String {
             (0..2 + stream.below(7)).map(|_| char::from(b'a' + stream.below(26) as u8)).collect()
         };
         let mut texts: Vec<String> = Vec::new();

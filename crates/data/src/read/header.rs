@@ -60,7 +60,7 @@ pub(super) fn decide(records: &[(usize, Vec<String>)], options: &ReadOptions) ->
     let over =
         (0..first.len()).find(|&column| mean(column) > 3.0 * first[column].chars().count().max(1) as f64);
     match over {
-        Some(column) if short && body.len() >= 3 => {
+        Some(column) if short && body.len() >= 2 => {
             yes(format!("{:?} stands over far longer texts", first[column]))
         }
         _ => no("the first row looks like the others".into()),
