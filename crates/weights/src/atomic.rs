@@ -67,6 +67,44 @@ pub(crate) fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(hidden))
 }
 
+/// Removes what writers killed in the middle left in `folder`: temporary files and folders in our manner of
+/// naming whose process is gone. Gives how many there were.
+///
+/// # Errors
+/// [`Error::Read`] when the folder cannot be listed, [`Error::Write`] when a leftover cannot be removed.
+pub fn sweep(folder: impl AsRef<Path>) -> Result<usize, Error> {
+    let folder = folder.as_ref();
+    let read = |source| Error::Read { path: folder.to_path_buf(), source };
+    let mut removed = 0;
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        if entry.file_name().to_str().and_then(writer_of).is_none_or(is_running) {
+            continue;
+        }
+        let path = entry.path();
+        let is_folder = entry.file_type().map_err(read)?.is_dir();
+        let gone = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        gone.map_err(|source| Error::Write { path, kept: "it is a leftover of a killed process", source })?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+/// The process that made a temporary name (see [`temporary_beside`]), or `None` for any other name.
+fn writer_of(name: &str) -> Option<u32> {
+    let (_, mark) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    let mut parts = mark.splitn(3, '-');
+    let (process, time, count) = (parts.next()?, parts.next()?, parts.next()?);
+    u128::from_str_radix(time, 16).ok()?;
+    count.parse::<u32>().ok()?;
+    process.parse().ok()
+}
+
+/// Whether a process is there; where that cannot be known, it is taken to be.
+fn is_running(process: u32) -> bool {
+    !Path::new("/proc/self").exists() || Path::new("/proc").join(process.to_string()).exists()
+}
+
 /// The folder a path lies in.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
@@ -148,6 +186,29 @@ mod tests {
             Ok(()) => println!("skipped: running as a user whom permissions do not bind"),
         }
         assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn leftovers_of_killed_processes_are_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = temporary_beside(&folder.path().join("model")).unwrap();
+        fs::create_dir(&ours).unwrap();
+        // No process has this number: Linux gives none above 2^22.
+        let gone = ["a.txt", "model"].map(|name| folder.path().join(format!(".{name}.4294967295-1f-0.tmp")));
+        fs::write(&gone[0], "half").unwrap();
+        fs::create_dir(&gone[1]).unwrap();
+        fs::write(gone[1].join("config.json"), "{}").unwrap();
+        let foreign = ["x.tmp", ".x.tmp", ".a.4294967295-1f.tmp", ".a.b-1f-0.tmp", "a.4294967295-1f-0.tmp"];
+        foreign.iter().for_each(|name| fs::write(folder.path().join(name), "").unwrap());
+        let swept = sweep(folder.path()).unwrap();
+        if Path::new("/proc/self").exists() {
+            assert_eq!(swept, 2);
+            assert!(!gone[0].exists() && !gone[1].exists());
+        } else {
+            assert_eq!(swept, 0, "where processes cannot be seen, nothing is removed");
+        }
+        assert!(ours.exists());
+        assert!(foreign.iter().all(|name| folder.path().join(name).exists()));
     }
 
     #[cfg(unix)]

@@ -65,6 +65,7 @@ impl ModelFolder<'_> {
         restore(folder).map_err(fail)?;
         self.refuse_foreign(folder)?;
         fs::create_dir_all(atomic::parent(folder)).map_err(fail)?;
+        atomic::sweep(atomic::parent(folder))?;
         let new = atomic::temporary_beside(folder).map_err(fail)?;
         let written = self.fill(&new).and_then(|()| replace(folder, &new).map_err(fail));
         if written.is_err() {

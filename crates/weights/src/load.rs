@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use crate::{Checkpoint, Error, Import, LoadReport, Named, Op, Table, pattern};
 
 /// A parameter with its numbers, row-major.
@@ -136,23 +138,33 @@ fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, 
         check_shape(checkpoint, name, Op::Keep, path, shapes[path.as_str()])?;
     }
 
-    let mut params = Vec::with_capacity(targets.len());
-    for (path, shape) in wanted {
-        let Some(Target { name, op }) = targets.get(path) else {
-            report.fresh.push(path.clone());
-            continue;
-        };
+    // Reading is copying and checking, which several threads do faster; the order stays that of `wanted`.
+    let read = |(path, shape): &(String, Vec<usize>)| -> Result<Option<Param>, Error> {
+        let Some(Target { name, op }) = targets.get(path) else { return Ok(None) };
         let data = checkpoint.read(name)?;
         for (repeat, _) in repeats.iter().filter(|(_, tied_path)| tied_path == path) {
             if checkpoint.read(repeat)? != data {
                 return Err(Error::NotTied { name: repeat.to_string(), path: path.clone() });
             }
-            report.ignored.push((repeat.to_string(), format!("tied to {path}")));
         }
         let data = op.apply(name, checkpoint.shape(name).unwrap_or_default(), data)?;
-        params.push(Param { path: path.clone(), shape: shape.clone(), data });
-        report.loaded.push((name.clone(), path.clone()));
+        Ok(Some(Param { path: path.clone(), shape: shape.clone(), data }))
+    };
+    // Collected before the first error is looked for, so that it is always the same one.
+    let results: Vec<Result<Option<Param>, Error>> = wanted.par_iter().map(read).collect();
+    let mut params = Vec::with_capacity(targets.len());
+    for ((path, _), result) in wanted.iter().zip(results) {
+        match (result?, targets.get(path)) {
+            (Some(param), Some(target)) => {
+                report.loaded.push((target.name.clone(), path.clone()));
+                params.push(param);
+            }
+            _ => report.fresh.push(path.clone()),
+        }
     }
+    report
+        .ignored
+        .extend(repeats.into_iter().map(|(name, path)| (name.to_string(), format!("tied to {path}"))));
     report.notes = notes(checkpoint, table, &report);
     Ok((params, report))
 }

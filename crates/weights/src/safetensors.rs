@@ -10,9 +10,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
@@ -26,7 +25,7 @@ const MAX_HEADER: u64 = 100_000_000;
 #[derive(Debug)]
 pub struct SafeTensorsFile {
     path: PathBuf,
-    source: Mutex<Source>,
+    source: Source,
     /// Where the numbers start, in bytes from the start of the file.
     data_start: u64,
     /// Sorted by place in the file, so that reading all of them in order is one pass over it.
@@ -35,20 +34,44 @@ pub struct SafeTensorsFile {
     metadata: Vec<(String, String)>,
 }
 
-/// Where the bytes come from.
+/// Where the bytes come from. Reading needs no position of its own, so threads may read at once.
 #[derive(Debug)]
 enum Source {
     File(File),
-    Bytes(std::io::Cursor<Vec<u8>>),
+    Bytes(Vec<u8>),
 }
 
 impl Source {
-    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
         match self {
-            Source::File(file) => file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(into)),
-            Source::Bytes(bytes) => bytes.seek(SeekFrom::Start(offset)).and_then(|_| bytes.read_exact(into)),
+            Source::File(file) => read_exact_at(file, offset, into),
+            Source::Bytes(bytes) => {
+                let from =
+                    usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..into.len()));
+                into.copy_from_slice(from.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
         }
     }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, into, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut offset: u64, mut into: &mut [u8]) -> std::io::Result<()> {
+    while !into.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, into, offset)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                into = &mut into[read..];
+                offset += read as u64;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl SafeTensorsFile {
@@ -73,10 +96,10 @@ impl SafeTensorsFile {
     /// [`Error::BadFile`], [`Error::BadTensor`].
     pub fn from_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<SafeTensorsFile, Error> {
         let len = bytes.len() as u64;
-        SafeTensorsFile::from_source(path.as_ref(), Source::Bytes(std::io::Cursor::new(bytes)), len)
+        SafeTensorsFile::from_source(path.as_ref(), Source::Bytes(bytes), len)
     }
 
-    fn from_source(path: &Path, mut source: Source, file_len: u64) -> Result<SafeTensorsFile, Error> {
+    fn from_source(path: &Path, source: Source, file_len: u64) -> Result<SafeTensorsFile, Error> {
         let read = |source| Error::Read { path: path.to_path_buf(), source };
         if file_len < 8 {
             return Err(bad_file(path, format!("{file_len} bytes long, too short for a header")));
@@ -106,7 +129,7 @@ impl SafeTensorsFile {
         pairs.sort();
         Ok(SafeTensorsFile {
             path: path.to_path_buf(),
-            source: Mutex::new(source),
+            source,
             data_start: 8 + header_len,
             tensors,
             by_name,
@@ -182,9 +205,7 @@ impl SafeTensorsFile {
     }
 
     fn read_bytes(&self, start: usize, into: &mut [u8]) -> Result<(), Error> {
-        // A panic elsewhere cannot leave the source half-changed: each read seeks first.
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        source
+        self.source
             .read_at(self.data_start + start as u64, into)
             .map_err(|source| Error::Read { path: self.path.clone(), source })
     }
