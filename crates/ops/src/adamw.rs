@@ -326,6 +326,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn steps_the_leaf_of_a_graph_into_a_new_leaf() {
+        let device = burn::tensor::Device::flex().autodiff();
+        let [param, m, v] = start(3, 4);
+        let leaf = Tensor::<2>::from_data(Tensor::<2>::from_dispatch(param.clone()).into_data(), &device);
+        let grad = normal::<2>([3, 4], 4).into_dispatch();
+        let step = |param, m: &DispatchTensor, v: &DispatchTensor| {
+            adamw(param, Gradient::Dense(grad.clone()), m.clone(), v.clone(), &settings(1)).0
+        };
+        let stepped = step(leaf.require_grad().into_dispatch(), &m, &v);
+        let expected = step(param, &m, &v);
+        assert_eq!(values(&stepped), values(&expected));
+        assert!(!Tensor::<2>::from_dispatch(stepped).is_tracked());
+    }
+
+    #[test]
     fn a_view_into_a_larger_tensor_is_stepped_alone() {
         let [param, m, v] = start(6, 4);
         let view =

@@ -99,8 +99,11 @@ pub trait AttentionOps: Backend {
 /// [`attention`] in Burn's own operations, for any backend: sequences are padded to the longest one
 /// inside, and what was padded is masked.
 pub mod composed {
+    use std::ops::Range;
+
     use burn::backend::{Backend, Shape, tensor::FloatTensor};
-    use topwork_kernels::rng::{self, Dropout};
+    use rayon::prelude::*;
+    use topwork_kernels::rng::Dropout;
 
     use crate::{host, packed::Padding};
 
@@ -233,21 +236,16 @@ pub mod composed {
         dropout: Dropout,
     ) -> FloatTensor<B> {
         let Padding { batch, seq, .. } = *padding;
-        let threshold = rng::threshold(dropout.p);
-        let scale = dropout.scale();
+        let sequences: Vec<Range<usize>> = padding.sequences().collect();
         let mut values = vec![0.0; batch * heads * seq * seq];
-        for (sequence, range) in padding.sequences().enumerate() {
-            for head in 0..heads {
-                for (query, token) in range.clone().enumerate() {
-                    let key = rng::row_key(dropout.seed, (head * tokens + token) as u64);
-                    let start = ((sequence * heads + head) * seq + query) * seq;
-                    for (col, value) in values[start..start + range.len()].iter_mut().enumerate() {
-                        if rng::keep(key, col as u32, threshold) {
-                            *value = scale;
-                        }
-                    }
+        if seq > 0 {
+            values.par_chunks_mut(seq).enumerate().for_each(|(at, values)| {
+                let (query, head, sequence) = (at % seq, at / seq % heads, &sequences[at / seq / heads]);
+                if query < sequence.len() {
+                    let row = head * tokens + sequence.start + query;
+                    host::dropout_row(row, dropout, &mut values[..sequence.len()]);
                 }
-            }
+            });
         }
         host::floats::<B>(values, [batch, heads, seq, seq], like)
     }

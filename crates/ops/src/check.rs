@@ -60,6 +60,10 @@ impl Case<'_> {
             let untracked = self.run(self.operation, DType::F32, device, &values, &none);
             assert_eq!(untracked.output, kernel.output, "{}: tracking changes the output", self.name);
         }
+        // Burn recomputes the cheap operations around this one under checkpointing.
+        let checkpointed = autodiff.clone().gradient_checkpointing();
+        let checkpointed = self.run(self.operation, DType::F32, &checkpointed, &values, &all);
+        assert_eq!(checkpointed.grads, kernel.grads, "{}: checkpointing changes the gradients", self.name);
         // Each gradient alone is, to the bit, what it is among all.
         for input in 0..self.shapes.len() {
             let mut only = none.clone();

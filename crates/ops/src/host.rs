@@ -4,6 +4,7 @@ use burn::backend::{
     Backend, DType, FloatDType, Shape, TensorData, TensorMetadata,
     tensor::{FloatTensor, IntTensor},
 };
+use rayon::prelude::*;
 use topwork_kernels::rng::{self, Dropout};
 
 /// The sizes of a tensor of known rank.
@@ -50,12 +51,21 @@ pub(crate) fn row<B: Backend>(vector: FloatTensor<B>) -> FloatTensor<B> {
 ///
 /// The same numbers as the CPU kernels draw, so that a model trains alike on every backend.
 pub(crate) fn dropout_scale(rows: usize, cols: usize, dropout: Dropout) -> Vec<f32> {
-    let threshold = rng::threshold(dropout.p);
-    let scale = dropout.scale();
-    let mut values = Vec::with_capacity(rows * cols);
-    for row in 0..rows {
-        let key = rng::row_key(dropout.seed, row as u64);
-        values.extend((0..cols).map(|col| if rng::keep(key, col as u32, threshold) { scale } else { 0.0 }));
+    let mut values = vec![0.0; rows * cols];
+    if cols > 0 {
+        let rows = values.par_chunks_mut(cols).enumerate();
+        rows.for_each(|(row, values)| dropout_row(row, dropout, values));
     }
     values
+}
+
+/// One row of [`dropout_scale`], from its first column on, written over zeros.
+pub(crate) fn dropout_row(row: usize, dropout: Dropout, values: &mut [f32]) {
+    let threshold = rng::threshold(dropout.p);
+    let key = rng::row_key(dropout.seed, row as u64);
+    for (col, value) in values.iter_mut().enumerate() {
+        if rng::keep(key, col as u32, threshold) {
+            *value = dropout.scale();
+        }
+    }
 }

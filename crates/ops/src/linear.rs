@@ -405,6 +405,34 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn constants_of_either_device_are_taken_with_tracked_weights() {
+        let autodiff = burn::tensor::Device::flex().autodiff();
+        let (x, weight) = (normal::<2>([5, 4], 1), normal::<2>([3, 4], 2));
+        let grad = |x: Tensor<2>| {
+            let weight = Tensor::<2>::from_data(weight.to_data(), &autodiff).require_grad();
+            let y = linear(x, weight.clone(), None, Precision::F32);
+            floats(weight.grad(&(y.clone() * y).sum().backward()).unwrap())
+        };
+        let lifted = Tensor::from_data(x.to_data(), &autodiff);
+        assert_eq!(grad(x), grad(lifted));
+    }
+
+    #[test]
+    fn checkpointing_finds_results_that_are_not_in_the_graph() {
+        let device = burn::tensor::Device::flex().autodiff();
+        let grad = |device: &burn::tensor::Device| {
+            let [x, weight, scale] = [([5, 4], 1), ([3, 4], 2), ([5, 3], 3)]
+                .map(|(shape, seed)| Tensor::<2>::from_data(normal::<2>(shape, seed).into_data(), device));
+            let scale = scale.require_grad();
+            let frozen = linear(x, weight, None, Precision::F32);
+            assert!(!frozen.is_tracked());
+            let loss = (frozen * scale.clone()).exp().sum();
+            floats(scale.grad(&loss.backward()).unwrap())
+        };
+        assert_eq!(grad(&device.clone().gradient_checkpointing()), grad(&device));
+    }
+
+    #[test]
     fn transposed_inputs_are_read_as_they_are_seen() {
         let (x, weight) = (normal::<2>([5, 4], 1), normal::<2>([5, 3], 2));
         let y = linear(x.clone().transpose(), weight.clone().transpose(), None, Precision::F32);
