@@ -73,13 +73,18 @@ pub(crate) fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
 /// # Errors
 /// [`Error::Read`] when the folder cannot be listed, [`Error::Write`] when a leftover cannot be removed.
 pub fn sweep(folder: impl AsRef<Path>) -> Result<usize, Error> {
-    let folder = folder.as_ref();
+    sweep_for(folder.as_ref(), |_| true)
+}
+
+/// As [`sweep`], only what was to become a file or folder whose name `is_meant`.
+pub(crate) fn sweep_for(folder: &Path, is_meant: impl Fn(&str) -> bool) -> Result<usize, Error> {
     let read = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut removed = 0;
     for entry in fs::read_dir(folder).map_err(read)? {
         let entry = entry.map_err(read)?;
-        if entry.file_name().to_str().and_then(writer_of).is_none_or(is_running) {
-            continue;
+        match entry.file_name().to_str().and_then(target_and_writer) {
+            Some((target, writer)) if is_meant(target) && !is_running(writer) => {}
+            _ => continue,
         }
         let path = entry.path();
         let is_folder = entry.file_type().map_err(read)?.is_dir();
@@ -90,14 +95,15 @@ pub fn sweep(folder: impl AsRef<Path>) -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// The process that made a temporary name (see [`temporary_beside`]), or `None` for any other name.
-fn writer_of(name: &str) -> Option<u32> {
-    let (_, mark) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+/// What a temporary name was to become and the process that made it (see [`temporary_beside`]), or `None`
+/// for any other name.
+fn target_and_writer(name: &str) -> Option<(&str, u32)> {
+    let (target, mark) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
     let mut parts = mark.splitn(3, '-');
     let (process, time, count) = (parts.next()?, parts.next()?, parts.next()?);
     u128::from_str_radix(time, 16).ok()?;
     count.parse::<u32>().ok()?;
-    process.parse().ok()
+    Some((target, process.parse().ok()?))
 }
 
 /// Whether a process is there; where that cannot be known, it is taken to be.

@@ -65,7 +65,9 @@ impl ModelFolder<'_> {
         restore(folder).map_err(fail)?;
         self.refuse_foreign(folder)?;
         fs::create_dir_all(atomic::parent(folder)).map_err(fail)?;
-        atomic::sweep(atomic::parent(folder))?;
+        // What an earlier attempt at this folder left when it was killed. It may be someone else's and stay.
+        let name = folder.file_name().and_then(|name| name.to_str());
+        let _ = atomic::sweep_for(atomic::parent(folder), |target| Some(target) == name);
         let new = atomic::temporary_beside(folder).map_err(fail)?;
         let written = self.fill(&new).and_then(|()| replace(folder, &new).map_err(fail));
         if written.is_err() {
@@ -273,6 +275,18 @@ mod tests {
         let bad = [Named { name: "w".into(), shape: vec![4], data: vec![2.0; 3].into() }];
         assert!(ModelFolder { config: &config, tensors: &bad, files: &[] }.write(&folder).is_err());
         assert_eq!(crate::Checkpoint::open(&folder).unwrap().read("w").unwrap(), [1.0; 3]);
+    }
+
+    #[test]
+    fn the_leftover_of_a_killed_attempt_goes_with_the_next() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["model", "other"] {
+            fs::create_dir(root.path().join(format!(".{name}.4294967295-1f-0.tmp"))).unwrap();
+        }
+        write(&root.path().join("model"), 1.0, &[]).unwrap();
+        let left = names(root.path());
+        assert!(left.contains(&".other.4294967295-1f-0.tmp".to_string()), "{left:?}");
+        assert_eq!(left.len(), if Path::new("/proc/self").exists() { 2 } else { 3 }, "{left:?}");
     }
 
     #[test]
