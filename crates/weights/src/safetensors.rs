@@ -236,10 +236,10 @@ pub fn write(path: impl AsRef<Path>, tensors: &[Named]) -> Result<(), Error> {
     atomic::write_with(path, |file| write_to(file, &header, &order))
 }
 
-/// The bytes [`write`] would write.
+/// The bytes [`write()`] would write.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn to_bytes(tensors: &[Named]) -> Result<Vec<u8>, Error> {
     let path = Path::new("memory");
     let (header, order) = header_of(path, tensors)?;
