@@ -1,6 +1,8 @@
 //! One product cut into tasks: A is packed whole, then each task makes strips of C, one panel of B wide.
 #![allow(unsafe_code, reason = "tasks write strips of one matrix; tiles are called through pointers")]
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::pack::{Convert, Operand, Order, Part, pack};
@@ -11,8 +13,12 @@ use crate::shared::Shared;
 
 /// Below this many multiplications threads cost more than they bring.
 const SERIAL: usize = 256 * 1024;
-/// Rows of C in a strip at most: what stays in the second-level cache beside a panel of B.
-const STRIP: usize = 2048;
+/// Floats between panels, a cache line: at powers of two apart they would all fall into the same cache set.
+const GAP: usize = 16;
+/// Panels of B that share one pass over A, which is too large for the second-level cache.
+const GROUP: usize = 4;
+/// Rows of C times panels in a strip at most: what stays in the second-level cache beside the panels.
+const STRIP: usize = 8192;
 /// Rows of C in a strip at least, when m is cut to occupy all threads: packing B again must stay cheap.
 const SHORT_STRIP: usize = 128;
 
@@ -76,18 +82,24 @@ impl<'a> Product<'a> {
                 self.pack_a(first, tiles_per_task.min(tiles - first), packed);
             });
         }
-        let (packed, panels) = (&*packed, self.n.div_ceil(self.kernel.width));
-        // Cutting m costs packing B again, so it is done only where panels are too few.
-        let pieces = (3 * threads).div_ceil(panels.max(1)).min(self.m.div_ceil(SHORT_STRIP));
-        let pieces = pieces.max(self.m.div_ceil(STRIP)).max(1);
+        let packed = &*packed;
+        let panels = self.n.div_ceil(self.kernel.width);
+        // As many panels in a task as leave every thread two tasks; cutting m as well costs packing B again, so it
+        // is done only where there are too few panels.
+        let group = (panels / (2 * threads)).clamp(1, GROUP);
+        let groups = panels.div_ceil(group);
+        let pieces = (2 * threads).div_ceil(groups.max(1)).min(self.m.div_ceil(SHORT_STRIP));
+        let pieces = pieces.max((self.m * group).div_ceil(STRIP)).max(1);
         let rows = self.m.div_ceil(pieces).next_multiple_of(self.kernel.height);
         let pieces = self.m.div_ceil(rows);
         let stride = c.stride;
         let c = Shared::new(c.data);
-        (0..panels * pieces).into_par_iter().with_max_len(1).for_each(|task| {
-            let (panel, piece) = (task % panels, task / panels);
+        (0..groups * pieces).into_par_iter().with_max_len(1).for_each(|task| {
+            let (first, piece) = (task % groups * group, task / groups);
+            let (panels, rows) =
+                (first..(first + group).min(panels), piece * rows..((piece + 1) * rows).min(self.m));
             // SAFETY: strips of different tasks have no element in common.
-            unsafe { self.strip(packed, panel, piece * rows..((piece + 1) * rows).min(self.m), &c, stride) };
+            unsafe { self.strip(packed, panels, rows, &c, stride) };
         });
     }
 
@@ -98,9 +110,10 @@ impl<'a> Product<'a> {
         self.pack_a(0, self.m.div_ceil(self.kernel.height), &mut packed);
         let stride = c.stride;
         let c = Shared::new(c.data);
-        for panel in 0..self.n.div_ceil(self.kernel.width) {
+        let panels = self.n.div_ceil(self.kernel.width);
+        for first in (0..panels).step_by(GROUP) {
             // SAFETY: one strip at a time.
-            unsafe { self.strip(&packed, panel, 0..self.m, &c, stride) };
+            unsafe { self.strip(&packed, first..(first + GROUP).min(panels), 0..self.m, &c, stride) };
         }
     }
 
@@ -115,9 +128,9 @@ impl<'a> Product<'a> {
         );
     }
 
-    /// Elements of one packed tile row of A: all blocks of k one after the other.
+    /// From one packed tile row of A to the next: all blocks of k one after the other, and a gap.
     fn tile_len(&self) -> usize {
-        self.k.div_ceil(self.kernel.pair) * self.kernel.height
+        self.k.div_ceil(self.kernel.pair) * self.kernel.height + GAP
     }
 
     fn packed_len(&self) -> usize {
@@ -135,69 +148,88 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// Computes the rows of C in `rows` for one panel of B.
+    /// Computes the rows of C in `rows` for a group of panels of B.
     ///
     /// # Safety
     /// Nothing else touches these elements of `c` meanwhile.
     unsafe fn strip(
         &self,
         packed: &[f32],
-        panel: usize,
-        rows: std::ops::Range<usize>,
+        panels: Range<usize>,
+        rows: Range<usize>,
         c: &Shared<'_>,
         stride: usize,
     ) {
-        let Kernel { height, width, lanes, pair, .. } = self.kernel;
-        let first = panel * width;
-        let cols = width.min(self.n - first);
+        let Kernel { height, width, pair, .. } = self.kernel;
         let block = self.kernel.block(self.k);
-        let mut b_panel = Scratch::new(block.div_ceil(pair) * width);
-        let mut edge = [0.0_f32; EDGE];
+        let (first, end) = (panels.start * width, (panels.end * width).min(self.n));
+        let mut b_panels = Scratch::new(panels.len() * (block.div_ceil(pair) * width + GAP));
         let mut start = 0;
         // At least once: a product over no k at all is zero (plus bias, plus what was there).
         loop {
             let k = start..(start + block).min(self.k);
             let steps = k.len().div_ceil(pair);
-            let b_panel = &mut b_panel[..steps * width];
-            let part = Part { first, count: cols, k: k.clone(), width, apart: b_panel.len() };
-            pack(&self.kernel, self.b, part, b_panel);
-            let add = self.accumulate || start > 0;
-            let bias = self.bias.filter(|_| start == 0).map(|bias| &bias[first..first + cols]);
+            let apart = steps * width + GAP;
+            let part = Part { first, count: end - first, k: k.clone(), width, apart };
+            pack(&self.kernel, self.b, part, &mut b_panels);
             for row in rows.clone().step_by(height) {
-                let count = height.min(rows.end - row);
                 let at = row / height * self.tile_len() + start / pair * height;
                 let a_panel = &packed[at..at + steps * height];
-                let tile = self.kernel.tiles[count - 1][cols.div_ceil(lanes) - 1];
-                if cols.is_multiple_of(lanes) {
-                    // SAFETY: the first element and the last row's last element lie in `c`; the tile writes
-                    // `count` rows of `cols` there, which no other task touches. Panels are as long as `steps`
-                    // demands, and the path was detected.
-                    unsafe {
-                        let end = (row + count - 1) * stride + first + cols;
-                        let c = c.pointer(row * stride + first..end);
-                        let bias = bias.map_or(std::ptr::null(), <[f32]>::as_ptr);
-                        tile(steps, a_panel.as_ptr(), b_panel.as_ptr(), c, stride, bias, add);
-                    }
-                } else {
-                    // SAFETY: `edge` holds a whole tile.
-                    unsafe {
-                        let (a, b) = (a_panel.as_ptr(), b_panel.as_ptr());
-                        tile(steps, a, b, edge.as_mut_ptr(), width, std::ptr::null(), false);
-                    }
-                    for (i, sums) in edge.chunks_exact(width).take(count).enumerate() {
-                        let at = (row + i) * stride + first;
-                        // SAFETY: this task's own elements.
-                        let c = unsafe { c.piece(at..at + cols) };
-                        for (j, (c, &sum)) in c.iter_mut().zip(sums).enumerate() {
-                            let sum = bias.map_or(sum, |bias| sum + bias[j]);
-                            *c = if add { sum + *c } else { sum };
-                        }
-                    }
+                for (panel, col) in (first..end).step_by(width).enumerate() {
+                    let b_panel = &b_panels[panel * apart..][..steps * width];
+                    let (rows, cols) = (row..(row + height).min(rows.end), col..(col + width).min(end));
+                    // SAFETY: passed on; the panels hold `steps` steps.
+                    unsafe { self.tile(steps, a_panel, b_panel, rows, cols, start > 0, c, stride) };
                 }
             }
             start += block;
             if start >= self.k {
                 break;
+            }
+        }
+    }
+
+    /// Computes one tile over one block of k; `later` blocks add to what the first one wrote.
+    ///
+    /// # Safety
+    /// Nothing else touches these elements of `c` meanwhile.
+    #[allow(clippy::too_many_arguments)]
+    #[inline]
+    unsafe fn tile(
+        &self,
+        steps: usize,
+        a: &[f32],
+        b: &[f32],
+        rows: Range<usize>,
+        cols: Range<usize>,
+        later: bool,
+        c: &Shared<'_>,
+        stride: usize,
+    ) {
+        let Kernel { height, width, lanes, .. } = self.kernel;
+        assert!(a.len() == steps * height && b.len() == steps * width, "product: panels");
+        let tile = self.kernel.tiles[rows.len() - 1][cols.len().div_ceil(lanes) - 1];
+        let add = self.accumulate || later;
+        let bias = self.bias.filter(|_| !later).map(|bias| &bias[cols.clone()]);
+        if cols.len().is_multiple_of(lanes) {
+            // SAFETY: from the first element to the last one the tile lies in `c`, and no other task touches it;
+            // panels are as long as `steps` demands; the path was detected.
+            unsafe {
+                let c = c.pointer(rows.start * stride + cols.start..(rows.end - 1) * stride + cols.end);
+                let bias = bias.map_or(std::ptr::null(), <[f32]>::as_ptr);
+                tile(steps, a.as_ptr(), b.as_ptr(), c, stride, bias, add);
+            }
+            return;
+        }
+        let mut edge = [0.0_f32; EDGE];
+        // SAFETY: `edge` holds a whole tile.
+        unsafe { tile(steps, a.as_ptr(), b.as_ptr(), edge.as_mut_ptr(), width, std::ptr::null(), false) };
+        for (row, sums) in rows.zip(edge.chunks_exact(width)) {
+            // SAFETY: this task's own elements.
+            let c = unsafe { c.piece(row * stride + cols.start..row * stride + cols.end) };
+            for (j, (c, &sum)) in c.iter_mut().zip(sums).enumerate() {
+                let sum = bias.map_or(sum, |bias| sum + bias[j]);
+                *c = if add { sum + *c } else { sum };
             }
         }
     }

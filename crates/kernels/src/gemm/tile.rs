@@ -69,8 +69,8 @@ pub(crate) fn bf16_kernel(path: Path) -> Kernel {
     Kernel { path, height: 8, width: 48, lanes: 16, tiles: avx512bf16::TILES, pair: 2, depth: 2 * DEPTH }
 }
 
-/// A panel of B of this depth stays in the second-level cache together with a strip of C.
-const DEPTH: usize = 384;
+/// Deep enough that C is seldom read again; a group of panels of B still fits into the second-level cache.
+const DEPTH: usize = 768;
 
 /// The generic tile, `R` rows by `W` registers.
 ///
