@@ -221,9 +221,9 @@ fn across<E: Element, const W: usize>(operand: Operand<'_>, part: Part, panels: 
         }
         if !rest.is_empty() {
             let to = &mut panels[start..][..W];
-            for p in 0..W {
+            for (p, to) in to.iter_mut().enumerate() {
                 let second = if paired { second_rest.get(p) } else { None };
-                to[p] = E::convert(rest.get(p).copied().unwrap_or(0.0), second.copied().unwrap_or(0.0));
+                *to = E::convert(rest.get(p).copied().unwrap_or(0.0), second.copied().unwrap_or(0.0));
             }
         }
     }

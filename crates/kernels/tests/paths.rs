@@ -1,0 +1,146 @@
+//! Every instruction set this CPU has gives the same results within rounding.
+//!
+//! The path is chosen once per process, so each one runs in a process of its own: this test starts itself again
+//! with `TOPWORK_CPU` set, and the child writes its results to a file.
+
+use std::path::Path as File;
+use std::process::Command;
+
+use topwork_kernels::activation::{self, Activation};
+use topwork_kernels::adamw::{self, AdamW};
+use topwork_kernels::pool::{self, Pool};
+use topwork_kernels::rng::Stream;
+use topwork_kernels::{Dropout, Mat, MatMut, Path, Precision, attention, cpu, dropout, gemm, loss, norm};
+
+const CHILD: &str = "TOPWORK_TEST_RESULTS";
+
+fn random(seed: u64, len: usize) -> Vec<f32> {
+    let mut stream = Stream(seed);
+    (0..len).map(|_| stream.normal()).collect()
+}
+
+/// Results of every kernel on the path in use, by name.
+fn results() -> Vec<(&'static str, Vec<f32>)> {
+    let mut all = Vec::new();
+    let (m, n, k) = (70, 101, 517);
+    let (a, b, c) = (random(1, m * k), random(2, n * k), random(3, m * n));
+    for precision in [Precision::F32, Precision::Bf16] {
+        // Bits of bf16 products differ between hardware pairs and emulation, but not by more than f32 rounding.
+        let mut y = c.clone();
+        gemm::nt(
+            Mat::new(&a, m, k),
+            Mat::new(&b, n, k),
+            MatMut::new(&mut y, m, n),
+            Some(&a[..n]),
+            true,
+            precision,
+        );
+        all.push(("nt", y.clone()));
+        gemm::nn(Mat::new(&a, m, k), Mat::new(&b, k, n), MatMut::new(&mut y, m, n), false, precision);
+        all.push(("nn", y.clone()));
+        gemm::tn(Mat::new(&a, k, m), Mat::new(&b, k, n), MatMut::new(&mut y, m, n), false, precision);
+        all.push(("tn", y));
+    }
+    let (offsets, heads, hidden) = ([0_u32, 3, 40, 190], 3, 51);
+    let tokens = 190;
+    let (qkv, d_out) = (random(4, tokens * 3 * hidden), random(5, tokens * hidden));
+    let (mut out, mut lse, mut d_qkv) =
+        (vec![0.0; tokens * hidden], vec![0.0; heads * tokens], vec![0.0; tokens * 3 * hidden]);
+    let drop = Dropout { p: 0.2, seed: 8 };
+    for dropout in [None, Some(drop)] {
+        attention::forward(&qkv, &offsets, heads, 0.25, dropout, &mut out, &mut lse);
+        attention::backward(&qkv, &offsets, heads, 0.25, dropout, &out, &lse, &d_out, &mut d_qkv);
+        all.extend([("attention", out.clone()), ("lse", lse.clone()), ("attention back", d_qkv.clone())]);
+    }
+    let (gamma, beta) = (random(6, hidden), random(7, hidden));
+    let (mut y, mut sum) = (out.clone(), out.clone());
+    let (mut mean, mut rstd) = (vec![0.0; tokens], vec![0.0; tokens]);
+    norm::forward(
+        &d_out,
+        Some(&out),
+        &gamma,
+        &beta,
+        1e-5,
+        Some(drop),
+        &mut y,
+        &mut sum,
+        &mut mean,
+        &mut rstd,
+    );
+    let (mut d_sum, mut d_gamma, mut d_beta) = (y.clone(), gamma.clone(), beta.clone());
+    norm::backward(&d_out, &sum, &mean, &rstd, &gamma, &mut d_sum, &mut d_gamma, &mut d_beta);
+    all.extend([("norm", y), ("sum", sum), ("mean", mean), ("rstd", rstd)]);
+    all.extend([("norm back", d_sum), ("d_gamma", d_gamma), ("d_beta", d_beta)]);
+    let mut y = vec![0.0; out.len()];
+    dropout::forward(&d_out, hidden, drop, &mut y);
+    all.push(("dropout", y.clone()));
+    for act in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh]
+    {
+        activation::forward(&d_out, &gamma, act, &mut y);
+        all.push((act.name(), y.clone()));
+        let mut d_bias = gamma.clone();
+        activation::backward(&d_out, &gamma, act, &out, &mut y, &mut d_bias);
+        all.extend([("activation back", y.clone()), ("d_bias", d_bias)]);
+    }
+    let mut pooled = vec![0.0; 3 * hidden];
+    pool::forward(&d_out, hidden, &offsets, Pool::Mean, &mut pooled, &mut []);
+    all.push(("pool", pooled));
+    let target: Vec<u32> = (0..tokens as u32).map(|i| i % hidden as u32).collect();
+    let mut lse = vec![0.0; tokens];
+    let (value, denominator) = loss::cross_entropy_forward(&d_out, hidden, &target, None, 0.1, &mut lse);
+    loss::cross_entropy_backward(&d_out, hidden, &target, None, 0.1, &lse, denominator, 1.0, &mut y);
+    all.extend([("loss", vec![value]), ("d_logits", y)]);
+    let (mut m, mut v) = (random(9, 1003), vec![0.5; 1003]);
+    let (mut param, grad) = (random(10, 1003), random(11, 1003));
+    let settings =
+        AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1, step: 2, grad_scale: 0.7 };
+    adamw::dense(&mut param, &grad, &mut m, &mut v, &settings);
+    all.extend([("param", param), ("m", m), ("v", v), ("squares", vec![adamw::sum_squares(&grad) as f32])]);
+    all
+}
+
+fn write(file: &File) {
+    let mut bytes = cpu().path.name().as_bytes().to_vec();
+    bytes.push(b'\n');
+    for (_, values) in results() {
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    assert!(std::fs::write(file, bytes).is_ok());
+}
+
+#[test]
+fn every_path_agrees() {
+    if let Some(file) = std::env::var_os(CHILD) {
+        return write(file.as_ref());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mine = results();
+    let mut compared = Vec::new();
+    for path in Path::ALL.into_iter().filter(|path| path.available()) {
+        let file = folder.path().join(path.name());
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "every_path_agrees"])
+            .env("TOPWORK_CPU", path.name())
+            .env(CHILD, &file)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{path:?}");
+        let bytes = std::fs::read(&file).unwrap();
+        let rest = bytes.strip_prefix(format!("{}\n", path.name()).as_bytes());
+        let rest = rest.unwrap_or_else(|| panic!("TOPWORK_CPU={} ran on another path", path.name()));
+        let mut theirs = rest.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        for (name, expected) in &mine {
+            let scale = expected.iter().fold(1e-30_f32, |scale, x| scale.max(x.abs()));
+            for (i, e) in expected.iter().enumerate() {
+                let actual = theirs.next().unwrap();
+                let error = (actual - e).abs() / scale;
+                assert!(error <= 3e-6, "{path:?} {name}[{i}]: {actual} instead of {e}");
+            }
+        }
+        assert!(theirs.next().is_none());
+        compared.push(path);
+    }
+    println!("compared {compared:?} over {} results", mine.len());
+    assert!(compared.contains(&Path::Portable));
+    assert!(mine.len() > 30);
+}
