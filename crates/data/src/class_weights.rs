@@ -5,12 +5,14 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Error, LabelMap, Result};
 
 /// Where class weights come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum ClassWeights {
     /// Every example counts the same.
     #[default]
@@ -21,16 +23,32 @@ pub enum ClassWeights {
     File(PathBuf),
 }
 
-impl FromStr for ClassWeights {
-    type Err = Infallible;
-
+impl From<String> for ClassWeights {
     /// `none`, `balanced`, or else a file.
-    fn from_str(text: &str) -> std::result::Result<Self, Infallible> {
-        Ok(match text {
+    fn from(text: String) -> Self {
+        match text.as_str() {
             "none" => Self::None,
             "balanced" => Self::Balanced,
             file => Self::File(file.into()),
-        })
+        }
+    }
+}
+
+impl From<ClassWeights> for String {
+    fn from(weights: ClassWeights) -> Self {
+        match weights {
+            ClassWeights::None => "none".into(),
+            ClassWeights::Balanced => "balanced".into(),
+            ClassWeights::File(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+impl FromStr for ClassWeights {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Infallible> {
+        Ok(text.to_string().into())
     }
 }
 

@@ -131,7 +131,8 @@ impl LengthReport {
         for bin in &bins {
             let range =
                 if bin.from == bin.to { bin.from.to_string() } else { format!("{}-{}", bin.from, bin.to) };
-            let _ = writeln!(out, "{range:>11} {:>8}  {}", bin.count, bar(bin.count, tallest, bar_columns));
+            let line = format!("{range:>11} {:>8}  {}", bin.count, bar(bin.count, tallest, bar_columns));
+            let _ = writeln!(out, "{}", line.trim_end());
         }
         let _ = writeln!(
             out,

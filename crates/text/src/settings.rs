@@ -29,6 +29,7 @@ pub(crate) struct Added {
 pub(crate) struct Settings {
     path: PathBuf,
     raw: Map<String, Value>,
+    special_path: PathBuf,
     special: Map<String, Value>,
 }
 
@@ -40,7 +41,7 @@ impl Settings {
         let raw = object(&path, bytes.as_deref())?;
         let special_path = folder.join("special_tokens_map.json");
         let special = object(&special_path, read_optional(&special_path)?.as_deref())?;
-        Ok((Self { path, raw, special }, bytes))
+        Ok((Self { path, raw, special_path, special }, bytes))
     }
 
     /// The `tokenizer_config.json` as an object, empty if there was none.
@@ -87,19 +88,18 @@ impl Settings {
 
     /// The text of the special token with this role, from either file.
     pub fn special_token(&self, role: &str) -> Result<Option<&str>> {
-        for map in [&self.raw, &self.special] {
-            match map.get(role) {
-                None | Some(Value::Null) => {}
+        for (path, map) in [(&self.path, &self.raw), (&self.special_path, &self.special)] {
+            let got = match map.get(role) {
+                None | Some(Value::Null) => continue,
                 Some(Value::String(token)) => return Ok(Some(token)),
                 Some(Value::Object(token)) => match token.get("content") {
                     Some(Value::String(content)) => return Ok(Some(content)),
-                    other => {
-                        let got = other.cloned().unwrap_or(Value::Null);
-                        return Err(self.wrong(&format!("{role}.content"), "a string", &got));
-                    }
+                    other => format!("content {}", other.unwrap_or(&Value::Null)),
                 },
-                Some(other) => return Err(self.wrong(role, "a string or an object with \"content\"", other)),
-            }
+                Some(other) => other.to_string(),
+            };
+            let expected = "a string, or an object with a string \"content\"".into();
+            return Err(Error::Setting { path: path.clone(), key: role.into(), expected, got });
         }
         Ok(None)
     }
