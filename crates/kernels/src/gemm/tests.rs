@@ -80,8 +80,52 @@ impl Case {
     }
 }
 
+/// A tile on bf16 pairs in plain code: what surrounds the hardware kernel is tested on every CPU.
+///
+/// # Safety
+/// As [`Tile`]; the kernel below is the only one to call it.
+#[allow(unsafe_code, reason = "has the type of a tile")]
+unsafe fn plain_pairs<const R: usize, const W: usize>(
+    steps: usize,
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    stride: usize,
+    bias: *const f32,
+    add: bool,
+) {
+    let halves = |x: f32| [f32::from_bits(x.to_bits() << 16), f32::from_bits(x.to_bits() & 0xffff_0000)];
+    for r in 0..R {
+        for col in 0..4 * W {
+            let mut sum = 0.0;
+            for step in 0..steps {
+                // SAFETY: panels of `steps` steps, 4 and 8 elements each.
+                let (a, b) = unsafe { (halves(*a.add(step * 4 + r)), halves(*b.add(step * 8 + col))) };
+                sum += a[0] * b[0] + a[1] * b[1];
+            }
+            // SAFETY: the tile's own elements.
+            unsafe {
+                let c = c.add(r * stride + col);
+                sum += if bias.is_null() { 0.0 } else { *bias.add(col) };
+                *c = if add { sum + *c } else { sum };
+            }
+        }
+    }
+}
+
+/// A CPU with bf16 pairs and small panels.
+fn plain_pair_kernel() -> (Kernel, Convert) {
+    const TILES: &[&[super::tile::Tile]] = &[
+        &[plain_pairs::<1, 1>, plain_pairs::<1, 2>],
+        &[plain_pairs::<2, 1>, plain_pairs::<2, 2>],
+        &[plain_pairs::<3, 1>, plain_pairs::<3, 2>],
+        &[plain_pairs::<4, 1>, plain_pairs::<4, 2>],
+    ];
+    (Kernel { tiles: TILES, pair: 2, depth: 48, ..f32_kernel(Path::Portable) }, Convert::Pair)
+}
+
 fn kernels() -> Vec<(Kernel, Convert)> {
-    let mut kernels = Vec::new();
+    let mut kernels = vec![plain_pair_kernel()];
     for path in Path::ALL.into_iter().filter(|path| path.available()) {
         kernels.push(kernel_on(path, Precision::F32, false));
         kernels.push(kernel_on(path, Precision::Bf16, false));
