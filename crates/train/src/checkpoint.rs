@@ -108,6 +108,7 @@ pub fn load_newest(
     optimizer: &mut AdamW,
     options: &TrainOptions,
 ) -> Result<Option<Position>, Error> {
+    sweep(&run.join(FOLDER))?;
     let Some(path) = list(&run.join(FOLDER))?.pop() else { return Ok(None) };
     let bad = |reason: String| Error::Checkpoint { path: path.clone(), reason };
     let text = fs::read(path.join("state.json")).map_err(|source| Error::File { path: path.clone(), source })?;
@@ -140,6 +141,18 @@ pub fn load_newest(
 /// The folder cannot be listed.
 pub fn exists(run: &Path) -> Result<bool, Error> {
     Ok(!list(&run.join(FOLDER))?.is_empty())
+}
+
+/// Removes checkpoints that a killed process did not finish.
+fn sweep(folder: &Path) -> Result<(), Error> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(".tmp") {
+            fs::remove_dir_all(entry.path()).map_err(|source| Error::File { path: entry.path(), source })?;
+        }
+    }
+    Ok(())
 }
 
 /// Whole checkpoints, oldest first.

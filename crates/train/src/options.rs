@@ -37,6 +37,8 @@ pub struct TrainOptions {
     pub freeze: Vec<String>,
     /// Evaluations without a better score before training stops; 0 = never stops early.
     pub patience: usize,
+    /// Evaluate at the end of every so many epochs, and of the last one always.
+    pub evaluate_epochs: usize,
     /// Evaluate every so many steps besides the end of each epoch; 0 = at the end of epochs only.
     pub evaluate_steps: usize,
     /// Write a checkpoint every so many steps besides the end of each epoch; 0 = at the end of epochs only.
@@ -91,6 +93,7 @@ impl Default for TrainOptions {
             eps: 1e-8,
             freeze: Vec::new(),
             patience: 0,
+            evaluate_epochs: 1,
             evaluate_steps: 0,
             checkpoint_steps: 0,
             checkpoints: true,
@@ -110,6 +113,7 @@ impl TrainOptions {
             if ok { Ok(()) } else { Err(Error::Option { name, expected, got: got.to_string() }) }
         };
         rule(self.epochs > 0, "epochs", "at least 1", self.epochs as f64)?;
+        rule(self.evaluate_epochs > 0, "evaluate-epochs", "at least 1", self.evaluate_epochs as f64)?;
         let lr = self.learning_rate;
         rule(lr.is_finite() && lr > 0.0, "learning-rate", "a number above 0", lr)?;
         rule((0.0..1.0).contains(&self.warmup), "warmup", "at least 0 and below 1", self.warmup)?;

@@ -172,7 +172,9 @@ impl<T: Task> Running<'_, '_, T> {
                     self.checkpoint()?;
                 }
             }
-            let ended_early = self.evaluate()?;
+            let last = self.at.epoch + 1 == self.options.epochs || self.at.step == self.total;
+            let due = last || (self.at.epoch + 1).is_multiple_of(self.options.evaluate_epochs);
+            let ended_early = due && self.evaluate()?;
             self.at.epoch += 1;
             self.at.group = 0;
             self.checkpoint()?;

@@ -1,0 +1,357 @@
+//! What a run says of itself at the end: the tables on the terminal, `report.html`, `card.md`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use topwork_data::Labels;
+use topwork_train::Event;
+use topwork_train::metrics::{Evaluation, Outcome};
+
+use crate::error::Error;
+use crate::job::Outcomes;
+use crate::recipe::Kind;
+use crate::report::{
+    self, Calibration, ClassScore, Confusion, DataAccount, Fact, Headline, Lengths, LoadAccount, Method, Methods, Mistake,
+    Mistakes, ModelFacts, Report, Score, Training,
+};
+use crate::scoring;
+
+/// Mistakes shown in the report.
+const WORST: usize = 20;
+/// Rows of the step curves at most: more than a chart has pixels helps nobody.
+const CURVE: usize = 400;
+
+/// Writes `report.html` and `card.md` into the run folder, and the card into `best/`; gives the path of the report.
+///
+/// # Errors
+/// The files cannot be written.
+pub fn write(outcomes: &Outcomes) -> Result<std::path::PathBuf, Error> {
+    let report = build(outcomes)?;
+    let path = outcomes.folder.join("report.html");
+    topwork_weights::atomic::write(&path, report::html(&report).as_bytes())?;
+    let card = report::card(&report);
+    topwork_weights::atomic::write(outcomes.folder.join("card.md"), card.as_bytes())?;
+    topwork_weights::atomic::write(outcomes.folder.join("best").join("README.md"), card.as_bytes())?;
+    Ok(path)
+}
+
+/// The report of a finished run.
+///
+/// # Errors
+/// A metric that cannot be computed.
+pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
+    let data = &outcomes.data;
+    let metric = metric_name(outcomes);
+    let title = format!("{} on {}", words(data.kind), stem(&outcomes.resolved.data.train));
+    let mut report = Report {
+        subtitle: format!("{} trained on {} texts", outcomes.source.reference, data.train.dataset.len()),
+        title,
+        methods: Some(methods(outcomes)?),
+        training: Some(training(outcomes)),
+        lengths: Some(lengths(outcomes)),
+        data: Some(data_account(outcomes)),
+        load: Some(LoadAccount {
+            source: outcomes.source.reference.clone(),
+            loaded: outcomes.load.loaded.len() as u64,
+            ignored: outcomes.load.ignored.clone(),
+            fresh: outcomes.load.fresh.clone(),
+        }),
+        recipe: toml::to_string(&outcomes.resolved).ok(),
+        environment: environment(outcomes),
+        ..Report::default()
+    };
+    let Some(test) = &outcomes.test else { return Ok(report) };
+    report.headline = headline(&test.evaluation, &metric);
+    report.notes = remarks(outcomes, &test.evaluation);
+    report.classes = test
+        .evaluation
+        .classes
+        .iter()
+        .map(|c| ClassScore { label: c.label.clone(), precision: c.precision, recall: c.recall, f1: c.f1, support: c.actual })
+        .collect();
+    report.confusion = test
+        .evaluation
+        .confusion
+        .as_ref()
+        .map(|confusion| Confusion { labels: data.labels.clone(), counts: confusion.cells.clone() });
+    if let Ok(error) = test.evaluation.value("ece") {
+        let bins = test.evaluation.calibration.iter().filter(|b| b.examples > 0);
+        let bins = bins.map(|b| (b.confidence, b.accuracy, b.examples)).collect();
+        report.calibration = Some(Calibration { bins, error });
+    }
+    report.mistakes = mistakes(outcomes, &test.outcome);
+    report.model = Some(ModelFacts {
+        base: outcomes.source.reference.clone(),
+        licence: outcomes.source.licence.clone(),
+        architecture: format!("{}, {} parameters", model_class(outcomes), report::count(outcomes.total_values as u64)),
+        task: words(data.kind).to_string(),
+        how_to_use: format!("topwork predict {} \"some text\"", outcomes.folder.join("best").display()),
+        limits: limits(outcomes),
+    });
+    Ok(report)
+}
+
+/// The tables a run ends with on the terminal.
+pub fn summary(outcomes: &Outcomes) -> String {
+    let mut out = String::new();
+    let metric = metric_name(outcomes);
+    if let Some(test) = &outcomes.test {
+        let _ = writeln!(out, "test set, {} texts:\n\n{}", test.evaluation.examples, test.evaluation);
+        if let Some(baseline) = &outcomes.baseline {
+            let evaluation = scoring::evaluation(&baseline.outcome, &outcomes.data.labels, None);
+            if let (Ok(ours), Ok(theirs)) =
+                (test.evaluation.value(&metric), evaluation.and_then(|e| Ok(e.value(&metric)?)))
+            {
+                let _ = writeln!(out, "{metric} {ours:.4}; baseline (TF-IDF, linear) {theirs:.4}: {:+.4}", ours - theirs);
+            }
+        }
+    }
+    let _ = write!(
+        out,
+        "{} of {} parameters trained, {} steps, {:.1} s in all",
+        report::count(outcomes.run.trainable_values as u64),
+        report::count(outcomes.total_values as u64),
+        outcomes.run.steps,
+        outcomes.seconds
+    );
+    out
+}
+
+fn metric_name(outcomes: &Outcomes) -> String {
+    outcomes.resolved.task.metric.clone().unwrap_or_else(|| "loss".to_string())
+}
+
+fn words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Classify => "Text classification",
+        Kind::MultiLabel => "Multi-label classification",
+        Kind::Regress => "Text regression",
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn model_class(outcomes: &Outcomes) -> String {
+    let pool = outcomes.resolved.task.pool.unwrap_or(topwork_models::Pooling::Family);
+    format!("{:?} pooling", pool).to_lowercase()
+}
+
+fn score(evaluation: &Evaluation, metric: &str) -> Option<Score> {
+    let value = evaluation.value(metric).ok()?;
+    Some(Score { value, interval: evaluation.interval(metric).map(|i| (i.lower, i.upper)) })
+}
+
+fn methods(outcomes: &Outcomes) -> Result<Methods, Error> {
+    let metric = metric_name(outcomes);
+    let mut rows = Vec::new();
+    if let Some(baseline) = &outcomes.baseline {
+        let evaluation = scoring::evaluation(&baseline.outcome, &outcomes.data.labels, None)?;
+        let evaluation = with_intervals(evaluation, &baseline.outcome, outcomes.resolved.report.resamples)?;
+        if let Some(score) = score(&evaluation, &metric) {
+            rows.push(Method {
+                name: "TF-IDF, linear".to_string(),
+                detail: "words and pairs of words, regularised linear model".to_string(),
+                score,
+                seconds: Some(baseline.seconds),
+                baseline: true,
+                ..Method::default()
+            });
+        }
+    }
+    if let Some(score) = outcomes.test.as_ref().and_then(|test| score(&test.evaluation, &metric)) {
+        let frozen = outcomes.resolved.freezes_encoder();
+        rows.push(Method {
+            name: if frozen { "frozen encoder" } else { "fine-tuned" }.to_string(),
+            detail: format!("{} steps", outcomes.run.steps),
+            score,
+            trained_parameters: Some(outcomes.run.trainable_values as u64),
+            seconds: Some(outcomes.run.seconds),
+            memory: peak_memory(),
+            main: true,
+            ..Method::default()
+        });
+    }
+    Ok(Methods { metric, texts: outcomes.data.test.dataset.len() as u64, rows })
+}
+
+/// Intervals for the main metrics, unless the recipe asks for none.
+///
+/// # Errors
+/// Options out of range.
+pub fn with_intervals(evaluation: Evaluation, outcome: &Outcome, resamples: usize) -> Result<Evaluation, Error> {
+    if resamples < 2 {
+        return Ok(evaluation);
+    }
+    let bootstrap =
+        topwork_train::metrics::Bootstrap { resamples: resamples as u32, ..topwork_train::metrics::Bootstrap::default() };
+    Ok(evaluation.with_intervals(outcome, &bootstrap, &[])?)
+}
+
+fn training(outcomes: &Outcomes) -> Training {
+    let mut training = Training { metric: metric_name(outcomes), ..Training::default() };
+    for event in &outcomes.events {
+        match event {
+            Event::Step { step, loss, learning_rate, .. } => {
+                training.train_loss.push((*step as u64, *loss));
+                training.learning_rate.push((*step as u64, *learning_rate));
+            }
+            Event::Evaluation { step, score, values, .. } => {
+                training.dev_metric.push((*step as u64, *score));
+                let loss = values.iter().find(|(name, _)| name == "loss");
+                training.dev_loss.extend(loss.map(|(_, value)| (*step as u64, *value)));
+            }
+            Event::Start { .. }
+            | Event::Checkpoint { .. }
+            | Event::EarlyStop { .. }
+            | Event::Interrupted { .. }
+            | Event::End { .. } => {}
+        }
+    }
+    for curve in [&mut training.train_loss, &mut training.learning_rate] {
+        *curve = thinned(curve);
+    }
+    training.best_step = outcomes.run.best.map(|(step, _)| step as u64);
+    let batch = outcomes.resolved.batch.examples.unwrap_or(1).max(1);
+    training.steps_per_epoch = Some(outcomes.data.train.dataset.len().div_ceil(batch) as u64);
+    training
+}
+
+/// Means over runs of neighbouring points.
+fn thinned(curve: &[(u64, f64)]) -> Vec<(u64, f64)> {
+    let run = curve.len().div_ceil(CURVE).max(1);
+    let mean = |part: &[(u64, f64)]| {
+        let middle = part[part.len() / 2].0;
+        (middle, part.iter().map(|(_, value)| value).sum::<f64>() / part.len() as f64)
+    };
+    curve.chunks(run).map(mean).collect()
+}
+
+fn lengths(outcomes: &Outcomes) -> Lengths {
+    let data = &outcomes.data;
+    let cut = data.lengths.cut_at(data.max_length);
+    Lengths {
+        bins: data.lengths.bins().iter().map(|b| (b.from as u64, b.to as u64, b.count as u64)).collect(),
+        maximum: Some(data.max_length as u64),
+        texts_cut: cut.texts as u64,
+        tokens_cut: cut.tokens as u64,
+        texts: data.lengths.texts() as u64,
+    }
+}
+
+fn data_account(outcomes: &Outcomes) -> DataAccount {
+    let data = &outcomes.data;
+    let parts = [("train", &data.train), ("dev", &data.dev), ("test", &data.test)];
+    let counts = |labels: &Labels| labels.counts(data.labels.len()).iter().map(|&n| n as u64).collect();
+    DataAccount {
+        source: outcomes.resolved.data.train.display().to_string(),
+        licence: None,
+        rows: data.read.iter().map(|r| r.rows_read as u64).sum(),
+        skipped: data
+            .read
+            .iter()
+            .flat_map(|r| r.skipped.iter().map(|s| (s.reason.clone(), s.count as u64)))
+            .collect(),
+        duplicates: data.split.as_ref().map_or(0, |s| s.exact as u64),
+        near_duplicates: data.split.as_ref().map_or(0, |s| s.near as u64),
+        splits: parts.map(|(name, part)| (name.to_string(), counts(&part.inputs.labels))).to_vec(),
+        labels: data.labels.clone(),
+        remarks: data.notes.clone(),
+    }
+}
+
+fn headline(evaluation: &Evaluation, metric: &str) -> Vec<Headline> {
+    let mut names = vec![metric];
+    names.extend(evaluation.headline().into_iter().filter(|name| *name != metric).take(3));
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let score = score(evaluation, name)?;
+            let detail = score
+                .interval
+                .map_or_else(String::new, |(lower, upper)| format!("95% interval {lower:.3} to {upper:.3}"));
+            Some(Headline { name: format!("test {name}"), value: format!("{:.3}", score.value), detail })
+        })
+        .collect()
+}
+
+fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
+    let mut notes = Vec::new();
+    let never = evaluation.never_predicted();
+    if !never.is_empty() {
+        notes.push(format!("never predicted: {}", never.join(", ")));
+    }
+    let absent = evaluation.never_true();
+    if !absent.is_empty() {
+        notes.push(format!("no test text has: {}; nothing here says how well the model finds them", absent.join(", ")));
+    }
+    if let Some(threshold) = outcomes.threshold {
+        notes.push(format!("decided at a probability of {threshold:.3}, tuned on the development data"));
+    }
+    if outcomes.run.stopped_early {
+        notes.push("stopped early: no better score within the patience".to_string());
+    }
+    notes
+}
+
+fn mistakes(outcomes: &Outcomes, outcome: &Outcome) -> Option<Mistakes> {
+    let data = &outcomes.data;
+    let (Labels::Class(truth), Some(predicted)) = (&data.test.inputs.labels, outcome.predicted_classes()) else {
+        return None;
+    };
+    let width = data.labels.len();
+    let mut wrong: Vec<(usize, f64)> = (0..truth.len())
+        .filter(|&i| truth[i] != predicted[i])
+        .map(|i| (i, outcome.probabilities()[i * width + predicted[i] as usize]))
+        .collect();
+    wrong.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let worst = wrong.iter().take(WORST).map(|&(i, probability)| {
+        let example = &data.test.dataset.examples[i];
+        let text = match &example.pair {
+            Some(pair) => format!("{} | {pair}", example.text),
+            None => example.text.clone(),
+        };
+        Mistake {
+            id: data.test.dataset.place(i),
+            text,
+            gold: data.labels[truth[i] as usize].clone(),
+            predicted: data.labels[predicted[i] as usize].clone(),
+            probability,
+        }
+    });
+    Some(Mistakes { total: wrong.len() as u64, texts: truth.len() as u64, worst: worst.collect() })
+}
+
+fn limits(outcomes: &Outcomes) -> Vec<String> {
+    let data = &outcomes.data;
+    vec![
+        format!("Measured on {} texts from the same source as the training data; other texts may do worse.", data.test.dataset.len()),
+        format!("Reads the first {} tokens of a text.", data.max_length),
+    ]
+}
+
+fn environment(outcomes: &Outcomes) -> Vec<Fact> {
+    let cpu = topwork_kernels::cpu();
+    let fact = |name: &str, value: String| Fact { name: name.to_string(), value };
+    let train = &outcomes.resolved.train;
+    let text = |key: &str| train.get(key).map_or_else(String::new, |v| v.to_string().trim_matches('"').to_string());
+    let mut facts = vec![
+        fact("topwork", env!("CARGO_PKG_VERSION").to_string()),
+        fact("kernels", format!("{} on {} threads", cpu.path.name(), cpu.threads)),
+        fact("precision", text("precision")),
+        fact("seed", text("seed")),
+        fact("training", report::seconds(outcomes.run.seconds)),
+        fact("whole run", report::seconds(outcomes.seconds)),
+    ];
+    facts.extend(peak_memory().map(|bytes| fact("peak memory", report::bytes(bytes))));
+    facts.extend(outcomes.source.sha256.clone().map(|hash| fact("model sha-256", hash)));
+    facts
+}
+
+/// The most memory this process has held, where the system tells (Linux).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
+}

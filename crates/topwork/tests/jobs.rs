@@ -1,0 +1,206 @@
+//! Whole runs on a tiny checkpoint: every kind of task from file to answers.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use topwork::hub::{self, Hub, Settings};
+use topwork::job::{self, JobContext, JobObserver, Outcomes, Quiet};
+use topwork::{Error, Predictor, Recipe};
+use topwork_train::{Event, Observer};
+
+fn model() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/bert").display().to_string()
+}
+
+fn hub(folder: &Path) -> Hub {
+    Hub::with(Settings {
+        cache: folder.join("cache"),
+        offline: true,
+        hf_endpoint: String::new(),
+        hf_token: None,
+        certificates: None,
+        search_path: std::ffi::OsString::new(),
+    })
+}
+
+/// Words of two tempers in an order that looks random; the class follows from the words.
+fn text(n: usize) -> (String, usize) {
+    const WORDS: [[&str; 4]; 2] = [["the", "a", "of", "to"], ["in", "is", "and", "it"]];
+    let class = (n * 7 + n / 3) % 2;
+    let mut text = String::new();
+    for k in 0..3 + n % 5 {
+        let _ = write!(text, "{} {} ", WORDS[class][(n * 5 + k * 3) % 4], n * 31 + k);
+    }
+    (text, class)
+}
+
+fn write(folder: &Path, name: &str, rows: impl Iterator<Item = String>) -> PathBuf {
+    let path = folder.join(name);
+    let text: Vec<String> = rows.collect();
+    fs::write(&path, text.join("\n") + "\n").unwrap();
+    path
+}
+
+fn classes(folder: &Path) -> PathBuf {
+    let rows = (0..240).map(|n| {
+        let (text, class) = text(n);
+        format!("{text},{}", ["ham", "spam"][class])
+    });
+    write(folder, "classes.csv", std::iter::once("text,label".to_string()).chain(rows))
+}
+
+fn recipe(data: &Path, extra: &str) -> Recipe {
+    let text = format!(
+        "model = {:?}\n[data]\ntrain = {:?}\n[batch]\nexamples = 16\n[report]\nresamples = 50\n[train]\nlearning-rate = 2e-3\nprecision = \"f32\"\n{extra}",
+        model(),
+        data
+    );
+    Recipe::parse(&text, "test").unwrap()
+}
+
+fn train(recipe: &Recipe, folder: &Path, run: &str) -> Result<Outcomes, Error> {
+    let (hub, stop) = (hub(folder), AtomicBool::new(false));
+    let target = folder.join(run);
+    let context =
+        JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut Quiet };
+    job::train(recipe, context)
+}
+
+fn bytes(folder: &Path) -> Vec<u8> {
+    fs::read(folder.join("best/model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_classifier_from_a_csv_to_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = train(&recipe(&classes(folder.path()), "epochs = 8\n"), folder.path(), "run").unwrap();
+    let test = run.test.as_ref().unwrap();
+    assert!(test.evaluation.value("accuracy").unwrap() > 0.9, "{}", test.evaluation);
+    for file in ["recipe.toml", "resolved.toml", "log.jsonl", "report.html", "card.md", "best/config.json"] {
+        assert!(run.folder.join(file).is_file(), "{file}");
+    }
+    let predictor = Predictor::open(run.best()).unwrap();
+    assert_eq!(predictor.labels(), ["ham", "spam"]);
+    let texts: Vec<String> = (0..20).map(|n| text(n).0).collect();
+    let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let answers = predictor.predict(&inputs).unwrap();
+    let right = answers.iter().enumerate().filter(|(n, a)| a.label.as_deref() == Some(["ham", "spam"][text(*n).1]));
+    assert!(right.count() >= 18);
+    assert!(answers.iter().all(|a| (a.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9));
+    // The run's own resolved recipe says everything: running it again gives the same weights.
+    let again = Recipe::load(&run.folder.join("resolved.toml")).unwrap();
+    let second = train(&again, folder.path(), "again").unwrap();
+    assert_eq!(bytes(&run.folder), bytes(&second.folder));
+    // And a second run into the same folder is refused.
+    let error = train(&again, folder.path(), "run").err().unwrap().to_string();
+    assert!(error.contains("--resume"), "{error}");
+}
+
+/// Stops the run after so many steps.
+struct StopAfter<'a>(usize, &'a AtomicBool);
+
+impl Observer for StopAfter<'_> {
+    fn event(&mut self, event: &Event) {
+        if let Event::Step { step, .. } = event {
+            self.1.store(*step >= self.0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl JobObserver for StopAfter<'_> {
+    fn note(&mut self, _: &str) {}
+}
+
+#[test]
+fn an_interrupted_run_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    // With dropout, so that the random streams matter.
+    let recipe = recipe(&classes(folder.path()), "epochs = 3\n");
+    let whole = train(&recipe, folder.path(), "whole").unwrap();
+    for steps in [1, 17] {
+        let (hub, stop) = (hub(folder.path()), AtomicBool::new(false));
+        let target = folder.path().join(format!("stopped-{steps}"));
+        let mut observer = StopAfter(steps, &stop);
+        let context =
+            JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut observer };
+        let first = job::train(&recipe, context).unwrap();
+        assert!(first.run.interrupted && first.test.is_none());
+        stop.store(false, Ordering::Relaxed);
+        let context =
+            JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut Quiet };
+        let second = job::resume(context).unwrap();
+        assert_eq!(bytes(&second.folder), bytes(&whole.folder), "stopped after {steps}");
+        assert_eq!(second.run.best, whole.run.best);
+    }
+}
+
+#[test]
+fn resuming_with_changed_data_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = classes(folder.path());
+    train(&recipe(&data, "epochs = 1\n"), folder.path(), "run").unwrap();
+    let text = fs::read_to_string(&data).unwrap().replacen(",ham", ",spam", 1);
+    fs::write(&data, text).unwrap();
+    let (hub, stop) = (hub(folder.path()), AtomicBool::new(false));
+    let target = folder.path().join("run");
+    let context =
+        JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut Quiet };
+    let error = job::resume(context).err().unwrap().to_string();
+    assert!(error.contains("the data changed"), "{error}");
+}
+
+#[test]
+fn a_frozen_encoder_keeps_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(&classes(folder.path()), "epochs = 30\nfreeze = [\"encoder\"]\n");
+    let run = train(&recipe, folder.path(), "run").unwrap();
+    // head.out: 2 x 32 weights and 2 biases.
+    assert_eq!(run.run.trainable_values, 66);
+    let open = |path: &Path| topwork_weights::Checkpoint::open(path).unwrap();
+    let (before, after) = (open(Path::new(&model())), open(&run.best()));
+    let mut compared = 0;
+    for name in after.names().filter(|name| !name.starts_with("classifier")) {
+        assert_eq!(before.read(name).unwrap(), after.read(name).unwrap(), "{name}");
+        compared += 1;
+    }
+    assert!(compared > 30, "{compared}");
+}
+
+#[test]
+fn regression_pairs_and_several_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = write(
+        folder.path(),
+        "scores.tsv",
+        std::iter::once("sentence1\tsentence2\tscore".to_string()).chain((0..120).map(|n| {
+            let ((a, x), (b, y)) = (text(n), text(n * 3 + 1));
+            format!("{a}\t{b}\t{}", if x == y { 0.9 } else { 0.1 } + (n % 3) as f32 * 0.01)
+        })),
+    );
+    let mut pairs = recipe(&scores, "epochs = 2\n");
+    pairs.data.pair = Some("sentence2".to_string());
+    let run = train(&pairs, folder.path(), "scores").unwrap();
+    let test = run.test.unwrap();
+    assert!(test.evaluation.value("mse").unwrap() < 1.0, "{}", test.evaluation);
+    let predictor = Predictor::open(folder.path().join("scores/best")).unwrap();
+    let answers = predictor.predict(&[("the a", "of to"), ("in", "it is")]).unwrap();
+    assert!(answers.iter().all(|a| a.score.is_some_and(f64::is_finite) && a.label.is_none()));
+
+    let several = write(
+        folder.path(),
+        "several.jsonl",
+        (0..160).map(|n| {
+            let (text, class) = text(n);
+            let labels = [vec!["x"], vec!["x", "y"], vec!["y", "z"]][(class + n) % 3].clone();
+            serde_json::json!({"text": text, "labels": labels.join("|")}).to_string()
+        }),
+    );
+    let mut labels = recipe(&several, "epochs = 2\n");
+    labels.data.separator = Some("|".to_string());
+    let run = train(&labels, folder.path(), "several").unwrap();
+    assert!(run.test.unwrap().evaluation.value("micro-f1").is_ok());
+    let answers = Predictor::open(folder.path().join("several/best")).unwrap().predict(&["the a of"]).unwrap();
+    assert_eq!(answers[0].probabilities.len(), 3);
+}

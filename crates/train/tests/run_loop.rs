@@ -1,0 +1,331 @@
+//! The loop on a task small enough to reason about: a linear model in two dimensions.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use topwork_nn::layers::Linear;
+use topwork_nn::loss::mean_squared_error;
+use topwork_nn::{ParamStore, Pass};
+use topwork_train::{
+    BatchLoss, Error, Event, Observer, RunContext, RunResult, Scores, Silent, Task, TaskError, TrainOptions, run,
+};
+
+/// Learns `y = 2 a - b + 1` from 24 points, through two linear maps.
+struct Line {
+    store: ParamStore,
+    first: Linear,
+    second: Linear,
+    unused: bool,
+    spare: Linear,
+    saved: Mutex<Vec<f64>>,
+    evaluations: AtomicUsize,
+    /// Scores to report in turn instead of the real one.
+    scripted: Vec<f64>,
+    /// Makes the loss NaN from this step on.
+    poison: Option<f32>,
+}
+
+const EXAMPLES: usize = 24;
+
+fn point(i: usize) -> ([f32; 2], f32) {
+    let (a, b) = ((i % 5) as f32 * 0.4 - 0.8, (i % 7) as f32 * 0.3 - 0.9);
+    ([a, b], 2.0 * a - b + 1.0)
+}
+
+impl Line {
+    fn new() -> Self {
+        let mut store = ParamStore::new(&Device::flex());
+        let first = Linear::declare(&mut store, "layers.0", [3, 2], 1, 0.5);
+        let second = Linear::declare(&mut store, "head.out", [1, 3], 2, 0.5);
+        let spare = Linear::declare(&mut store, "head.spare", [1, 3], 2, 0.5);
+        for id in store.unset() {
+            store.initialise(id, 5).unwrap();
+        }
+        let (saved, evaluations) = (Mutex::default(), AtomicUsize::new(0));
+        Line { store, first, second, unused: false, spare, saved, evaluations, scripted: Vec::new(), poison: None }
+    }
+
+    fn loss_of(&self, pass: &Pass, examples: &[usize]) -> Result<Tensor<1>, topwork_nn::Error> {
+        let (mut x, mut y) = (Vec::new(), Vec::new());
+        for &i in examples {
+            let (point, target) = point(i);
+            x.extend(point);
+            y.push(target * self.poison.unwrap_or(1.0));
+        }
+        let x = Tensor::<2>::from_data(TensorData::new(x, [examples.len(), 2]), self.store.device());
+        let hidden = self.first.forward(pass, x)?;
+        let hidden = topwork_ops::dropout(hidden, pass.dropout(0.2, "hidden"));
+        let mut out = self.second.forward(pass, hidden.clone())?;
+        if !self.unused {
+            out = out + self.spare.forward(pass, hidden)?;
+        }
+        Ok(mean_squared_error(out, &y))
+    }
+
+    fn weights(&self) -> Vec<u32> {
+        let values = self.store.iter().flat_map(|(id, _)| self.store.values(id).unwrap());
+        values.map(f32::to_bits).collect()
+    }
+}
+
+impl Task for Line {
+    fn store(&self) -> &ParamStore {
+        &self.store
+    }
+
+    fn store_mut(&mut self) -> &mut ParamStore {
+        &mut self.store
+    }
+
+    fn batches(&self, epoch: usize) -> Result<Vec<Vec<usize>>, TaskError> {
+        let mut order: Vec<usize> = (0..EXAMPLES).collect();
+        topwork_kernels::rng::Stream(epoch as u64).shuffle(&mut order);
+        Ok(order.chunks(5).map(<[usize]>::to_vec).collect())
+    }
+
+    fn loss(&self, pass: &Pass, examples: &[usize]) -> Result<BatchLoss, TaskError> {
+        let loss = self.loss_of(pass, examples)?;
+        Ok(BatchLoss { loss, examples: examples.len(), tokens: examples.len() })
+    }
+
+    fn evaluate(&self) -> Result<Scores, TaskError> {
+        let n = self.evaluations.fetch_add(1, Ordering::Relaxed);
+        let pass = Pass::eval(&self.store, topwork_kernels::gemm::Precision::F32);
+        let loss = self.loss_of(&pass, &(0..EXAMPLES).collect::<Vec<_>>())?.into_scalar::<f32>();
+        let score = self.scripted.get(n).copied().unwrap_or(f64::from(loss));
+        Ok(Scores { score, higher_is_better: false, values: vec![("loss".to_string(), score)] })
+    }
+
+    fn save(&self, folder: &Path, scores: &Scores) -> Result<(), TaskError> {
+        std::fs::create_dir_all(folder)?;
+        self.saved.lock().unwrap().push(scores.score);
+        Ok(())
+    }
+}
+
+fn options() -> TrainOptions {
+    TrainOptions {
+        epochs: 6,
+        learning_rate: 0.05,
+        clip_norm: 1.0,
+        precision: topwork_train::PrecisionName::F32,
+        ..TrainOptions::default()
+    }
+}
+
+fn go(line: &mut Line, options: &TrainOptions, folder: Option<&Path>, resume: bool) -> Result<RunResult, Error> {
+    let stop = AtomicBool::new(false);
+    run(line, options, RunContext { folder, resume, stop: &stop, observer: &mut Silent })
+}
+
+/// Sets the stop flag after so many steps, as Ctrl-C would.
+struct StopAfter<'a> {
+    steps: usize,
+    stop: &'a AtomicBool,
+}
+
+impl Observer for StopAfter<'_> {
+    fn event(&mut self, event: &Event) {
+        if let Event::Step { step, .. } = event {
+            self.stop.store(*step >= self.steps, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn it_learns() {
+    let mut line = Line::new();
+    let before = line.evaluate().unwrap().score;
+    let options = TrainOptions { epochs: 40, warmup: 0.05, ..options() };
+    let result = go(&mut line, &options, None, false).unwrap();
+    let (_, after) = result.best.unwrap();
+    assert!(after < 0.1 * before, "{before} -> {after}");
+    assert_eq!(result.steps, 40 * 5);
+}
+
+#[test]
+fn stopping_anywhere_and_resuming_gives_the_same_bits() {
+    let mut whole = Line::new();
+    go(&mut whole, &options(), None, false).unwrap();
+    for steps in [1, 4, 5, 6, 13, 29] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut line = Line::new();
+        let stop = AtomicBool::new(false);
+        let mut observer = StopAfter { steps, stop: &stop };
+        let context = RunContext { folder: Some(folder.path()), resume: false, stop: &stop, observer: &mut observer };
+        let first = run(&mut line, &options(), context).unwrap();
+        assert!(first.interrupted && first.steps == steps, "{steps}: {first:?}");
+        let mut again = Line::new();
+        let result = go(&mut again, &options(), Some(folder.path()), true).unwrap();
+        assert!(!result.interrupted);
+        assert_eq!(again.weights(), whole.weights(), "stopped after {steps}");
+        let log = std::fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
+        let logged = log.lines().filter(|line| line.contains("\"event\":\"step\"")).count();
+        assert_eq!(logged, 30, "every step stands in the log once");
+    }
+}
+
+/// Copies the run folder when the checkpoint of a step has been written: what a killed process leaves behind.
+struct CopyAt<'a> {
+    step: usize,
+    from: &'a Path,
+    to: &'a Path,
+}
+
+impl Observer for CopyAt<'_> {
+    fn event(&mut self, event: &Event) {
+        if matches!(event, Event::Checkpoint { step, .. } if *step == self.step) {
+            copy(self.from, self.to);
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &target) } else { drop(std::fs::copy(&path, &target).unwrap()) }
+    }
+}
+
+#[test]
+fn a_killed_run_goes_on_from_its_newest_checkpoint_to_the_same_bits() {
+    let every_three = TrainOptions { checkpoint_steps: 3, ..options() };
+    let mut whole = Line::new();
+    go(&mut whole, &every_three, None, false).unwrap();
+    let mut seen = 0;
+    for step in [3, 5, 12, 25] {
+        let (folder, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let stop = AtomicBool::new(false);
+        let mut observer = CopyAt { step, from: folder.path(), to: left.path() };
+        let context = RunContext { folder: Some(folder.path()), resume: false, stop: &stop, observer: &mut observer };
+        run(&mut Line::new(), &every_three, context).unwrap();
+        assert!(left.path().join("checkpoints").is_dir(), "there was a checkpoint at step {step}");
+        let mut again = Line::new();
+        go(&mut again, &every_three, Some(left.path()), true).unwrap();
+        assert_eq!(again.weights(), whole.weights(), "killed after step {step}");
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
+#[test]
+fn other_options_are_refused_on_resuming() {
+    let folder = tempfile::tempdir().unwrap();
+    go(&mut Line::new(), &options(), Some(folder.path()), false).unwrap();
+    let other = TrainOptions { learning_rate: 0.01, ..options() };
+    let error = go(&mut Line::new(), &other, Some(folder.path()), true).unwrap_err().to_string();
+    assert!(error.contains("other settings"), "{error}");
+}
+
+#[test]
+fn accumulated_batches_equal_one_large_batch() {
+    // Without dropout, batches of 5, 5, 5, 5, 4 accumulated are the whole set in one step.
+    struct Whole(Line);
+    impl Task for Whole {
+        fn store(&self) -> &ParamStore {
+            &self.0.store
+        }
+        fn store_mut(&mut self) -> &mut ParamStore {
+            &mut self.0.store
+        }
+        fn batches(&self, epoch: usize) -> Result<Vec<Vec<usize>>, TaskError> {
+            Ok(vec![self.0.batches(epoch)?.concat()])
+        }
+        fn loss(&self, _: &Pass, _: &[usize]) -> Result<BatchLoss, TaskError> {
+            unreachable!("only the order of examples is used")
+        }
+        fn evaluate(&self) -> Result<Scores, TaskError> {
+            self.0.evaluate()
+        }
+        fn save(&self, _: &Path, _: &Scores) -> Result<(), TaskError> {
+            Ok(())
+        }
+    }
+    let line = Line::new();
+    let trainable = vec![true; line.store.len()];
+    let gradients = |examples: &[usize], share: f64| {
+        let pass = Pass::train(&line.store, topwork_kernels::gemm::Precision::F32, 0, &trainable);
+        let hidden = line.first.forward(&pass, points(examples)).unwrap();
+        let out = line.second.forward(&pass, hidden.clone()).unwrap() + line.spare.forward(&pass, hidden).unwrap();
+        let y: Vec<f32> = examples.iter().map(|&i| point(i).1).collect();
+        let loss = mean_squared_error(out, &y).mul_scalar(share);
+        pass.backward(&loss)
+    };
+    let whole = Whole(Line::new()).batches(0).unwrap().remove(0);
+    let all = gradients(&whole, 1.0);
+    let mut sum = topwork_nn::Gradients::none(line.store.len());
+    for batch in line.batches(0).unwrap() {
+        sum.add(gradients(&batch, batch.len() as f64 / EXAMPLES as f64), &line.store);
+    }
+    for (id, _) in line.store.iter() {
+        let (a, b) = (all.get(id).unwrap(), sum.get(id).unwrap());
+        let (a, b) = (topwork_nn::gradient::sum_squares(a), topwork_nn::gradient::sum_squares(b));
+        assert!((a - b).abs() <= 1e-5 * a, "{a} {b}");
+    }
+}
+
+fn points(examples: &[usize]) -> Tensor<2> {
+    let x: Vec<f32> = examples.iter().flat_map(|&i| point(i).0).collect();
+    Tensor::from_data(TensorData::new(x, [examples.len(), 2]), &Device::flex())
+}
+
+#[test]
+fn the_audit_names_a_parameter_without_gradient() {
+    let mut line = Line { unused: true, ..Line::new() };
+    let error = go(&mut line, &options(), None, false).unwrap_err().to_string();
+    assert!(error.contains("head.spare.weight") && error.contains("head.spare.bias"), "{error}");
+    // Freezing it says that it is meant.
+    let frozen = TrainOptions { freeze: vec!["head.spare".to_string()], ..options() };
+    go(&mut line, &frozen, None, false).unwrap();
+}
+
+#[test]
+fn frozen_parameters_keep_their_bits() {
+    let mut line = Line::new();
+    let before = line.store.values(line.first.weight).unwrap();
+    let options = TrainOptions { freeze: vec!["layers".to_string()], ..options() };
+    let result = go(&mut line, &options, None, false).unwrap();
+    assert_eq!(line.store.values(line.first.weight).unwrap(), before);
+    assert_eq!(result.trainable_values, 8);
+    let all = TrainOptions { freeze: vec!["**".to_string()], ..options };
+    assert!(matches!(go(&mut line, &all, None, false), Err(Error::AllFrozen { .. })));
+}
+
+#[test]
+fn patience_stops_and_the_best_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut line = Line { scripted: vec![0.5, 0.3, 0.4, 0.35, 0.2], ..Line::new() };
+    let options = TrainOptions { patience: 2, ..options() };
+    let result = go(&mut line, &options, Some(folder.path()), false).unwrap();
+    assert!(result.stopped_early);
+    assert_eq!(result.best, Some((10, 0.3)), "the best of the second epoch");
+    assert_eq!(*line.saved.lock().unwrap(), [0.5, 0.3]);
+    // Resuming a run that has stopped changes nothing.
+    let mut again = Line::new();
+    let result = go(&mut again, &options, Some(folder.path()), true).unwrap();
+    assert!(result.stopped_early && result.steps == 20, "{result:?}");
+}
+
+#[test]
+fn divergence_is_named_with_the_way_out() {
+    let mut line = Line { poison: Some(f32::NAN), ..Line::new() };
+    let error = go(&mut line, &options(), None, false).unwrap_err().to_string();
+    assert!(error.contains("step 0") && error.contains("NaN") && error.contains("learning rate"), "{error}");
+}
+
+#[test]
+fn thread_count_does_not_change_bits() {
+    let run_on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut line = Line::new();
+            go(&mut line, &options(), None, false).unwrap();
+            line.weights()
+        })
+    };
+    assert_eq!(run_on(1), run_on(2));
+}
