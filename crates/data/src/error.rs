@@ -182,7 +182,7 @@ pub enum Error {
         /// How many rows are so, this one included.
         count: usize,
         /// What to do.
-        way_out: String,
+        way_out: &'static str,
     },
     /// Rows without a label.
     #[error(
@@ -239,11 +239,11 @@ pub enum Error {
         /// The label.
         label: String,
         /// The first rows with it.
-        first: Vec<usize>,
+        first: Box<[usize]>,
         /// How many rows have it.
         count: usize,
         /// The labels known (at most 20).
-        known: Vec<String>,
+        known: Box<[String]>,
         /// The nearest of them.
         suggestion: Option<String>,
     },

@@ -1,5 +1,7 @@
 //! Every kind of bad file: a clear error that names the place and the way out, never a panic.
 
+#![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
+
 use std::path::PathBuf;
 
 use topwork_data::{Error, Format, Label, LabelMap, Labels, ReadOptions, Result, Task, read, read_from};

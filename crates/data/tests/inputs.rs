@@ -1,5 +1,7 @@
 //! From a file to batches, with the small tokenizer of the fixtures.
 
+#![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
+
 use std::path::Path;
 
 use topwork_data::{

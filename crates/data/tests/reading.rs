@@ -1,5 +1,7 @@
 //! What is read from each format, and what the report says was chosen.
 
+#![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
+
 use std::path::PathBuf;
 
 use topwork_data::{Dataset, Format, Label, LabelMap, Labels, ReadOptions, Task, read, read_from};

@@ -1,5 +1,7 @@
 //! The data sets of `../shared/data`, where they are: what is detected and how it splits.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // in helpers too: a test that cannot go on has failed, a skip is told
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

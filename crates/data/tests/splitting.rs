@@ -1,5 +1,7 @@
 //! Splits keep classes in proportion and duplicates together, and depend on nothing but the seed.
 
+#![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
+
 use std::collections::HashSet;
 
 use topwork_data::{

@@ -9,7 +9,7 @@ pub struct Encoding {
     pub type_ids: Vec<u32>,
     /// Start and end **byte** of each token in its own original text; (0, 0) for a special token.
     pub offsets: Vec<(usize, usize)>,
-    /// True for tokens the template added ([CLS], [SEP], ...).
+    /// True for tokens the template added (`[CLS]`, `[SEP]`, ...).
     pub special: Vec<bool>,
     /// Number of the word the token belongs to, counted from 0 in each text; `None` for a special token.
     pub words: Vec<Option<u32>>,

@@ -78,7 +78,7 @@ impl Settings {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Number(number)) => match number.as_f64() {
                 // transformers writes 1e30 for "no limit"; no real model reads a hundred million tokens.
-                Some(value) if value >= 1.0 && value < 1e8 => Ok(Some(value as usize)),
+                Some(value) if (1.0..1e8).contains(&value) => Ok(Some(value as usize)),
                 Some(value) if value >= 1e8 => Ok(None),
                 _ => Err(self.wrong("model_max_length", "a positive number", &Value::Number(number.clone()))),
             },

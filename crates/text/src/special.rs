@@ -6,9 +6,9 @@ use crate::settings::{ROLES, Settings};
 /// Ids of the tokens with a role; `None` where the tokenizer has no such token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
-    /// Stands first: [CLS] or <s>.
+    /// Stands first: `[CLS]` or `<s>`.
     pub cls: Option<u32>,
-    /// Ends a text: [SEP] or </s>.
+    /// Ends a text: `[SEP]` or `</s>`.
     pub sep: Option<u32>,
     /// The blank of a masked language model.
     pub mask: Option<u32>,

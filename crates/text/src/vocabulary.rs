@@ -101,8 +101,11 @@ fn special(id: u32, content: &str) -> Value {
     })
 }
 
+/// The vocabulary as JSON in file order, and its ids for looking up.
+type Parsed<'a> = (Map<String, Value>, HashMap<&'a str, u32>);
+
 /// Token to id in file order; a token that stands twice is an error, since only one of its ids could be used.
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Map<String, Value>, HashMap<&'a str, u32>)> {
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Parsed<'a>> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
         Error::Vocabulary { path: path.into(), line, problem: format!("expected UTF-8, got {error}") }

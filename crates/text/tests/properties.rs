@@ -1,5 +1,7 @@
 //! What holds for any text at all.
 
+#![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
+
 use std::path::Path;
 
 use proptest::prelude::*;

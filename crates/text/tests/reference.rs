@@ -1,5 +1,7 @@
 //! The same ids, byte offsets, words and pairs as transformers, on fixtures made by `fixtures/make/tokenizer.py`.
 
+#![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;

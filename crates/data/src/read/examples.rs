@@ -104,7 +104,7 @@ impl Reader<'_> {
                 expected: "text".into(),
                 got: cell.show(),
                 count: 1,
-                way_out: "say the text column with --text".into(),
+                way_out: "say the text column with --text",
             }),
         };
         let text = words(&self.chosen.text)?;
@@ -213,7 +213,7 @@ impl Reader<'_> {
                 expected: fault.expected,
                 got: fault.got,
                 count,
-                way_out: fault.way_out.into(),
+                way_out: fault.way_out,
             });
         }
         if !self.unlabelled.is_empty() {
