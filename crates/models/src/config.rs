@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn errors_name_key_expected_and_got() {
-        let value = json!({"hidden_size": "wide", "dropout": 1.5, "hidden_act": "gegelu", "is_decoder": true});
+        let value =
+            json!({"hidden_size": "wide", "dropout": 1.5, "hidden_act": "gegelu", "is_decoder": true});
         let config = Config(&value);
         let check = |error: Error, parts: [&str; 2]| {
             let text = error.to_string();

@@ -23,7 +23,9 @@ pub enum Error {
         reason: String,
     },
     /// `config.json` names a family topwork does not know.
-    #[error("config.json: model_type {got:?} is not a family topwork knows ({known}); `topwork list families` describes them")]
+    #[error(
+        "config.json: model_type {got:?} is not a family topwork knows ({known}); `topwork list families` describes them"
+    )]
     UnknownFamily {
         /// The `model_type` found.
         got: String,

@@ -117,9 +117,11 @@ pub const FAMILIES: &[&Family] =
 /// [`Error::UnknownFamily`], listing the known ones.
 pub fn family(config: &Value) -> Result<&'static Family, Error> {
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("");
-    FAMILIES.iter().copied().find(|f| f.model_types.contains(&model_type)).ok_or_else(|| Error::UnknownFamily {
-        got: model_type.to_string(),
-        known: FAMILIES.iter().flat_map(|f| f.model_types).copied().collect::<Vec<_>>().join(", "),
+    FAMILIES.iter().copied().find(|f| f.model_types.contains(&model_type)).ok_or_else(|| {
+        Error::UnknownFamily {
+            got: model_type.to_string(),
+            known: FAMILIES.iter().flat_map(|f| f.model_types).copied().collect::<Vec<_>>().join(", "),
+        }
     })
 }
 
@@ -134,7 +136,8 @@ mod tests {
             assert!(family.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", family.name);
             assert!(family.paper.starts_with("https://"), "{}", family.name);
             assert!(!family.model_types.is_empty(), "{}", family.name);
-            let clash = FAMILIES[..n].iter().any(|f| f.model_types.iter().any(|t| family.model_types.contains(t)));
+            let clash =
+                FAMILIES[..n].iter().any(|f| f.model_types.iter().any(|t| family.model_types.contains(t)));
             assert!(!clash, "{} shares a model_type", family.name);
         }
     }

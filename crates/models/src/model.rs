@@ -51,7 +51,12 @@ impl Model {
     /// # Errors
     /// A missing or broken file, an unknown family, a config that cannot be honoured, a tensor that no rule of the
     /// family covers, a shape that does not fit.
-    pub fn open(folder: &Path, spec: &HeadSpec, seed: u64, device: &Device) -> Result<(Self, LoadReport), Error> {
+    pub fn open(
+        folder: &Path,
+        spec: &HeadSpec,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Self, LoadReport), Error> {
         let config = read_json(folder, "config.json")?;
         let mut model = Self::declare(&config, spec, device)?;
         let report = model.load(folder, seed)?;
@@ -261,9 +266,8 @@ impl Model {
         let names = &self.family.architectures;
         let Some(keys) = config.as_object_mut() else { return config };
         let architecture = match &self.spec {
-            HeadSpec::Classify { pool: Pooling::Family, .. } | HeadSpec::Regress { pool: Pooling::Family } => {
-                names.classify
-            }
+            HeadSpec::Classify { pool: Pooling::Family, .. }
+            | HeadSpec::Regress { pool: Pooling::Family } => names.classify,
             HeadSpec::MaskedLm => names.masked_lm,
             HeadSpec::Classify { .. } | HeadSpec::Regress { .. } | HeadSpec::Embed { .. } => names.encoder,
         };
@@ -332,7 +336,9 @@ pub fn saved_spec(folder: &Path) -> Result<HeadSpec, Error> {
         Some("regression") => HeadSpec::Regress { pool },
         // transformers itself takes one output for regression when nothing says otherwise.
         None if labels.len() == 1 => HeadSpec::Regress { pool },
-        problem => HeadSpec::Classify { labels, several: problem == Some("multi_label_classification"), pool },
+        problem => {
+            HeadSpec::Classify { labels, several: problem == Some("multi_label_classification"), pool }
+        }
     })
 }
 
@@ -343,7 +349,8 @@ fn label_names(config: &Value) -> Vec<String> {
         .get("id2label")
         .and_then(Value::as_object)
         .map(|map| {
-            let entries = map.iter().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_string())));
+            let entries =
+                map.iter().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_string())));
             entries.collect()
         })
         .unwrap_or_default();
@@ -364,7 +371,8 @@ pub fn read_json(folder: &Path, file: &'static str) -> Result<Value, Error> {
     if !path.is_file() {
         return Err(Error::Missing { folder: folder.to_path_buf(), file });
     }
-    let text = std::fs::read(&path).map_err(|e| Error::Unreadable { path: path.clone(), reason: e.to_string() })?;
+    let text =
+        std::fs::read(&path).map_err(|e| Error::Unreadable { path: path.clone(), reason: e.to_string() })?;
     serde_json::from_slice(&text).map_err(|e| Error::Unreadable { path, reason: e.to_string() })
 }
 

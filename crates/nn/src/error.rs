@@ -25,7 +25,9 @@ pub enum Error {
         nearest: String,
     },
     /// A path pattern matches nothing, so it cannot mean what its writer thought.
-    #[error("pattern {pattern:?} matches no parameter; paths look like {example:?} (`topwork model show` lists them)")]
+    #[error(
+        "pattern {pattern:?} matches no parameter; paths look like {example:?} (`topwork model show` lists them)"
+    )]
     PatternMatchesNothing {
         /// The pattern as written.
         pattern: String,
@@ -47,7 +49,9 @@ pub enum Error {
         reason: String,
     },
     /// A token id lies outside the embedding table.
-    #[error("token id {id} is outside the embedding table {path} of {rows} rows: model and tokenizer do not belong together")]
+    #[error(
+        "token id {id} is outside the embedding table {path} of {rows} rows: model and tokenizer do not belong together"
+    )]
     IdOutOfRange {
         /// Path of the table.
         path: String,
@@ -57,7 +61,9 @@ pub enum Error {
         rows: usize,
     },
     /// A sequence is longer than the positions the model has.
-    #[error("a sequence of {tokens} tokens does not fit the model's {limit} positions: set a maximum length of at most {limit}")]
+    #[error(
+        "a sequence of {tokens} tokens does not fit the model's {limit} positions: set a maximum length of at most {limit}"
+    )]
     TooLong {
         /// Tokens of the sequence.
         tokens: usize,

@@ -27,9 +27,12 @@ pub fn add(a: Gradient, b: Gradient, shape: &[usize]) -> Gradient {
             };
             let zeros = Tensor::<2>::zeros([union.len(), shape[1]], &x.device());
             let (at_x, at_y) = (indices(&place(&a), &x), indices(&place(&b), &y));
-            let sum = zeros
-                .select_assign(0, at_x, x, IndexingUpdateOp::Add)
-                .select_assign(0, at_y, y, IndexingUpdateOp::Add);
+            let sum = zeros.select_assign(0, at_x, x, IndexingUpdateOp::Add).select_assign(
+                0,
+                at_y,
+                y,
+                IndexingUpdateOp::Add,
+            );
             Gradient::Rows { rows: Arc::from(union), grad: sum.into_dispatch() }
         }
     }
@@ -66,7 +69,8 @@ mod tests {
 
     #[test]
     fn rows_meet_by_their_index() {
-        let sum = add(rows(&[1, 4], &[1.0, 2.0, 3.0, 4.0]), rows(&[0, 4], &[10.0, 20.0, 30.0, 40.0]), &[6, 2]);
+        let sum =
+            add(rows(&[1, 4], &[1.0, 2.0, 3.0, 4.0]), rows(&[0, 4], &[10.0, 20.0, 30.0, 40.0]), &[6, 2]);
         let Gradient::Rows { rows, grad } = sum else { panic!("rows stay rows") };
         assert_eq!(&rows[..], [0, 1, 4]);
         assert_eq!(values(grad), [10.0, 20.0, 1.0, 2.0, 33.0, 44.0]);

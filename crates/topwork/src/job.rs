@@ -108,11 +108,20 @@ pub const RESOLVED: &str = "resolved.toml";
 /// [`Error::RunExists`] for a folder that holds a run; everything wrong with recipe, model or data, before any
 /// training; divergence, a full disk.
 pub fn train(recipe: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
-    let folder = context.folder;
-    if folder.join(RESOLVED).exists() || folder.join("checkpoints").exists() {
+    refuse_existing(context.folder)?;
+    execute(recipe, context, false)
+}
+
+/// Refuses a folder in which a run has begun to train. One that failed before (a misspelt option, a broken file) left
+/// nothing worth keeping.
+///
+/// # Errors
+/// [`Error::RunExists`].
+pub fn refuse_existing(folder: &Path) -> Result<(), Error> {
+    if folder.join("log.jsonl").exists() || folder.join("checkpoints").exists() {
         return Err(Error::RunExists { folder: folder.to_path_buf() });
     }
-    execute(recipe, context, false)
+    Ok(())
 }
 
 /// Goes on with a run that was interrupted or killed, from its newest checkpoint.

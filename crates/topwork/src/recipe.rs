@@ -258,6 +258,10 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] for an unknown key or a wrong type, or options out of range.
     pub fn train_options(&self, facts: &Facts) -> Result<TrainOptions, Error> {
+        if self.batch.examples == Some(0) {
+            let reason = "examples: expected at least 1, got 0".to_string();
+            return Err(Error::Recipe { place: "[batch]".to_string(), reason });
+        }
         let batch = self.batch_examples(facts);
         let steps = facts.examples.div_ceil(batch).max(1);
         let mut defaults = TrainOptions::default();

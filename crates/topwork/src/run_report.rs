@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::job::Outcomes;
 use crate::recipe::Kind;
 use crate::report::{
-    self, Calibration, ClassScore, Confusion, DataAccount, Fact, Headline, Lengths, LoadAccount, Method, Methods, Mistake,
-    Mistakes, ModelFacts, Report, Score, Training,
+    self, Calibration, ClassScore, Confusion, DataAccount, Fact, Headline, Lengths, LoadAccount, Method,
+    Methods, Mistake, Mistakes, ModelFacts, Report, Score, Training,
 };
 use crate::scoring;
 
@@ -67,7 +67,13 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
         .evaluation
         .classes
         .iter()
-        .map(|c| ClassScore { label: c.label.clone(), precision: c.precision, recall: c.recall, f1: c.f1, support: c.actual })
+        .map(|c| ClassScore {
+            label: c.label.clone(),
+            precision: c.precision,
+            recall: c.recall,
+            f1: c.f1,
+            support: c.actual,
+        })
         .collect();
     report.confusion = test
         .evaluation
@@ -83,7 +89,11 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
     report.model = Some(ModelFacts {
         base: outcomes.source.reference.clone(),
         licence: outcomes.source.licence.clone(),
-        architecture: format!("{}, {} parameters", model_class(outcomes), report::count(outcomes.total_values as u64)),
+        architecture: format!(
+            "{}, {} parameters",
+            model_class(outcomes),
+            report::count(outcomes.total_values as u64)
+        ),
         task: words(data.kind).to_string(),
         how_to_use: format!("topwork predict {} \"some text\"", outcomes.folder.join("best").display()),
         limits: limits(outcomes),
@@ -102,7 +112,11 @@ pub fn summary(outcomes: &Outcomes) -> String {
             if let (Ok(ours), Ok(theirs)) =
                 (test.evaluation.value(&metric), evaluation.and_then(|e| Ok(e.value(&metric)?)))
             {
-                let _ = writeln!(out, "{metric} {ours:.4}; baseline (TF-IDF, linear) {theirs:.4}: {:+.4}", ours - theirs);
+                let _ = writeln!(
+                    out,
+                    "{metric} {ours:.4}; baseline (TF-IDF, linear) {theirs:.4}: {:+.4}",
+                    ours - theirs
+                );
             }
         }
     }
@@ -180,12 +194,18 @@ fn methods(outcomes: &Outcomes) -> Result<Methods, Error> {
 ///
 /// # Errors
 /// Options out of range.
-pub fn with_intervals(evaluation: Evaluation, outcome: &Outcome, resamples: usize) -> Result<Evaluation, Error> {
+pub fn with_intervals(
+    evaluation: Evaluation,
+    outcome: &Outcome,
+    resamples: usize,
+) -> Result<Evaluation, Error> {
     if resamples < 2 {
         return Ok(evaluation);
     }
-    let bootstrap =
-        topwork_train::metrics::Bootstrap { resamples: resamples as u32, ..topwork_train::metrics::Bootstrap::default() };
+    let bootstrap = topwork_train::metrics::Bootstrap {
+        resamples: resamples as u32,
+        ..topwork_train::metrics::Bootstrap::default()
+    };
     Ok(evaluation.with_intervals(outcome, &bootstrap, &[])?)
 }
 
@@ -284,7 +304,10 @@ fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
     }
     let absent = evaluation.never_true();
     if !absent.is_empty() {
-        notes.push(format!("no test text has: {}; nothing here says how well the model finds them", absent.join(", ")));
+        notes.push(format!(
+            "no test text has: {}; nothing here says how well the model finds them",
+            absent.join(", ")
+        ));
     }
     if let Some(threshold) = outcomes.threshold {
         notes.push(format!("decided at a probability of {threshold:.3}, tuned on the development data"));
@@ -297,7 +320,8 @@ fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
 
 fn mistakes(outcomes: &Outcomes, outcome: &Outcome) -> Option<Mistakes> {
     let data = &outcomes.data;
-    let (Labels::Class(truth), Some(predicted)) = (&data.test.inputs.labels, outcome.predicted_classes()) else {
+    let (Labels::Class(truth), Some(predicted)) = (&data.test.inputs.labels, outcome.predicted_classes())
+    else {
         return None;
     };
     let width = data.labels.len();
@@ -326,7 +350,10 @@ fn mistakes(outcomes: &Outcomes, outcome: &Outcome) -> Option<Mistakes> {
 fn limits(outcomes: &Outcomes) -> Vec<String> {
     let data = &outcomes.data;
     vec![
-        format!("Measured on {} texts from the same source as the training data; other texts may do worse.", data.test.dataset.len()),
+        format!(
+            "Measured on {} texts from the same source as the training data; other texts may do worse.",
+            data.test.dataset.len()
+        ),
         format!("Reads the first {} tokens of a text.", data.max_length),
     ]
 }
@@ -335,7 +362,8 @@ fn environment(outcomes: &Outcomes) -> Vec<Fact> {
     let cpu = topwork_kernels::cpu();
     let fact = |name: &str, value: String| Fact { name: name.to_string(), value };
     let train = &outcomes.resolved.train;
-    let text = |key: &str| train.get(key).map_or_else(String::new, |v| v.to_string().trim_matches('"').to_string());
+    let text =
+        |key: &str| train.get(key).map_or_else(String::new, |v| v.to_string().trim_matches('"').to_string());
     let mut facts = vec![
         fact("topwork", env!("CARGO_PKG_VERSION").to_string()),
         fact("kernels", format!("{} on {} threads", cpu.path.name(), cpu.threads)),

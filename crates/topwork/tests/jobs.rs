@@ -86,7 +86,8 @@ fn a_classifier_from_a_csv_to_answers() {
     let texts: Vec<String> = (0..20).map(|n| text(n).0).collect();
     let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
     let answers = predictor.predict(&inputs).unwrap();
-    let right = answers.iter().enumerate().filter(|(n, a)| a.label.as_deref() == Some(["ham", "spam"][text(*n).1]));
+    let right =
+        answers.iter().enumerate().filter(|(n, a)| a.label.as_deref() == Some(["ham", "spam"][text(*n).1]));
     assert!(right.count() >= 18);
     assert!(answers.iter().all(|a| (a.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9));
     // The run's own resolved recipe says everything: running it again gives the same weights.
@@ -123,13 +124,23 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
         let (hub, stop) = (hub(folder.path()), AtomicBool::new(false));
         let target = folder.path().join(format!("stopped-{steps}"));
         let mut observer = StopAfter(steps, &stop);
-        let context =
-            JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut observer };
+        let context = JobContext {
+            folder: &target,
+            hub: &hub,
+            progress: &hub::Silent,
+            stop: &stop,
+            observer: &mut observer,
+        };
         let first = job::train(&recipe, context).unwrap();
         assert!(first.run.interrupted && first.test.is_none());
         stop.store(false, Ordering::Relaxed);
-        let context =
-            JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut Quiet };
+        let context = JobContext {
+            folder: &target,
+            hub: &hub,
+            progress: &hub::Silent,
+            stop: &stop,
+            observer: &mut Quiet,
+        };
         let second = job::resume(context).unwrap();
         assert_eq!(bytes(&second.folder), bytes(&whole.folder), "stopped after {steps}");
         assert_eq!(second.run.best, whole.run.best);
@@ -201,6 +212,7 @@ fn regression_pairs_and_several_labels() {
     labels.data.separator = Some("|".to_string());
     let run = train(&labels, folder.path(), "several").unwrap();
     assert!(run.test.unwrap().evaluation.value("micro-f1").is_ok());
-    let answers = Predictor::open(folder.path().join("several/best")).unwrap().predict(&["the a of"]).unwrap();
+    let answers =
+        Predictor::open(folder.path().join("several/best")).unwrap().predict(&["the a of"]).unwrap();
     assert_eq!(answers[0].probabilities.len(), 3);
 }

@@ -73,7 +73,8 @@ pub fn save(
     let (mut weights, mut moments, mut updates) = (Vec::new(), Vec::new(), Vec::new());
     for (id, param) in store.iter() {
         let Some(Saved { m, v, steps }) = optimizer.save(id, store)? else { continue };
-        let named = |name: String, data: Vec<f32>| Named { name, shape: param.shape.clone(), data: Cow::Owned(data) };
+        let named =
+            |name: String, data: Vec<f32>| Named { name, shape: param.shape.clone(), data: Cow::Owned(data) };
         weights.push(named(param.path.clone(), store.values(id)?));
         moments.push(named(format!("m.{}", param.path), m));
         moments.push(named(format!("v.{}", param.path), v));
@@ -111,7 +112,8 @@ pub fn load_newest(
     sweep(&run.join(FOLDER))?;
     let Some(path) = list(&run.join(FOLDER))?.pop() else { return Ok(None) };
     let bad = |reason: String| Error::Checkpoint { path: path.clone(), reason };
-    let text = fs::read(path.join("state.json")).map_err(|source| Error::File { path: path.clone(), source })?;
+    let text =
+        fs::read(path.join("state.json")).map_err(|source| Error::File { path: path.clone(), source })?;
     let state: State = serde_json::from_slice(&text).map_err(|e| bad(format!("state.json: {e}")))?;
     if state.format != FORMAT {
         return Err(bad(format!("format {} is not the {FORMAT} this version reads", state.format)));

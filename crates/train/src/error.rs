@@ -45,7 +45,9 @@ pub enum Error {
         patterns: Vec<String>,
     },
     /// The loss or the gradient is not a number.
-    #[error("step {step}: the {what} is {value}: training has diverged; lower the learning rate (now {learning_rate:e}) or clip gradients (clip-norm)")]
+    #[error(
+        "step {step}: the {what} is {value}: training has diverged; lower the learning rate (now {learning_rate:e}) or clip gradients (clip-norm)"
+    )]
     Diverged {
         /// The optimizer step.
         step: usize,

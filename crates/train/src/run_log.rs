@@ -39,8 +39,7 @@ impl<'a> RunLog<'a> {
     ) -> Result<Self, Error> {
         let path = folder.join("log.jsonl");
         let fail = |source| Error::File { path: path.clone(), source };
-        let lines =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
+        let lines = OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
         let (bytes, _) = resume.unwrap_or((0, 0));
         let bytes = bytes.min(lines.metadata().map_err(fail)?.len());
         lines.set_len(bytes).map_err(fail)?;
@@ -69,7 +68,8 @@ impl<'a> RunLog<'a> {
             open.lines.write_all(line.as_bytes()).map_err(fail)?;
             open.bytes += line.len() as u64;
             let (step, values) = scalars(event);
-            let values: Vec<(&str, f32)> = values.iter().map(|(name, v)| (name.as_str(), *v as f32)).collect();
+            let values: Vec<(&str, f32)> =
+                values.iter().map(|(name, v)| (name.as_str(), *v as f32)).collect();
             if !values.is_empty() {
                 open.board.scalars(step as u64, &values).map_err(|e| Error::Task(Box::new(e)))?;
             }

@@ -85,7 +85,8 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     }
     let total = total_steps(task, options)?;
     let warmup = schedule::Options::new(Warmup::Ratio(options.warmup));
-    let schedule = schedule::build(&options.schedule, &warmup, total as u64).map_err(|e| Error::Task(Box::new(e)))?;
+    let schedule =
+        schedule::build(&options.schedule, &warmup, total as u64).map_err(|e| Error::Task(Box::new(e)))?;
     let mut optimizer = AdamW::new(options, params.len());
     let mut at = Position::default();
     let mut resumed = None;
@@ -108,7 +109,13 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     }
     let total_values = run.task.store().values_total();
     let (done_steps, precision) = (run.at.step, format!("{:?}", options.precision).to_lowercase());
-    run.log.write(&Event::Start { total_steps: total, done_steps, trainable_values, total_values, precision })?;
+    run.log.write(&Event::Start {
+        total_steps: total,
+        done_steps,
+        trainable_values,
+        total_values,
+        precision,
+    })?;
     let ended = run.go()?;
     let seconds = started.elapsed().as_secs_f64();
     if ended != Ended::Interrupted {
@@ -162,7 +169,8 @@ impl<T: Task> Running<'_, '_, T> {
                 self.step(groups[self.at.group])?;
                 self.at.group += 1;
                 let every = |n: usize| n > 0 && self.at.step.is_multiple_of(n);
-                let (evaluate, save) = (every(self.options.evaluate_steps), every(self.options.checkpoint_steps));
+                let (evaluate, save) =
+                    (every(self.options.evaluate_steps), every(self.options.checkpoint_steps));
                 let last = self.at.group == groups.len() || self.at.step == self.total;
                 if evaluate && !last && self.evaluate()? {
                     self.checkpoint()?;

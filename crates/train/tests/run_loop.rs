@@ -9,7 +9,8 @@ use topwork_nn::layers::Linear;
 use topwork_nn::loss::mean_squared_error;
 use topwork_nn::{ParamStore, Pass};
 use topwork_train::{
-    BatchLoss, Error, Event, Observer, RunContext, RunResult, Scores, Silent, Task, TaskError, TrainOptions, run,
+    BatchLoss, Error, Event, Observer, RunContext, RunResult, Scores, Silent, Task, TaskError, TrainOptions,
+    run,
 };
 
 /// Learns `y = 2 a - b + 1` from 24 points, through two linear maps.
@@ -44,7 +45,17 @@ impl Line {
             store.initialise(id, 5).unwrap();
         }
         let (saved, evaluations) = (Mutex::default(), AtomicUsize::new(0));
-        Line { store, first, second, unused: false, spare, saved, evaluations, scripted: Vec::new(), poison: None }
+        Line {
+            store,
+            first,
+            second,
+            unused: false,
+            spare,
+            saved,
+            evaluations,
+            scripted: Vec::new(),
+            poison: None,
+        }
     }
 
     fn loss_of(&self, pass: &Pass, examples: &[usize]) -> Result<Tensor<1>, topwork_nn::Error> {
@@ -115,7 +126,12 @@ fn options() -> TrainOptions {
     }
 }
 
-fn go(line: &mut Line, options: &TrainOptions, folder: Option<&Path>, resume: bool) -> Result<RunResult, Error> {
+fn go(
+    line: &mut Line,
+    options: &TrainOptions,
+    folder: Option<&Path>,
+    resume: bool,
+) -> Result<RunResult, Error> {
     let stop = AtomicBool::new(false);
     run(line, options, RunContext { folder, resume, stop: &stop, observer: &mut Silent })
 }
@@ -154,7 +170,8 @@ fn stopping_anywhere_and_resuming_gives_the_same_bits() {
         let mut line = Line::new();
         let stop = AtomicBool::new(false);
         let mut observer = StopAfter { steps, stop: &stop };
-        let context = RunContext { folder: Some(folder.path()), resume: false, stop: &stop, observer: &mut observer };
+        let context =
+            RunContext { folder: Some(folder.path()), resume: false, stop: &stop, observer: &mut observer };
         let first = run(&mut line, &options(), context).unwrap();
         assert!(first.interrupted && first.steps == steps, "{steps}: {first:?}");
         let mut again = Line::new();
@@ -187,7 +204,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { drop(std::fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
@@ -201,7 +222,8 @@ fn a_killed_run_goes_on_from_its_newest_checkpoint_to_the_same_bits() {
         let (folder, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let stop = AtomicBool::new(false);
         let mut observer = CopyAt { step, from: folder.path(), to: left.path() };
-        let context = RunContext { folder: Some(folder.path()), resume: false, stop: &stop, observer: &mut observer };
+        let context =
+            RunContext { folder: Some(folder.path()), resume: false, stop: &stop, observer: &mut observer };
         run(&mut Line::new(), &every_three, context).unwrap();
         assert!(left.path().join("checkpoints").is_dir(), "there was a checkpoint at step {step}");
         let mut again = Line::new();
@@ -250,7 +272,8 @@ fn accumulated_batches_equal_one_large_batch() {
     let gradients = |examples: &[usize], share: f64| {
         let pass = Pass::train(&line.store, topwork_kernels::gemm::Precision::F32, 0, &trainable);
         let hidden = line.first.forward(&pass, points(examples)).unwrap();
-        let out = line.second.forward(&pass, hidden.clone()).unwrap() + line.spare.forward(&pass, hidden).unwrap();
+        let out =
+            line.second.forward(&pass, hidden.clone()).unwrap() + line.spare.forward(&pass, hidden).unwrap();
         let y: Vec<f32> = examples.iter().map(|&i| point(i).1).collect();
         let loss = mean_squared_error(out, &y).mul_scalar(share);
         pass.backward(&loss)

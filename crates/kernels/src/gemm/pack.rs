@@ -189,42 +189,70 @@ impl Element for Pair {
     }
 }
 
-/// Rows of the source asked for ahead of use: each lies in another page, which the CPU does not foresee.
-const AHEAD: usize = 6;
-
 /// Steps lie in rows already: cut each row (`PAIR` rows to a step) into panels.
+///
+/// Several steps are done together, so that whole cache lines are written.
 #[inline(always)]
 fn across<E: Element, const W: usize>(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+    /// Steps done together.
+    const TOGETHER: usize = 8;
     let Operand { data, stride, .. } = operand;
     let Part { first, count, k, apart, .. } = part;
-    let zeros = [0.0_f32; W];
-    for (step, at) in k.clone().step_by(E::PAIR).enumerate() {
-        let row = &data[at * stride + first..][..count];
-        for ahead in 0..E::PAIR {
-            for col in (0..count).step_by(16) {
-                prefetch(data.as_ptr().wrapping_add((at + E::PAIR * AHEAD + ahead) * stride + first + col));
+    let whole = count / W;
+    let row = |at: usize| &data[at * stride + first..][..count];
+    let mut at = k.start;
+    let mut start = 0;
+    while at + TOGETHER * E::PAIR <= k.end {
+        let rows: [[&[[f32; W]]; 2]; TOGETHER] = std::array::from_fn(|step| {
+            let at = at + step * E::PAIR;
+            // Rows lie in different pages, which the CPU does not foresee.
+            for ahead in 0..E::PAIR {
+                let next = (at + TOGETHER * E::PAIR + ahead) * stride + first;
+                for col in (0..count).step_by(16) {
+                    prefetch(data.as_ptr().wrapping_add(next + col));
+                }
+            }
+            [row(at).as_chunks::<W>().0, row(at + E::PAIR - 1).as_chunks::<W>().0]
+        });
+        for panel in 0..whole {
+            let to = &mut panels[panel * apart + start..][..TOGETHER * W];
+            for (rows, to) in rows.iter().zip(to.as_chunks_mut::<W>().0) {
+                let (first, second) = (&rows[0][panel], &rows[1][panel]);
+                for p in 0..W {
+                    to[p] = E::convert(first[p], second[p]);
+                }
             }
         }
-        // The second row of a pair; zeros beyond an odd end.
-        let paired = E::PAIR == 2 && at + 1 < k.end;
-        let second = if paired { &data[(at + 1) * stride + first..][..count] } else { row };
-        let (whole, rest) = row.as_chunks::<W>();
-        let (second_whole, second_rest) = second.as_chunks::<W>();
-        let mut start = step * W;
-        for (row, second) in whole.iter().zip(second_whole) {
-            let second = if E::PAIR == 1 || paired { second } else { &zeros };
-            let to = &mut panels[start..][..W];
-            for p in 0..W {
-                to[p] = E::convert(row[p], second[p]);
-            }
-            start += apart;
+        for step in 0..TOGETHER {
+            edge::<E, W>(row(at), row(at + E::PAIR - 1), whole, apart, start + step * W, panels);
+            at += E::PAIR;
         }
-        if !rest.is_empty() {
-            let to = &mut panels[start..][..W];
-            for (p, to) in to.iter_mut().enumerate() {
-                let second = if paired { second_rest.get(p) } else { None };
-                *to = E::convert(rest.get(p).copied().unwrap_or(0.0), second.copied().unwrap_or(0.0));
-            }
+        start += TOGETHER * W;
+    }
+    while at < k.end {
+        // An odd end has no second row: zeros.
+        let second = if at + E::PAIR <= k.end { row(at + E::PAIR - 1) } else { &[] };
+        edge::<E, W>(row(at), second, 0, apart, start, panels);
+        at += E::PAIR;
+        start += W;
+    }
+}
+
+/// Writes one step of the panels from `from` on, element by element, with zeros where the rows end.
+#[inline(always)]
+fn edge<E: Element, const W: usize>(
+    row: &[f32],
+    second: &[f32],
+    from: usize,
+    apart: usize,
+    start: usize,
+    panels: &mut [f32],
+) {
+    let get = |row: &[f32], p: usize| row.get(p).copied().unwrap_or(0.0);
+    for (panel, p) in (0..row.len()).step_by(W).enumerate().skip(from) {
+        let to = &mut panels[panel * apart + start..][..W];
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = E::convert(get(row, p + i), get(second, p + i));
         }
     }
 }

@@ -41,7 +41,11 @@ pub const BERT: Family = Family {
             ("{base}encoder.layer.{i}.attention.self.value.bias", "layers.{i}.attn.v.bias", Keep),
             ("{base}encoder.layer.{i}.attention.output.dense.weight", "layers.{i}.attn.out.weight", Keep),
             ("{base}encoder.layer.{i}.attention.output.dense.bias", "layers.{i}.attn.out.bias", Keep),
-            ("{base}encoder.layer.{i}.attention.output.LayerNorm.weight", "layers.{i}.attn.norm.weight", Keep),
+            (
+                "{base}encoder.layer.{i}.attention.output.LayerNorm.weight",
+                "layers.{i}.attn.norm.weight",
+                Keep,
+            ),
             ("{base}encoder.layer.{i}.attention.output.LayerNorm.bias", "layers.{i}.attn.norm.bias", Keep),
             ("{base}encoder.layer.{i}.intermediate.dense.weight", "layers.{i}.ffn.up.weight", Keep),
             ("{base}encoder.layer.{i}.intermediate.dense.bias", "layers.{i}.ffn.up.bias", Keep),

@@ -41,7 +41,11 @@ pub const ROBERTA: Family = Family {
             ("{base}encoder.layer.{i}.attention.self.value.bias", "layers.{i}.attn.v.bias", Keep),
             ("{base}encoder.layer.{i}.attention.output.dense.weight", "layers.{i}.attn.out.weight", Keep),
             ("{base}encoder.layer.{i}.attention.output.dense.bias", "layers.{i}.attn.out.bias", Keep),
-            ("{base}encoder.layer.{i}.attention.output.LayerNorm.weight", "layers.{i}.attn.norm.weight", Keep),
+            (
+                "{base}encoder.layer.{i}.attention.output.LayerNorm.weight",
+                "layers.{i}.attn.norm.weight",
+                Keep,
+            ),
             ("{base}encoder.layer.{i}.attention.output.LayerNorm.bias", "layers.{i}.attn.norm.bias", Keep),
             ("{base}encoder.layer.{i}.intermediate.dense.weight", "layers.{i}.ffn.up.weight", Keep),
             ("{base}encoder.layer.{i}.intermediate.dense.bias", "layers.{i}.ffn.up.bias", Keep),
@@ -61,10 +65,7 @@ pub const ROBERTA: Family = Family {
             ("lm_head.layer_norm.bias", "head.mlm.norm.bias", Keep),
             ("lm_head.bias", "head.mlm.bias", Keep),
         ],
-        tied: &[
-            ("lm_head.decoder.weight", "embed.word.weight"),
-            ("lm_head.decoder.bias", "head.mlm.bias"),
-        ],
+        tied: &[("lm_head.decoder.weight", "embed.word.weight"), ("lm_head.decoder.bias", "head.mlm.bias")],
         ignored: &[("{base}embeddings.position_ids", "a constant range, rebuilt")],
         unused: &[
             ("head.**", "a head of another task, not used by this one"),

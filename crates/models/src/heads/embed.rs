@@ -45,6 +45,10 @@ impl Head for Embed {
     }
 
     fn loss(&self, _: &Pass, _: Tensor<2>, targets: &Targets, _: &LossOptions) -> Result<Tensor<1>, Error> {
-        Err(Error::Targets { head: ENTRY.name, expected: "none: it has no loss of its own", got: targets.kind() })
+        Err(Error::Targets {
+            head: ENTRY.name,
+            expected: "none: it has no loss of its own",
+            got: targets.kind(),
+        })
     }
 }

@@ -46,8 +46,7 @@ impl Embeddings {
     /// Declares `embed.word`, `embed.position`, `embed.type` (if there are types) and `embed.norm` in group 0.
     pub fn declare(store: &mut ParamStore, config: EmbeddingsConfig) -> Self {
         let (hidden, init) = (config.hidden, Init::Normal(config.std));
-        let mut table =
-            |path: &str, rows| store.declare(path, &[rows, hidden], 0, ParamKind::Weight, init);
+        let mut table = |path: &str, rows| store.declare(path, &[rows, hidden], 0, ParamKind::Weight, init);
         let word = table("embed.word.weight", config.vocab);
         let position = table("embed.position.weight", config.positions);
         let types = (config.types > 0).then(|| table("embed.type.weight", config.types));

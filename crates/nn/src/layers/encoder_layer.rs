@@ -55,8 +55,7 @@ impl EncoderLayer {
     /// Declares `layers.{index}.attn.{q,k,v,out,norm}` and `layers.{index}.ffn.{up,down,norm}` in group
     /// `index + 1`.
     pub fn declare(store: &mut ParamStore, index: usize, config: EncoderLayerConfig) -> Self {
-        let (hidden, ffn, std, eps, group) =
-            (config.hidden, config.ffn, config.std, config.eps, index + 1);
+        let (hidden, ffn, std, eps, group) = (config.hidden, config.ffn, config.std, config.eps, index + 1);
         let path = |name: &str| format!("layers.{index}.{name}");
         let mut linear =
             |name: &str, sizes: [usize; 2]| Linear::declare(store, &path(name), sizes, group, std);

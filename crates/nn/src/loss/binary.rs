@@ -15,7 +15,8 @@ use burn::tensor::{Tensor, TensorData, activation};
 pub fn binary_cross_entropy(logits: Tensor<2>, target: &[f32], weights: Option<&[f32]>) -> Tensor<1> {
     let [batch, labels] = logits.dims();
     let device = logits.device();
-    let constant = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [batch, labels]), &device);
+    let constant =
+        |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [batch, labels]), &device);
     let pos = |j: usize| weights.map_or(1.0, |w| w[j % labels]);
     // loss = (1 - y) z + (1 + (w - 1) y) softplus(-z)
     let scale = constant(target.iter().enumerate().map(|(j, y)| 1.0 + (pos(j) - 1.0) * y).collect());

@@ -75,11 +75,17 @@ mod tests {
     use super::*;
 
     fn params() -> Vec<ParamInfo> {
-        ["embed.word.weight", "layers.0.attn.q.weight", "layers.1.attn.q.weight", "pooler.weight", "head.out.weight"]
-            .iter()
-            .enumerate()
-            .map(|(group, path)| ParamInfo { path: path.to_string(), group })
-            .collect()
+        [
+            "embed.word.weight",
+            "layers.0.attn.q.weight",
+            "layers.1.attn.q.weight",
+            "pooler.weight",
+            "head.out.weight",
+        ]
+        .iter()
+        .enumerate()
+        .map(|(group, path)| ParamInfo { path: path.to_string(), group })
+        .collect()
     }
 
     fn trained(patterns: Value) -> Result<Vec<bool>, Error> {

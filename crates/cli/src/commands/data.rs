@@ -1,0 +1,272 @@
+//! `topwork data show`: what is in a data file, before anything is trained on it.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use topwork_data::{Dataset, Error, Format, Inputs, Label, LengthReport, NearOptions, ReadOptions, Task};
+
+use crate::Ended;
+use crate::commands::tokenize;
+use crate::global::Global;
+use crate::numbers::{counted, shortened, thousands};
+
+/// What is in a data file
+#[derive(clap::Subcommand)]
+pub enum Data {
+    Show(Show),
+}
+
+impl Data {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        match self {
+            Data::Show(command) => command.run(global, out),
+        }
+    }
+}
+
+/// Show columns, labels, lengths, duplicates and a few rows of a data file
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  topwork data show mails.csv
+  topwork data show mails.csv --text body --label class --model bert/
+  topwork data show train.tsv --test test.tsv
+  topwork data show reviews/ --rows 0")]
+pub struct Show {
+    /// File or folder: CSV, TSV, JSON lines, Parquet, a text a line, or a folder of files for each class
+    data: String,
+    /// Column of the text [default: detected and said]
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
+    /// Column of the second text of a pair
+    #[arg(long, value_name = "COLUMN")]
+    pair: Option<String>,
+    /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
+    #[arg(long, value_name = "COLUMN")]
+    label: Vec<String>,
+    /// What the labels are: class, multi, score, unlabelled
+    #[arg(long)]
+    task: Option<Task>,
+    /// Format: csv, tsv, jsonl, parquet, text, folder [default: by the name]
+    #[arg(long)]
+    format: Option<Format>,
+    /// Development data, searched for texts of the first file
+    #[arg(long, value_name = "FILE")]
+    dev: Option<PathBuf>,
+    /// Test data, searched for texts of the files before
+    #[arg(long, value_name = "FILE")]
+    test: Option<PathBuf>,
+    /// Model whose tokenizer counts the lengths [default: words are counted]
+    #[arg(long)]
+    model: Option<String>,
+    /// Rows to show
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rows: usize,
+}
+
+impl Show {
+    fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let path = global.hub()?.data(&self.data, &global.fetching())?.path;
+        let dataset = self.read(&path, global)?;
+        for line in dataset.report.lines() {
+            writeln!(out, "{line}")?;
+        }
+        labels(&dataset, out)?;
+        self.lengths(&dataset, global, out)?;
+        self.repeats(&dataset, out)?;
+        if self.rows > 0 {
+            rows(&dataset, self.rows, out)?;
+        }
+        Ok(Ended::Done)
+    }
+
+    /// Reads with labels if there are any: a file without is shown too, and that is said.
+    fn read(&self, path: &Path, global: &Global) -> anyhow::Result<Dataset> {
+        let options = |task| ReadOptions {
+            format: self.format,
+            task,
+            text: self.text.clone(),
+            pair: self.pair.clone(),
+            label: self.label.clone(),
+            ..ReadOptions::default()
+        };
+        if let Some(task) = self.task {
+            return Ok(topwork_data::read(path, &options(task))?);
+        }
+        if self.label.len() > 1 {
+            return Ok(topwork_data::read(path, &options(Task::Multi))?);
+        }
+        let plain = self.format.or_else(|| Format::of(path)) == Some(Format::Text);
+        match topwork_data::read(path, &options(Task::Class)) {
+            _ if plain && self.label.is_empty() => {}
+            Err(Error::UnclearColumn { role: "label", why, .. }) if self.label.is_empty() => {
+                global.note(&format!("shown without labels: {why}"));
+            }
+            read => return Ok(read?),
+        }
+        Ok(topwork_data::read(path, &options(Task::Unlabelled))?)
+    }
+
+    fn lengths(&self, dataset: &Dataset, global: &Global, out: &mut dyn Write) -> anyhow::Result<()> {
+        let columns = 78;
+        let Some(model) = &self.model else {
+            let words = dataset.examples.iter().map(|example| {
+                let pair = example.pair.as_deref().unwrap_or("");
+                example.text.split_whitespace().count() + pair.split_whitespace().count()
+            });
+            let report = LengthReport::new(words, None);
+            writeln!(
+                out,
+                "\nlength in words: mean {:.1}, median {}, 95% {}, 99% {}, longest {} (--model M counts tokens, draws \
+                 them and proposes a maximum length)",
+                report.mean(),
+                report.quantile(0.5),
+                report.quantile(0.95),
+                report.quantile(0.99),
+                report.longest()
+            )?;
+            return Ok(());
+        };
+        let tokenizer = tokenize::open(model, global)?;
+        let most = positions(model, global)?.or(tokenizer.stated_max_length());
+        // Labels are of no interest here, so that what is wrong with them does not stand in the way.
+        let mut bare = dataset.clone();
+        bare.examples.iter_mut().for_each(|example| example.label = None);
+        let inputs = Inputs::new(&bare, &tokenizer, None, None)?;
+        let report = LengthReport::new(inputs.lengths, most);
+        writeln!(out, "\nlength in tokens, special ones counted:\n{}", report.render(columns).trim_end())?;
+        Ok(())
+    }
+
+    fn repeats(&self, dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {
+        let near = NearOptions::default();
+        let found = topwork_data::duplicates(dataset, Some(&near));
+        let groups = found.groups().iter().filter(|group| group.len() > 1).count();
+        if groups == 0 {
+            writeln!(out, "\nno text stands twice")?;
+        } else {
+            writeln!(
+                out,
+                "\n{} repeat an earlier one ({} the same but for case, space and digits, {} nearly), in {}: a split \
+                 keeps each on one side",
+                counted(found.exact + found.near, "text"),
+                thousands(found.exact),
+                thousands(found.near),
+                counted(groups, "group")
+            )?;
+        }
+        let mut others = Vec::new();
+        for (name, path) in [("dev", &self.dev), ("test", &self.test)] {
+            if let Some(path) = path {
+                // Only the texts matter for this; the columns are those of the first file.
+                let options = ReadOptions {
+                    format: self.format,
+                    task: Task::Unlabelled,
+                    text: self.text.clone(),
+                    pair: self.pair.clone(),
+                    ..ReadOptions::default()
+                };
+                others.push((name, topwork_data::read(path, &options)?));
+            }
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        let mut sets: Vec<(&str, &Dataset)> = vec![("train", dataset)];
+        sets.extend(others.iter().map(|(name, set)| (*name, set)));
+        let report = topwork_data::leaks(&sets, Some(&near));
+        if report.is_clean() {
+            writeln!(out, "the files share no text")?;
+        }
+        for line in report.lines() {
+            writeln!(out, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The most tokens a model reads, if its config says so; a bare tokenizer has no config.
+fn positions(model: &str, global: &Global) -> anyhow::Result<Option<usize>> {
+    let path = Path::new(model);
+    let folder =
+        if path.is_file() { path.parent().unwrap_or(path).to_path_buf() } else { path.to_path_buf() };
+    let folder = if folder.join("tokenizer.json").is_file() || folder.join("vocab.txt").is_file() {
+        folder
+    } else {
+        global.hub()?.model(model, &global.fetching())?.path
+    };
+    let file = folder.join("config.json");
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
+    let config: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    let spec = topwork_models::HeadSpec::Embed { pool: topwork_models::Pooling::Mean, normalise: false };
+    // Asked of the family, which knows what its position table really holds.
+    Ok(Some(topwork_models::Model::declare(&config, &spec, &Default::default())?.size().max_tokens))
+}
+
+fn labels(dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {
+    const MOST: usize = 40;
+    let scores: Vec<f32> = dataset
+        .examples
+        .iter()
+        .filter_map(|example| match example.label {
+            Some(Label::Score(score)) => Some(score),
+            _ => None,
+        })
+        .collect();
+    if !scores.is_empty() {
+        let (least, most) =
+            scores.iter().fold((f32::MAX, f32::MIN), |(low, high), &s| (low.min(s), high.max(s)));
+        let mean = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / scores.len() as f64;
+        writeln!(out, "\nscores from {least} to {most}, mean {mean:.3}")?;
+        return Ok(());
+    }
+    let counts = dataset.label_counts();
+    if counts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}:", counted(counts.len(), "label"))?;
+    let name = |label: &str| shortened(label, 30);
+    let widest = counts.iter().take(MOST).map(|(label, _)| name(label).chars().count()).max().unwrap_or(0);
+    let tallest = counts.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
+    for (label, count) in counts.iter().take(MOST) {
+        let bar = "#".repeat((count * 30).div_ceil(tallest));
+        let share = 100.0 * *count as f64 / dataset.len() as f64;
+        writeln!(out, "  {:<widest$}  {:>9}  {share:>5.1}%  {bar}", name(label), thousands(*count))?;
+    }
+    if counts.len() > MOST {
+        writeln!(out, "  and {} more", counts.len() - MOST)?;
+    }
+    let several = dataset.examples.iter().any(|example| matches!(example.label, Some(Label::Many(_))));
+    if counts.len() < 2 && !several {
+        writeln!(out, "  only one class: there is nothing to learn")?;
+    }
+    Ok(())
+}
+
+/// Shows rows from the whole file, not its first ones, which are often of one class.
+fn rows(dataset: &Dataset, count: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+    let columns = if std::io::stdout().is_terminal() { 100 } else { 200 };
+    writeln!(out)?;
+    let count = count.min(dataset.len());
+    for at in 0..count {
+        let index = at * dataset.len() / count;
+        let example = &dataset.examples[index];
+        let label = match &example.label {
+            Some(Label::One(name)) => format!("[{name}] "),
+            Some(Label::Many(names)) => format!("[{}] ", names.join(", ")),
+            Some(Label::Score(score)) => format!("[{score}] "),
+            None => String::new(),
+        };
+        let pair = example
+            .pair
+            .as_deref()
+            .map(|pair| format!(" || {}", shortened(pair, columns)))
+            .unwrap_or_default();
+        writeln!(out, "{}: {label}{}{pair}", dataset.place(index), shortened(&example.text, columns))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! `topwork eval`: a trained model on labelled data.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use topwork::recipe::DataRecipe;
+
+use crate::Ended;
+use crate::global::Global;
+use crate::precision::PrecisionName;
+
+/// Measure a trained model on labelled data
+#[derive(clap::Args)]
+#[command(after_help = "With --at-least the exit code is 1 when the score is below: for use in scripts.
+
+Examples:
+  topwork eval runs/mails/best --data test.csv --text body --label class
+  topwork eval runs/mails/best --data test.csv --json
+  topwork eval runs/mails/best --data test.csv --at-least f1=0.9")]
+pub struct Eval {
+    /// Trained model: a folder (a run folder stands for its best/), hf:org/name, pypi:package==version
+    model: String,
+    /// Labelled data: CSV, TSV, JSON lines, Parquet, or a folder of files for each class
+    #[arg(long, value_name = "FILE")]
+    data: String,
+    /// Column of the text [default: detected and said]
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
+    /// Column of the second text of a pair
+    #[arg(long, value_name = "COLUMN")]
+    pair: Option<String>,
+    /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
+    #[arg(long, value_name = "COLUMN")]
+    label: Vec<String>,
+    /// Format: csv, tsv, jsonl, parquet, folder [default: by the name]
+    #[arg(long)]
+    format: Option<topwork_data::Format>,
+    /// Resamples behind the confidence intervals; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    resamples: usize,
+    /// End with exit code 1 when a metric is below (an error measure: above) this
+    #[arg(long, value_name = "METRIC=VALUE")]
+    at_least: Vec<String>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// Precision of matrix products [default: bf16 where the CPU has it, else f32]
+    #[arg(long)]
+    precision: Option<PrecisionName>,
+}
+
+impl Eval {
+    /// Measures and prints.
+    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let wanted = self.at_least.iter().map(|text| threshold(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        let folder = global.model_folder(&self.model)?;
+        let data = DataRecipe {
+            train: global.hub()?.data(&self.data, &global.fetching())?.path,
+            format: self.format.map(|format| format.to_string()),
+            text: self.text.clone(),
+            pair: self.pair.clone(),
+            label: self.label.clone(),
+            ..DataRecipe::default()
+        };
+        let precision = PrecisionName::or_best(self.precision);
+        let evaluated = topwork::evaluate(&folder, &data, precision, self.resamples)?;
+        evaluated.notes.iter().for_each(|note| global.note(note));
+        let evaluation = &evaluated.evaluation;
+        if self.json {
+            let page = json!({
+                "model": folder, "data": PathBuf::from(&self.data), "evaluation": evaluation, "notes": evaluated.notes,
+            });
+            writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
+        } else {
+            write!(out, "{evaluation}")?;
+        }
+        let mut ended = Ended::Done;
+        for (metric, least) in wanted {
+            let value = evaluation.value(&metric)?;
+            let name = metric.split(':').next().unwrap_or(&metric);
+            let spec = topwork_train::metrics::METRICS.iter().find(|spec| spec.name == name);
+            let higher = spec.is_none_or(|spec| spec.higher_is_better);
+            if if higher { value < least } else { value > least } {
+                let side = if higher { "below" } else { "above" };
+                global.note(&format!("{metric} is {value:.4}, {side} {least}"));
+                ended = Ended::Negative;
+            }
+        }
+        Ok(ended)
+    }
+}
+
+fn threshold(text: &str) -> anyhow::Result<(String, f64)> {
+    let Some((metric, value)) = text.split_once('=') else {
+        bail!("--at-least {text}: expected METRIC=VALUE, such as f1=0.9");
+    };
+    let value: f64 = value.parse().with_context(|| format!("--at-least {text}: {value:?} is no number"))?;
+    if value.is_nan() {
+        bail!("--at-least {text}: expected a number");
+    }
+    Ok((metric.to_string(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_are_a_name_and_a_number() {
+        assert_eq!(threshold("recall:spam=0.9").unwrap(), ("recall:spam".to_string(), 0.9));
+        for wrong in ["f1", "f1=high", "f1=NaN"] {
+            assert!(threshold(wrong).is_err(), "{wrong}");
+        }
+    }
+}

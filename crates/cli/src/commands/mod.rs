@@ -1,0 +1,66 @@
+//! The commands, one file each.
+
+mod bench_step;
+mod completions;
+mod data;
+mod demo;
+mod doctor;
+mod embed;
+mod eval;
+mod list;
+mod model;
+mod predict;
+mod tokenize;
+mod train;
+
+use std::io::Write;
+
+use clap::Subcommand;
+
+use crate::Ended;
+use crate::global::Global;
+
+/// Every command.
+#[derive(Subcommand)]
+pub enum Command {
+    Demo(demo::Demo),
+    Train(train::Train),
+    Eval(eval::Eval),
+    Predict(predict::Predict),
+    Embed(embed::Embed),
+    /// What is in a data file
+    #[command(subcommand)]
+    Data(data::Data),
+    /// What a model is made of, and fetching it
+    #[command(subcommand)]
+    Model(model::Model),
+    Tokenize(tokenize::Tokenize),
+    List(list::List),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    BenchStep(bench_step::BenchStep),
+}
+
+/// Commands and subcommands that are shown, for the test that looks at each.
+#[cfg(test)]
+pub const COUNT: usize = 12;
+
+impl Command {
+    /// Runs the command; results go to `out`.
+    pub fn run(self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        match self {
+            Command::Demo(command) => command.run(global, out),
+            Command::Train(command) => command.run(global, out),
+            Command::Eval(command) => command.run(global, out),
+            Command::Predict(command) => command.run(global, out),
+            Command::Embed(command) => command.run(global, out),
+            Command::Data(command) => command.run(global, out),
+            Command::Model(command) => command.run(global, out),
+            Command::Tokenize(command) => command.run(global, out),
+            Command::List(command) => command.run(global, out),
+            Command::Doctor(command) => command.run(global, out),
+            Command::Completions(command) => command.run(out),
+            Command::BenchStep(command) => command.run(out),
+        }
+    }
+}

