@@ -1,7 +1,7 @@
 //! Matrix products on row-major slices in the three layouts training needs.
 //!
-//! Both operands are copied into panels ([`pack`]), a tile of the result is held in registers while k runs
-//! ([`tile`]), and tasks are strips of the result ([`product`]). The loop structure is that of Goto and van de Geijn
+//! Both operands are copied into panels (`pack`), a tile of the result is held in registers while k runs
+//! (`tile`), and tasks are strips of the result (`product`). The loop structure is that of Goto and van de Geijn
 //! 2008, "Anatomy of high-performance matrix multiplication", <https://doi.org/10.1145/1356052.1356053>, with the
 //! strip of C rather than a block of A in the second-level cache.
 

@@ -8,7 +8,7 @@
 pub struct Dropout {
     /// Probability of zeroing an element, in `0..=1`.
     pub p: f32,
-    /// Seed of this mask; another step or layer takes another seed ([`derive`]).
+    /// Seed of this mask; another step or layer takes another seed ([`derive()`]).
     pub seed: u64,
 }
 

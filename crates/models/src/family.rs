@@ -104,8 +104,11 @@ pub struct Family {
     /// Weight names.
     pub weights: Table,
     /// Declares the encoder's parameters and returns the encoder.
-    pub build: fn(&Value, &mut ParamStore) -> Result<Box<dyn Encoder>, Error>,
+    pub build: BuildEncoder,
 }
+
+/// How a family's encoder is built from `config.json`.
+pub type BuildEncoder = fn(&Value, &mut ParamStore) -> Result<Box<dyn Encoder>, Error>;
 
 /// Every family, in the order `list` prints them.
 pub const FAMILIES: &[&Family] =

@@ -167,8 +167,11 @@ pub struct HeadEntry {
     /// Where it comes from.
     pub paper: &'static str,
     /// Declares the head's parameters over an encoder.
-    pub build: fn(&HeadSpec, &dyn Encoder, &mut ParamStore) -> Result<Box<dyn Head>, Error>,
+    pub build: BuildHead,
 }
+
+/// How a head is built over an encoder.
+pub type BuildHead = fn(&HeadSpec, &dyn Encoder, &mut ParamStore) -> Result<Box<dyn Head>, Error>;
 
 /// Every head, in the order `list` prints them.
 pub const HEADS: &[&HeadEntry] =

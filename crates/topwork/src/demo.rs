@@ -391,7 +391,7 @@ fn write_report(
     report.notes.splice(0..0, remarks.iter().cloned());
     let series = METHODS.iter().zip(cells).map(|(name, row)| LabelSeries {
         name: name.to_string(),
-        points: row.iter().map(|c| (c.labels as u64, c.score.clone())).collect(),
+        points: row.iter().map(|c| (c.labels as u64, c.score)).collect(),
     });
     report.by_labels = Some(ByLabels { metric: "F1 of spam".to_string(), series: series.collect() });
     let trained = [None, Some(outcomes.hidden as u64 + 1), Some(outcomes.run.trainable_values as u64)];
@@ -401,7 +401,7 @@ fn write_report(
         Some(Method {
             name: name.to_string(),
             detail: details[n].to_string(),
-            score: cell.score.clone(),
+            score: cell.score,
             trained_parameters: trained[n],
             seconds: Some(cell.seconds),
             memory: None,

@@ -362,10 +362,10 @@ fn check_unchanged(recipe: &Recipe, resolved: &Recipe) -> Result<(), Error> {
         ("the data", &recipe.pinned.data, &resolved.pinned.data),
     ];
     for (what, then, now) in pairs {
-        if let (Some(then), Some(now)) = (then, now) {
-            if then != now {
-                return Err(Error::Changed { what, then: then.clone(), now: now.clone() });
-            }
+        if let (Some(then), Some(now)) = (then, now)
+            && then != now
+        {
+            return Err(Error::Changed { what, then: then.clone(), now: now.clone() });
         }
     }
     Ok(())

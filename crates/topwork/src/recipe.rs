@@ -1,7 +1,7 @@
 //! Recipes: what a run does, as data.
 //!
 //! A [`Recipe`] is what a user writes, in TOML or through flags; everything may be left out but the model and the
-//! data. [`Recipe::resolve`] fills every default in from what the data turned out to be; the result is what
+//! data. [`crate::train`] fills every default in from what the data turned out to be; the result is what
 //! `resolved.toml` holds, and running it again gives the same weights.
 
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Recipe {
     pub task: TaskRecipe,
     /// How batches are composed.
     pub batch: BatchRecipe,
-    /// The loop's settings. Only keys that are given are here; the rest is decided by [`Recipe::resolve`].
+    /// The loop's settings. Only keys that are given are here; the rest is decided by [`Recipe::train_options`].
     pub train: toml::Table,
     /// What comes with the training.
     pub report: ReportRecipe,
@@ -298,12 +298,11 @@ impl Recipe {
 fn recipe_error(place: &str, error: &toml::de::Error) -> Error {
     let mut reason = error.message().trim().to_string();
     let quoted: Vec<&str> = reason.split('`').skip(1).step_by(2).collect();
-    if reason.starts_with("unknown field") || reason.starts_with("unknown variant") {
-        if let Some((typed, known)) = quoted.split_first() {
-            if let Some(nearest) = crate::nearest::nearest(typed, known.iter().copied()) {
-                reason = format!("{reason}; did you mean `{nearest}`?");
-            }
-        }
+    if (reason.starts_with("unknown field") || reason.starts_with("unknown variant"))
+        && let Some((typed, known)) = quoted.split_first()
+        && let Some(nearest) = crate::nearest::nearest(typed, known.iter().copied())
+    {
+        reason = format!("{reason}; did you mean `{nearest}`?");
     }
     Error::Recipe { place: place.to_string(), reason }
 }

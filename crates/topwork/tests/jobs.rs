@@ -1,5 +1,7 @@
 //! Whole runs on a tiny checkpoint: every kind of task from file to answers.
 
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! Sentence vectors of the real all-MiniLM-L6-v2 against sentence-transformers. Runs when `TOPWORK_MINILM` names the
 //! model's folder; the small checkpoints of `parity.rs` cover the code without it.
 
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
+
 use std::path::Path;
 
 use topwork::{EmbedOptions, Embedder};

@@ -2,6 +2,8 @@
 //! logits, loss, the gradient of every parameter and ten AdamW steps, for every folder under `fixtures/` that has a
 //! `golden.safetensors` (written by `fixtures/make/*.py`).
 
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
+
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -90,11 +90,11 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     let mut optimizer = AdamW::new(options, params.len());
     let mut at = Position::default();
     let mut resumed = None;
-    if let (Some(folder), true) = (folder, resume) {
-        if let Some(loaded) = checkpoint::load_newest(folder, task.store_mut(), &mut optimizer, options)? {
-            resumed = Some((loaded.log_bytes, loaded.step));
-            at = loaded;
-        }
+    if let (Some(folder), true) = (folder, resume)
+        && let Some(loaded) = checkpoint::load_newest(folder, task.store_mut(), &mut optimizer, options)?
+    {
+        resumed = Some((loaded.log_bytes, loaded.step));
+        at = loaded;
     }
     let log = match folder {
         Some(folder) => RunLog::open(folder, resumed, observer)?,

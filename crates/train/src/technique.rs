@@ -22,8 +22,11 @@ pub struct TechniqueEntry {
     /// Where it comes from.
     pub paper: &'static str,
     /// Builds one from its options, given the parameters it will act on.
-    pub build: fn(&Value, &[ParamInfo]) -> Result<Box<dyn Technique>, Error>,
+    pub build: Build,
 }
+
+/// How a technique is built.
+pub type Build = fn(&Value, &[ParamInfo]) -> Result<Box<dyn Technique>, Error>;
 
 /// Every technique, in the order `list` prints them.
 pub const TECHNIQUES: &[&TechniqueEntry] = &[&techniques::freeze::ENTRY];

@@ -1,5 +1,7 @@
 //! The loop on a task small enough to reason about: a linear model in two dimensions.
 
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
+
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -27,7 +27,7 @@ pub struct Demo {
     #[arg(long)]
     mail: bool,
     /// The one seed, for split, order, initialisation and dropout
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Run folder [default: runs/demo or runs/demo-mail, with the first free number if that is taken]
     #[arg(long, value_name = "FOLDER")]

@@ -24,7 +24,7 @@ use crate::global::Global;
 #[derive(Subcommand)]
 pub enum Command {
     Demo(demo::Demo),
-    Train(train::Train),
+    Train(Box<train::Train>),
     Eval(eval::Eval),
     Predict(predict::Predict),
     Embed(embed::Embed),

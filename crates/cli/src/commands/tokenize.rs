@@ -50,10 +50,7 @@ impl Tokenize {
             }
             tokenizer.notes().iter().for_each(|note| global.note(note));
         }
-        let pad_id = match self.pad {
-            Some(_) => Some(tokenizer.special_tokens().pad.unwrap_or(0)),
-            None => None,
-        };
+        let pad_id = self.pad.map(|_| tokenizer.special_tokens().pad.unwrap_or(0));
         let mut texts = self.texts.open(global)?;
         let (mut cut_texts, mut cut_tokens) = (0, 0);
         loop {

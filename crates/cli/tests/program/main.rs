@@ -1,5 +1,7 @@
 //! The real program on small inputs: what a user types, and what comes of it. Nothing here touches the network.
 
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
+
 mod bad_data;
 mod bad_models;
 mod full_disk;
