@@ -1,7 +1,6 @@
 //! Options that every command has, and what they decide: the hub, the threads, what is said.
 
 use std::io::IsTerminal;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -21,8 +20,8 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FOLDER")]
     cache: Option<PathBuf>,
     /// Threads [default: RAYON_NUM_THREADS, or one a core]; changes the time and no result
-    #[arg(long, global = true, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Say nothing on the way but warnings and errors
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -84,7 +83,7 @@ impl Global {
     /// Sets the number of threads, before the first one is started.
     pub fn use_threads(&self) -> anyhow::Result<()> {
         let Some(threads) = self.threads else { return Ok(()) };
-        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("--threads")
+        rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global().context("--threads")
     }
 }
 

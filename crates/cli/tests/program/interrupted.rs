@@ -72,6 +72,27 @@ fn ctrl_c_saves_says_how_to_go_on_and_ends_with_130() {
     assert_same_weights(&stage.path("runs/whole"), &run);
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_before_training_ends_at_once() {
+    let stage = Stage::with_mails();
+    // Reading from a pipe into which nobody writes takes for ever.
+    let made = std::process::Command::new("mkfifo").arg(stage.path("mails.csv.pipe")).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("not run: no mkfifo here");
+        return;
+    }
+    let line = train_line("runs/a", "").replace("--data mails.csv", "--data mails.csv.pipe --format csv");
+    let running =
+        stage.run(line.split_whitespace()).limit(std::time::Duration::from_secs(20)).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    running.interrupt().unwrap();
+    let done = running.wait().unwrap();
+    // None if the signal came before the program could catch it, on a machine that slow.
+    assert!(matches!(done.code, Some(130) | None), "{:?} {}", done.code, done.err());
+    assert!(!stage.path("runs").exists(), "nothing was begun");
+}
+
 #[test]
 fn a_run_goes_on_only_with_what_it_was_started_with() {
     let stage = Stage::with_mails();
