@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod check;
+mod docs;
 mod fixtures;
 mod root;
 mod tidy;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
 
   check [--from STEP] [--only STEP]   everything a change must pass, cheapest first
   tidy                                the rules of STYLE.md that a program can check
+  docs                                write docs/reference.md again from the program's own lists
   fixtures [NAME...] [--python P]     write the golden files again from their reference implementations
   bench cpu --python P [options]      topwork against PyTorch on this machine, in one run
                                       (cargo xtask bench --help)
@@ -45,6 +47,7 @@ fn run(mut args: Args) -> anyhow::Result<bool> {
             args.finish()?;
             tidy::run(&root::find()?)
         }
+        Some("docs") => docs::run(args),
         Some("fixtures") => fixtures::run(args),
         Some("bench") => bench::run(args),
         Some("help") => {

@@ -10,7 +10,7 @@ use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
 use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
-use topwork_weights::{LoadReport, ModelFolder, Named, Request, SafeTensorsFile, safetensors};
+use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, SafeTensorsFile, safetensors};
 
 use crate::error::Error;
 use crate::family::{Encoder, Family, family};
@@ -33,6 +33,9 @@ pub struct Model {
     spec: HeadSpec,
     encoder: Box<dyn Encoder>,
     head: Box<dyn Head>,
+    /// Parameters of the folder that the head does not use but the bare upstream class has (a pooler): kept, so that
+    /// what is saved opens there as whole as what was loaded.
+    carried: Vec<Param>,
 }
 
 /// What goes into a saved folder beside the weights.
@@ -85,7 +88,15 @@ impl Model {
         let mut store = ParamStore::new(device);
         let encoder = (family.build)(config, &mut store)?;
         let head = head::build(spec, encoder.as_ref(), &mut store)?;
-        Ok(Model { store, family, config: config.clone(), spec: spec.clone(), encoder, head })
+        Ok(Model {
+            store,
+            family,
+            config: config.clone(),
+            spec: spec.clone(),
+            encoder,
+            head,
+            carried: Vec::new(),
+        })
     }
 
     fn load(&mut self, folder: &Path, seed: u64) -> Result<LoadReport, Error> {
@@ -102,15 +113,24 @@ impl Model {
     /// Loads what the folder has, but nothing under `fresh`; parameters under `optional` may be missing.
     fn fill(&mut self, folder: &Path, fresh: &[&str], optional: &[&str]) -> Result<LoadReport, Error> {
         let own_head = own_head(&self.spec) && folder.join(HEAD_WEIGHTS).is_file();
-        let wanted: Vec<(String, Vec<usize>)> = self
+        let mut wanted: Vec<(String, Vec<usize>)> = self
             .store
             .iter()
             .filter(|(_, p)| !(own_head && is_head(&p.path)))
             .map(|(_, p)| (p.path.clone(), p.shape.clone()))
             .collect();
-        let request = Request { table: &self.family.weights, wanted: &wanted, fresh, optional };
+        let carried = self.carriable();
+        let optional: Vec<&str> =
+            optional.iter().copied().chain(carried.iter().map(|(path, _)| path.as_str())).collect();
+        wanted.extend(carried.iter().cloned());
+        let request = Request { table: &self.family.weights, wanted: &wanted, fresh, optional: &optional };
         let (params, mut report) = topwork_weights::load(folder, &request)?;
+        report.fresh.retain(|path| carried.iter().all(|(carried, _)| carried != path));
         for param in params {
+            if carried.iter().any(|(path, _)| *path == param.path) {
+                self.carried.push(param);
+                continue;
+            }
             let id = self.store.id(&param.path)?;
             self.store.set(id, param.data)?;
         }
@@ -123,6 +143,15 @@ impl Model {
             }
         }
         Ok(report)
+    }
+
+    /// What would be carried if the folder has it: the family's pooler, when this head does without.
+    fn carriable(&self) -> Vec<(String, Vec<usize>)> {
+        let (hidden, dense) = (self.encoder.size().hidden, self.encoder.classifier().dense);
+        if is_head(dense) || !own_head(&self.spec) {
+            return Vec::new();
+        }
+        vec![(format!("{dense}.weight"), vec![hidden, hidden]), (format!("{dense}.bias"), vec![hidden])]
     }
 
     fn head_params(&self) -> Vec<(ParamId, String)> {
@@ -247,6 +276,9 @@ impl Model {
                 params.push((param.path.as_str(), param.shape.clone(), data));
             }
         }
+        for param in &self.carried {
+            params.push((param.path.as_str(), param.shape.clone(), Cow::from(&param.data)));
+        }
         let base = self.family.weights.prefixes.first().copied().unwrap_or("");
         let tensors = topwork_weights::export(&self.family.weights, base, params)?;
         let head = if head.is_empty() { None } else { Some(safetensors::to_bytes(&head)?) };
@@ -258,6 +290,24 @@ impl Model {
         files.extend(options.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
         let config = self.saved_config();
         Ok(ModelFolder { config: &config, tensors: &tensors, files: &files }.write(folder)?)
+    }
+
+    /// Writes only the head's own weights into a folder that [`Model::save`] wrote before: all that changes while the
+    /// encoder is frozen. False, and nothing is written, if the head's weights stand among the encoder's.
+    ///
+    /// # Errors
+    /// The file cannot be written, or a parameter has no values.
+    pub fn save_head(&self, folder: &Path) -> Result<bool, Error> {
+        if !own_head(&self.spec) || !folder.join(HEAD_WEIGHTS).is_file() {
+            return Ok(false);
+        }
+        let mut head = Vec::new();
+        for (id, path) in self.head_params() {
+            let shape = self.store.param(id).shape.clone();
+            head.push(Named { name: path, shape, data: self.store.values(id)?.into() });
+        }
+        topwork_weights::atomic::write(folder.join(HEAD_WEIGHTS), &safetensors::to_bytes(&head)?)?;
+        Ok(true)
     }
 
     /// `config.json` with what changed: the class, the labels, the kind of problem.

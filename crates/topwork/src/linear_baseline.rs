@@ -42,7 +42,7 @@ pub fn linear_baseline(data: &Prepared) -> Result<LinearBaseline, Error> {
     };
     let (outcome, top_words) = match (&data.train.inputs.labels, &data.test.inputs.labels) {
         (Labels::Class(classes), Labels::Class(truth)) => {
-            let model = TfidfLogistic::fit(&train, classes, width, &options)?;
+            let model = fit_choosing_c(data, &train, classes, &options)?;
             let outcome = Outcome::classes(truth, &model.predict_proba(&test), width)?;
             let outcome = match data.positive {
                 Some(class) => outcome.with_positive(class)?,
@@ -63,6 +63,26 @@ pub fn linear_baseline(data: &Prepared) -> Result<LinearBaseline, Error> {
         _ => return Err(Error::Task("training and test data have labels of different kinds".to_string())),
     };
     Ok(LinearBaseline { outcome, top_words, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// The usual regularisation (C = 1) holds a model of few short texts back so much that anything beats it. So C is chosen
+/// on the development data, as the encoder's best epoch is.
+fn fit_choosing_c(
+    data: &Prepared,
+    train: &[String],
+    classes: &[u32],
+    options: &TfidfLogisticOptions,
+) -> Result<TfidfLogistic, Error> {
+    let width = data.labels.len();
+    match &data.dev.inputs.labels {
+        Labels::Class(held) if !held.is_empty() => {
+            let development = texts(&data.dev.dataset);
+            let (model, _) =
+                TfidfLogistic::fit_choosing_c(train, classes, width, (&development, held), options)?;
+            Ok(model)
+        }
+        _ => Ok(TfidfLogistic::fit(train, classes, width, options)?),
+    }
 }
 
 fn flags(values: &[f32]) -> Vec<bool> {

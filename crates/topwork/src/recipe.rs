@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 use topwork_models::Pooling;
 use topwork_train::TrainOptions;
+use topwork_train::techniques::freeze::is_encoder;
 
 use crate::error::Error;
 use crate::hub::{self, Hub};
@@ -250,7 +251,7 @@ impl Recipe {
     /// Whether the recipe freezes the whole encoder.
     pub fn freezes_encoder(&self) -> bool {
         let patterns = self.train.get("freeze").and_then(toml::Value::as_array);
-        patterns.is_some_and(|list| list.iter().any(|p| p.as_str() == Some("encoder")))
+        patterns.is_some_and(|list| list.iter().filter_map(toml::Value::as_str).any(is_encoder))
     }
 
     /// The loop's settings: defaults that suit the data, overlaid with what the recipe says.

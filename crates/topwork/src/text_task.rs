@@ -1,5 +1,6 @@
 //! A model over texts as the training loop sees it.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
@@ -41,6 +42,8 @@ pub struct TextTask<'a> {
     sampler: Sampler,
     settings: TextTaskSettings,
     cache: Option<Cache>,
+    /// True once this process has written the whole model folder.
+    saved: Cell<bool>,
 }
 
 /// Pooled outputs of a frozen encoder, computed once for all epochs.
@@ -64,7 +67,7 @@ impl<'a> TextTask<'a> {
     ) -> Result<Self, Error> {
         let seed = topwork_kernels::rng::derive(settings.seed, "order");
         let sampler = Sampler::new(train.packed.lengths(), settings.batch, seed)?;
-        Ok(TextTask { model, train, dev, sampler, settings, cache: None })
+        Ok(TextTask { model, train, dev, sampler, settings, cache: None, saved: Cell::new(false) })
     }
 
     /// Computes the encoder's outputs once, for runs that freeze all of it. The encoder then works as in inference:
@@ -166,6 +169,12 @@ impl Task for TextTask<'_> {
     }
 
     fn save(&self, folder: &Path, _: &Scores) -> Result<(), TaskError> {
-        Ok(self.model.save(folder, &self.settings.save)?)
+        // With a frozen encoder only the head is new since this run last wrote the folder.
+        if self.cache.is_some() && self.saved.get() && self.model.save_head(folder)? {
+            return Ok(());
+        }
+        self.model.save(folder, &self.settings.save)?;
+        self.saved.set(true);
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::args::Args;
 use crate::root;
 use cases::{Case, Choice};
 use report::Row;
+pub use side::build;
 use side::{Sample, Side};
 
 const HELP: &str = "\

@@ -140,7 +140,8 @@ fn parse(text: &str) -> Result<Turn> {
 /// When it does not build.
 pub fn build(root: &Path) -> Result<PathBuf> {
     let status = Command::new(root::cargo())
-        .args(["build", "--release", "-p", "topwork-cli"])
+        // The whole workspace: a part of it would have its dependencies built again with fewer features.
+        .args(["build", "--release", "--workspace", "--bin", "topwork"])
         .current_dir(root)
         .status()?;
     if !status.success() {

@@ -32,6 +32,9 @@ pub struct List {
     /// One JSON array
     #[arg(long)]
     json: bool,
+    /// Every list of the library in one page: docs/reference.md (`cargo xtask docs` writes it)
+    #[arg(long, hide = true, conflicts_with_all = ["kind", "markdown", "json"])]
+    page: bool,
 }
 
 /// What there is to list.
@@ -75,6 +78,10 @@ impl Row {
 impl List {
     /// Prints a list.
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        if self.page {
+            page(global, out)?;
+            return Ok(Ended::Done);
+        }
         let rows = match self.kind {
             Some(kind) => rows(kind, global)?,
             None => kinds(global)?,
@@ -86,11 +93,7 @@ impl List {
                 .collect();
             writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
         } else if self.markdown {
-            writeln!(out, "| name | what | reference |\n|---|---|---|")?;
-            for Row { name, about, link } in &rows {
-                let link = if link.is_empty() { String::new() } else { format!("<{link}>") };
-                writeln!(out, "| `{name}` | {} | {link} |", about.replace('|', "\\|"))?;
-            }
+            markdown(&rows, out)?;
         } else {
             let widest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
             for Row { name, about, .. } in &rows {
@@ -99,6 +102,30 @@ impl List {
         }
         Ok(Ended::Done)
     }
+}
+
+fn markdown(rows: &[Row], out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "| name | what | reference |\n|---|---|---|")?;
+    for Row { name, about, link } in rows {
+        let link = if link.is_empty() { String::new() } else { format!("<{link}>") };
+        writeln!(out, "| `{name}` | {} | {link} |", about.replace('|', "\\|"))?;
+    }
+    Ok(())
+}
+
+/// Every list that is the same on every machine, one below the other.
+fn page(global: &Global, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "# Reference\n\nWritten by `cargo xtask docs` from the lists the program itself goes by.")?;
+    // What the cache holds differs from machine to machine.
+    for kind in Kind::value_variants().iter().filter(|kind| **kind != Kind::References) {
+        let Some(value) = kind.to_possible_value() else { continue };
+        let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+        let mut title = value.get_name().to_string();
+        title[..1].make_ascii_uppercase();
+        writeln!(out, "\n## {title}\n\n{about}; `topwork list {}`.\n", value.get_name())?;
+        markdown(&rows(*kind, global)?, out)?;
+    }
+    Ok(())
 }
 
 /// What there is to list, with how many there are of each.

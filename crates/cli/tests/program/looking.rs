@@ -51,6 +51,15 @@ fn lists_come_in_three_forms() {
 }
 
 #[test]
+fn the_reference_page_is_what_the_program_lists() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference.md");
+    let kept = std::fs::read_to_string(path).unwrap();
+    let now = Stage::new().ok("list --page").out();
+    assert!(kept == now, "docs/reference.md is not what the lists say: cargo xtask docs writes it again");
+    assert_eq!(now.matches("\n## ").count(), 8);
+}
+
+#[test]
 fn the_doctor_looks_and_leaves_nothing_behind() {
     let stage = Stage::new();
     let page = stage.ok("doctor --threads 1").out();

@@ -34,8 +34,13 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
     },
 };
 
-/// The word for everything below the head, in every family.
-pub const ENCODER: &str = "encoder";
+/// The words for everything below the head, in every family.
+const ENCODER: [&str; 2] = ["encoder", "all"];
+
+/// Whether a pattern stands for everything below the head: `encoder`, or `all`.
+pub fn is_encoder(pattern: &str) -> bool {
+    ENCODER.contains(&pattern)
+}
 
 struct Freeze {
     frozen: Vec<bool>,
@@ -43,7 +48,7 @@ struct Freeze {
 
 fn mark(text: &str, params: &[ParamInfo], frozen: &mut [bool]) -> Result<(), Error> {
     let patterns: Vec<Pattern> = match text {
-        ENCODER => ["embed", "layers", "pooler"].map(Pattern::new).to_vec(),
+        word if is_encoder(word) => ["embed", "layers", "pooler"].map(Pattern::new).to_vec(),
         other => vec![Pattern::new(other)],
     };
     let mut found = false;
@@ -98,7 +103,9 @@ mod tests {
 
     #[test]
     fn encoder_means_all_but_the_head() {
-        assert_eq!(trained(json!(["encoder"])).unwrap(), [false, false, false, false, true]);
+        for word in ["encoder", "all"] {
+            assert_eq!(trained(json!([word])).unwrap(), [false, false, false, false, true]);
+        }
     }
 
     #[test]
