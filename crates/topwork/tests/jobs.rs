@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use topwork::hub::{self, Hub, Settings};
 use topwork::job::{self, JobContext, JobObserver, Outcomes, Quiet};
 use topwork::{Error, Predictor, Recipe};
+use topwork_data::Labels;
 use topwork_train::{Event, Observer};
 
 fn model() -> String {
@@ -179,6 +180,27 @@ fn a_frozen_encoder_keeps_its_bytes() {
         compared += 1;
     }
     assert!(compared > 30, "{compared}");
+    // After the first save only the head's file is written again: it must be the head of the best epoch.
+    let best: Vec<f64> = run
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Evaluation { best: true, score, .. } => Some(*score),
+            _ => None,
+        })
+        .collect();
+    assert!(best.len() > 1, "{best:?}: this test needs a second save");
+    let model = Predictor::open(run.best()).unwrap();
+    let texts: Vec<&str> = run.data.dev.dataset.texts().collect();
+    let labels: Vec<String> =
+        model.predict(&texts).unwrap().into_iter().filter_map(|answer| answer.label).collect();
+    let Labels::Class(truth) = &run.data.dev.inputs.labels else { panic!("classes") };
+    let positive = run.data.positive.unwrap();
+    let said = |i: usize| labels[i] == run.data.labels[positive];
+    let is = |i: usize| truth[i] as usize == positive;
+    let count = |f: &dyn Fn(usize) -> bool| (0..texts.len()).filter(|&i| f(i)).count() as f64;
+    let f1 = 2.0 * count(&|i| said(i) && is(i)) / (count(&said) + count(&is));
+    assert!((f1 - best.last().unwrap()).abs() < 1e-9, "{f1} {best:?}");
 }
 
 #[test]

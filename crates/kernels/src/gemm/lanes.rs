@@ -160,7 +160,7 @@ mod neon {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512, Sse};
+pub(crate) use x86::{Avx2, Avx512, Sse, turned};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -173,6 +173,45 @@ mod x86 {
     pub(crate) struct Avx2;
     /// 512-bit AVX-512 F.
     pub(crate) struct Avx512;
+
+    /// The columns of a square of sixteen by sixteen.
+    ///
+    /// # Safety
+    /// Inlined where AVX-512 F is enabled.
+    #[inline(always)]
+    pub(crate) unsafe fn turned(rows: [__m512; 16]) -> [__m512; 16] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            // 4 x 4 transposes inside the 128-bit quarters: quarter q of fours[4 * g + j] then holds rows 4 * g.. at
+            // column 4 * q + j.
+            let mut fours = [_mm512_setzero_pd(); 16];
+            for g in 0..4 {
+                let [a, b, c, d] = [rows[4 * g], rows[4 * g + 1], rows[4 * g + 2], rows[4 * g + 3]];
+                let ab_low = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+                let ab_high = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+                let cd_low = _mm512_castps_pd(_mm512_unpacklo_ps(c, d));
+                let cd_high = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+                fours[4 * g] = _mm512_unpacklo_pd(ab_low, cd_low);
+                fours[4 * g + 1] = _mm512_unpackhi_pd(ab_low, cd_low);
+                fours[4 * g + 2] = _mm512_unpacklo_pd(ab_high, cd_high);
+                fours[4 * g + 3] = _mm512_unpackhi_pd(ab_high, cd_high);
+            }
+            // Then a 4 x 4 transpose of whole quarters for each j.
+            let mut columns = [_mm512_setzero_ps(); 16];
+            for j in 0..4 {
+                let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
+                let (ab_even, ab_odd) =
+                    (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
+                let (cd_even, cd_odd) =
+                    (_mm512_shuffle_f64x2::<0x88>(c, d), _mm512_shuffle_f64x2::<0xdd>(c, d));
+                columns[j] = _mm512_castpd_ps(_mm512_shuffle_f64x2::<0x88>(ab_even, cd_even));
+                columns[4 + j] = _mm512_castpd_ps(_mm512_shuffle_f64x2::<0x88>(ab_odd, cd_odd));
+                columns[8 + j] = _mm512_castpd_ps(_mm512_shuffle_f64x2::<0xdd>(ab_even, cd_even));
+                columns[12 + j] = _mm512_castpd_ps(_mm512_shuffle_f64x2::<0xdd>(ab_odd, cd_odd));
+            }
+            columns
+        }
+    }
 
     impl Lanes for Sse {
         const N: usize = 4;
@@ -345,36 +384,8 @@ mod x86 {
                     // Two lines ahead: rows are short streams, which the CPU is slow to recognise.
                     super::prefetch(at.wrapping_add(48));
                 }
-                // 4 x 4 transposes inside the 128-bit quarters: quarter q of fours[4 * g + j] then holds rows
-                // 4 * g.. at column 4 * q + j.
-                let mut fours = [_mm512_setzero_pd(); 16];
-                for g in 0..4 {
-                    let [a, b, c, d] = [rows[4 * g], rows[4 * g + 1], rows[4 * g + 2], rows[4 * g + 3]];
-                    let ab_low = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
-                    let ab_high = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
-                    let cd_low = _mm512_castps_pd(_mm512_unpacklo_ps(c, d));
-                    let cd_high = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
-                    fours[4 * g] = _mm512_unpacklo_pd(ab_low, cd_low);
-                    fours[4 * g + 1] = _mm512_unpackhi_pd(ab_low, cd_low);
-                    fours[4 * g + 2] = _mm512_unpacklo_pd(ab_high, cd_high);
-                    fours[4 * g + 3] = _mm512_unpackhi_pd(ab_high, cd_high);
-                }
-                // Then a 4 x 4 transpose of whole quarters for each j.
-                for j in 0..4 {
-                    let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
-                    let (ab_even, ab_odd) =
-                        (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
-                    let (cd_even, cd_odd) =
-                        (_mm512_shuffle_f64x2::<0x88>(c, d), _mm512_shuffle_f64x2::<0xdd>(c, d));
-                    let columns = [
-                        _mm512_shuffle_f64x2::<0x88>(ab_even, cd_even),
-                        _mm512_shuffle_f64x2::<0x88>(ab_odd, cd_odd),
-                        _mm512_shuffle_f64x2::<0xdd>(ab_even, cd_even),
-                        _mm512_shuffle_f64x2::<0xdd>(ab_odd, cd_odd),
-                    ];
-                    for (q, column) in columns.into_iter().enumerate() {
-                        _mm512_storeu_ps(to.add((4 * q + j) * step), _mm512_castpd_ps(column));
-                    }
+                for (i, column) in turned(rows).into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add(i * step), column);
                 }
             }
         }

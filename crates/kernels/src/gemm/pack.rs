@@ -79,7 +79,13 @@ pub(crate) fn pack(kernel: &Kernel, operand: Operand<'_>, part: Part, panels: &m
     };
     assert!(end < operand.data.len(), "pack: element {end} of {}", operand.data.len());
     match kernel.path {
-        // SAFETY: a kernel is only made for a path that the CPU has; operand and panels hold the part.
+        // SAFETY: a kernel is only made for a path that the CPU has, the other feature was detected; operand and
+        // panels hold the part.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512 if operand.convert == Convert::Pair && crate::cpu::native_bf16() => unsafe {
+            pairs::pack(operand, part, panels)
+        },
+        // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Path::Avx512 => unsafe { avx512(operand, part, panels) },
         // SAFETY: as above.
@@ -348,6 +354,10 @@ pub(crate) fn round_bf16(x: f32) -> f32 {
 fn pair_bf16(low: f32, high: f32) -> f32 {
     f32::from_bits((bf16_bits(low) >> 16) | bf16_bits(high))
 }
+
+#[cfg(target_arch = "x86_64")]
+#[path = "pairs.rs"]
+mod pairs;
 
 #[cfg(test)]
 mod tests {
