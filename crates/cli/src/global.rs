@@ -82,10 +82,16 @@ impl Global {
 
     /// Sets the number of threads, before the first one is started.
     pub fn use_threads(&self) -> anyhow::Result<()> {
-        let Some(threads) = self.threads else { return Ok(()) };
-        rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global().context("--threads")
+        let mut pool = rayon::ThreadPoolBuilder::new().stack_size(STACK);
+        if let Some(threads) = self.threads {
+            pool = pool.num_threads(usize::from(threads));
+        }
+        pool.build_global().context("threads")
     }
 }
+
+/// Bytes of stack of a thread of the pool: commands run on one (see `main`), so as many as a main thread has.
+const STACK: usize = 8 << 20;
 
 fn bare(cache: PathBuf) -> Settings {
     Settings {

@@ -23,7 +23,7 @@ use commands::Command;
 use global::Global;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: topwork_kernels::allocator::Allocator = topwork_kernels::allocator::Allocator;
 
 /// Adapts pretrained language models to new tasks on this machine, and proves how well it does.
 #[derive(Parser)]
@@ -64,14 +64,19 @@ impl Ended {
 }
 
 fn main() -> ExitCode {
+    topwork_kernels::allocator::keep_pages();
     failure::install_panic_hook();
     let Program { global, command } = Program::parse();
     let ended = catch_unwind(AssertUnwindSafe(|| {
         global.use_threads()?;
-        let mut out = BufWriter::new(std::io::stdout());
-        let ended = command.run(&global, &mut out)?;
-        out.flush()?;
-        Ok(ended)
+        // On a thread of the pool: from outside, each of the hundreds of parallel passes of a step would put this thread
+        // to sleep and wake another.
+        rayon::scope(|_| {
+            let mut out = BufWriter::new(std::io::stdout());
+            let ended = command.run(&global, &mut out)?;
+            out.flush()?;
+            Ok(ended)
+        })
     }));
     match ended {
         Ok(Ok(ended)) => ExitCode::from(ended.code()),

@@ -12,6 +12,8 @@
 
 pub mod activation;
 pub mod adamw;
+#[cfg(feature = "allocator")]
+pub mod allocator;
 pub mod attention;
 mod cpu;
 pub mod dropout;

@@ -298,7 +298,10 @@ fn fine_tune(
     indices: &[usize],
     seed: u64,
 ) -> Result<Cell, Error> {
-    let mut options = recipe.train_options(facts)?;
+    // The number of passes over all labels says nothing about a few: those have defaults of their own.
+    let mut few_labels = recipe.clone();
+    few_labels.train.remove("epochs");
+    let mut options = few_labels.train_options(facts)?;
     options.evaluate_epochs = options.epochs;
     let batch = data.train.inputs.batch(indices);
     let train = Inputs {

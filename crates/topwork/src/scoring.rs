@@ -9,7 +9,7 @@ use topwork_train::metrics::{Evaluation, Outcome};
 use crate::error::Error;
 
 /// Tokens in a batch when nothing has to be remembered for a backward pass.
-pub const EVALUATION_TOKENS: usize = 8192;
+pub const EVALUATION_TOKENS: usize = 1024;
 
 /// Outputs of a model over a whole set, in the set's order, and the mean loss.
 #[derive(Clone, Debug)]
