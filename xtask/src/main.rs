@@ -24,6 +24,8 @@ usage: cargo xtask COMMAND
   fixtures [NAME...] [--python P]     write the golden files again from their reference implementations
   bench cpu --python P [options]      topwork against PyTorch on this machine, in one run
                                       (cargo xtask bench --help)
+  bench texts --python P --model F --texts F
+                                      the same on real texts, against the fastest peers there are
 
 exit codes: 0 done, 1 a negative answer (something does not hold), 2 error
 ";

@@ -29,12 +29,13 @@ impl PrecisionName {
         }
     }
 
+    /// What is best on this CPU.
+    pub fn best() -> Self {
+        if Precision::native_bf16() { PrecisionName::Bf16 } else { PrecisionName::F32 }
+    }
+
     /// What was asked for, or what is best on this CPU.
     pub fn or_best(chosen: Option<Self>) -> Precision {
-        match chosen {
-            Some(precision) => precision.kernel(),
-            None if Precision::native_bf16() => Precision::Bf16,
-            None => Precision::F32,
-        }
+        chosen.unwrap_or_else(Self::best).kernel()
     }
 }

@@ -95,8 +95,10 @@ impl SplitReport {
 
 /// Splits a set.
 ///
-/// Groups of duplicates are placed whole, larger ones first, each where its classes are wanted most, so every part
-/// gets its share of every class to within a text or a group. The same seed gives the same parts on every machine.
+/// Groups of duplicates are placed whole and first, larger ones before smaller ones, each by lot among the parts that
+/// have room for it: a part draws them in proportion to its size, so that test and dev are as repetitive as what the
+/// model will meet. Single texts then go where their classes are wanted most, so that every part gets its share of
+/// every class to within a text or a group. The same seed gives the same parts on every machine.
 ///
 /// # Errors
 /// [`Error::Setting`] if the shares are not between 0 and 1 with the sum 1; [`Error::Split`] if a part that should
@@ -132,7 +134,17 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
     let mut wanted = strata.quotas(shares);
     let mut parts: [Vec<usize>; 3] = Default::default();
+    let mut lots = Stream(derive(options.seed, "groups"));
     for group in groups {
+        if group.len() > 1
+            && let Some(part) = by_lot(&group, &strata, &wanted, &mut lots)
+        {
+            for &at in &group {
+                strata.of(at).iter().for_each(|&stratum| wanted[stratum][part] -= 1.0);
+            }
+            parts[part].extend(group);
+            continue;
+        }
         // By classes first; where they do not decide (no label, or all alike), by the size of the parts.
         let mut gain = [(0.0, 0.0); 3];
         for &at in &group {
@@ -162,6 +174,28 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
     strata.describe(&parts, &shares, &mut report);
     let [train, dev, test] = parts;
     Ok(Split { train, dev, test, report })
+}
+
+/// One of the parts that have room for all of a group, each as likely as it has places left; `None` if none has.
+fn by_lot(group: &[usize], strata: &Strata, wanted: &[[f64; 3]], lots: &mut Stream) -> Option<usize> {
+    let mut need: HashMap<usize, f64> = HashMap::new();
+    for &stratum in group.iter().flat_map(|&at| strata.of(at)) {
+        *need.entry(stratum).or_default() += 1.0;
+    }
+    let places = [0, 1, 2].map(|part| {
+        let room = need.iter().all(|(&stratum, &count)| wanted[stratum][part] >= count);
+        if room { wanted[strata.all()][part].floor() as u64 } else { 0 }
+    });
+    let all: u64 = places.iter().sum();
+    if all == 0 {
+        return None;
+    }
+    let mut drawn = lots.below(all);
+    (0..3).find(|&part| {
+        let here = drawn < places[part];
+        drawn = drawn.saturating_sub(places[part]);
+        here
+    })
 }
 
 /// `count` of the given examples with every class in its share, at least one of each where `count` allows. A larger

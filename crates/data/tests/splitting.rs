@@ -80,6 +80,27 @@ fn every_part_has_its_share_of_every_class() {
 }
 
 #[test]
+fn every_part_is_as_repetitive_as_the_whole() {
+    let dataset = mails(4000);
+    let repeats = |texts: &[usize]| {
+        let fold = |at: &usize| dataset.examples[*at].text.to_lowercase().replace('!', "");
+        let distinct: HashSet<String> = texts.iter().map(fold).collect();
+        (texts.len() - distinct.len()) as f64 / texts.len() as f64
+    };
+    let whole = repeats(&(0..4000).collect::<Vec<_>>());
+    assert!(whole > 0.15, "{whole}");
+    let options = SplitOptions { train: 0.6, dev: 0.2, test: 0.2, ..SplitOptions::default() };
+    // Had all groups gone to one part, the others would be near zero.
+    let (mut dev, mut test) = (0.0, 0.0);
+    for seed in 0..4 {
+        let found = split(&dataset, &SplitOptions { seed, ..options }).unwrap();
+        dev += repeats(&found.dev) / 4.0;
+        test += repeats(&found.test) / 4.0;
+    }
+    assert!((dev - whole).abs() < 0.05 && (test - whole).abs() < 0.05, "{whole} {dev} {test}");
+}
+
+#[test]
 fn duplicates_stay_on_one_side_and_seeds_differ() {
     let dataset = mails(800);
     let options = SplitOptions { train: 0.5, dev: 0.2, test: 0.3, ..SplitOptions::default() };

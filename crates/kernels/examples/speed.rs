@@ -1,6 +1,5 @@
 //! Measures the matrix products against the peak of this CPU: `cargo run --release --example speed -- [filter]`.
 #![allow(clippy::print_stdout, reason = "its output is the measurement")]
-#![allow(unsafe_code, reason = "the peak loop is written in vector instructions")]
 
 use std::time::{Duration, Instant};
 
@@ -20,52 +19,14 @@ fn best(mut run: impl FnMut()) -> f64 {
     best
 }
 
-/// GFLOP/s of fused multiply-adds on registers alone, one thread.
-fn peak() -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        // In assembly, so that nothing but the multiply-adds is measured.
-        fn run(rounds: usize) {
-            // SAFETY: the feature was detected; all registers touched are named.
-            unsafe {
-                std::arch::asm!(
-                    "2:",
-                    "vfmadd231ps zmm0, zmm31, zmm31", "vfmadd231ps zmm1, zmm31, zmm31",
-                    "vfmadd231ps zmm2, zmm31, zmm31", "vfmadd231ps zmm3, zmm31, zmm31",
-                    "vfmadd231ps zmm4, zmm31, zmm31", "vfmadd231ps zmm5, zmm31, zmm31",
-                    "vfmadd231ps zmm6, zmm31, zmm31", "vfmadd231ps zmm7, zmm31, zmm31",
-                    "vfmadd231ps zmm8, zmm31, zmm31", "vfmadd231ps zmm9, zmm31, zmm31",
-                    "vfmadd231ps zmm10, zmm31, zmm31", "vfmadd231ps zmm11, zmm31, zmm31",
-                    "dec {rounds}",
-                    "jnz 2b",
-                    rounds = inout(reg) rounds => _,
-                    out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _, out("zmm5") _,
-                    out("zmm6") _, out("zmm7") _, out("zmm8") _, out("zmm9") _, out("zmm10") _, out("zmm11") _,
-                    out("zmm31") _,
-                );
-            }
-        }
-        let rounds = 20_000;
-        let seconds = best(|| {
-            run(rounds);
-        });
-        return rounds as f64 * 12.0 * 32.0 / seconds / 1e9;
-    }
-    f64::NAN
-}
-
-/// GFLOP/s of all threads together; it sinks when a busy machine lowers its clock.
-fn peaks() -> f64 {
-    rayon::broadcast(|_| peak()).into_iter().sum::<f64>()
-}
-
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let cpu = cpu();
     println!("{} {:?} threads {}", cpu.path.name(), cpu.features, cpu.threads);
-    let one = peak();
-    let both = peaks();
-    println!("peak f32: one thread {one:.1} GFLOP/s, all threads {both:.1}");
+    let peaks = [Precision::F32, Precision::Bf16].map(|p| (p, gemm::peak(p)));
+    for (p, peak) in peaks {
+        println!("peak {p:?}: {peak:.1} GFLOP/s, all threads");
+    }
     let shapes = [
         (768, 768),
         (3072, 768),
@@ -86,7 +47,7 @@ fn main() {
             let mut dw = vec![0.0_f32; out * inside];
             let flops = 2.0 * (tokens * out * inside) as f64;
             let mut line = format!("tokens {tokens:5} out {out:5} in {inside:5}:");
-            for p in [Precision::F32, Precision::Bf16] {
+            for (p, both) in peaks {
                 let mut report = |name: &str, seconds: f64| {
                     let speed = flops / seconds / 1e9;
                     line += &format!("  {name} {speed:6.1} ({:3.0}%)", 100.0 * speed / both);
@@ -100,7 +61,7 @@ fn main() {
                 report("nn", best(|| gemm::nn(dym, wm, MatMut::new(&mut dx, tokens, inside), false, p)));
                 report("tn", best(|| gemm::tn(dym, xm, MatMut::new(&mut dw, out, inside), false, p)));
             }
-            println!("{line}  (peak now {:.0})", peaks());
+            println!("{line}  (peak now {:.0})", gemm::peak(Precision::F32));
         }
     }
 }

@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "heads are interleaved columns of one output")]
 
 use crate::cpu::multiversion;
-use crate::gemm::{Mat, MatMut, sequential};
+use crate::gemm::{Mat, MatMut, direct};
 use crate::math::{LANES, exp, fma, sum_lanes};
 use crate::parallel::each;
 use crate::rng::{Dropout, keep, row_key, threshold};
@@ -50,19 +50,22 @@ pub fn forward(
     let (out, lse) = (Shared::new(out), Shared::new(lse));
     each(tasks, elements, |(first, last, head, queries)| {
         let (seq, dim) = (last - first, shape.head_dim);
-        let mut scratch = Scratch::new(queries.len() * (seq + dim + 1));
-        let (scores, rest) = scratch.split_at_mut(queries.len() * seq);
+        let width = direct::padded(seq);
+        let mut scratch = Scratch::new(queries.len() * (width + dim + 1) + width * dim);
+        let (scores, rest) = scratch.split_at_mut(queries.len() * width);
+        let (turned, rest) = rest.split_at_mut(width * dim);
         let (mixed, inverse) = rest.split_at_mut(queries.len() * dim);
         let q = shape.part(qkv, 0, head, queries.start, queries.len());
         let k = shape.part(qkv, 1, head, first, seq);
         let v = shape.part(qkv, 2, head, first, seq);
-        sequential::nt(q, k, MatMut::new(scores, queries.len(), seq), false);
+        direct::nt(q, k, MatMut::strided(scores, queries.len(), seq, width), turned);
         // SAFETY: each task has its own head and queries, so its piece of `lse` is its own.
         let lse =
             unsafe { lse.piece(head * shape.tokens + queries.start..head * shape.tokens + queries.end) };
-        softmax_rows(scores, seq, scale, dropout, head * shape.tokens + queries.start, lse, inverse);
-        let scores = Mat::new(scores, queries.len(), seq);
-        sequential::nn(scores, v, MatMut::new(mixed, queries.len(), dim), false);
+        let key = head * shape.tokens + queries.start;
+        softmax_rows(scores, [seq, width], scale, dropout, key, lse, inverse);
+        let scores = Mat::strided(scores, queries.len(), seq, width);
+        direct::nn(scores, v, MatMut::new(mixed, queries.len(), dim));
         for ((token, row), inverse) in queries.zip(mixed.chunks_exact(dim)).zip(inverse) {
             let start = token * shape.hidden + head * dim;
             // SAFETY: the columns of this head in the rows of these queries belong to this task alone.
@@ -104,9 +107,11 @@ pub fn backward(
     each(tasks, elements, |(first, last, head)| {
         let (seq, dim) = (last - first, shape.head_dim);
         let block = QUERIES.min(seq);
-        let mut scratch = Scratch::new(2 * block * seq + 3 * seq * dim + block);
-        let (probabilities, rest) = scratch.split_at_mut(block * seq);
-        let (d_scores, rest) = rest.split_at_mut(block * seq);
+        let width = direct::padded(seq);
+        let mut scratch = Scratch::new(2 * block * width + width * dim + 3 * seq * dim + block);
+        let (probabilities, rest) = scratch.split_at_mut(block * width);
+        let (d_scores, rest) = rest.split_at_mut(block * width);
+        let (turned, rest) = rest.split_at_mut(width * dim);
         let (dq, rest) = rest.split_at_mut(seq * dim);
         let (dk, rest) = rest.split_at_mut(seq * dim);
         let (dv, inner) = rest.split_at_mut(seq * dim);
@@ -115,26 +120,28 @@ pub fn backward(
         for start in (0..seq).step_by(QUERIES) {
             let count = QUERIES.min(seq - start);
             let token = first + start;
-            let (probabilities, d_scores) = (&mut probabilities[..count * seq], &mut d_scores[..count * seq]);
+            let (probabilities, d_scores) =
+                (&mut probabilities[..count * width], &mut d_scores[..count * width]);
             let q = shape.part(qkv, 0, head, token, count);
             let at = token * shape.hidden + head * dim;
             let d_out = Mat::strided(&d_out[at..], count, dim, shape.hidden);
             let out = Mat::strided(&out[at..], count, dim, shape.hidden);
-            sequential::nt(q, k, MatMut::new(probabilities, count, seq), false);
-            sequential::nt(d_out, v, MatMut::new(d_scores, count, seq), false);
+            direct::nt(q, k, MatMut::strided(probabilities, count, seq, width), turned);
+            direct::nt(d_out, v, MatMut::strided(d_scores, count, seq, width), turned);
             for (row, inner) in inner[..count].iter_mut().enumerate() {
                 *inner = dot(out.row(row), d_out.row(row));
             }
             let key = head * shape.tokens + token;
             let lse = &lse[key..key + count];
-            score_gradient_rows(probabilities, d_scores, seq, scale, dropout, key, lse, &inner[..count]);
+            let sizes = [seq, width];
+            score_gradient_rows(probabilities, d_scores, sizes, scale, dropout, key, lse, &inner[..count]);
             // From here `probabilities` are the dropped ones, `d_scores` carry the scale.
-            let probabilities = Mat::new(probabilities, count, seq);
-            let d_scores = Mat::new(d_scores, count, seq);
+            let probabilities = Mat::strided(probabilities, count, seq, width);
+            let d_scores = Mat::strided(d_scores, count, seq, width);
             let dq = &mut dq[start * dim..(start + count) * dim];
-            sequential::nn(d_scores, k, MatMut::new(dq, count, dim), false);
-            sequential::tn(probabilities, d_out, MatMut::new(dv, seq, dim), start > 0);
-            sequential::tn(d_scores, q, MatMut::new(dk, seq, dim), start > 0);
+            direct::nn(d_scores, k, MatMut::new(dq, count, dim));
+            direct::tn(probabilities, d_out, MatMut::new(dv, seq, dim), start > 0);
+            direct::tn(d_scores, q, MatMut::new(dk, seq, dim), start > 0);
         }
         for (part, source) in [dq, dk, dv].into_iter().enumerate() {
             for (token, row) in (first..last).zip(source.chunks_exact(dim)) {
@@ -190,29 +197,30 @@ fn work(shape: &Shape, offsets: &[u32]) -> usize {
 
 multiversion! {
     fn softmax_rows(
-        scores: &mut [f32], seq: usize, scale: f32, dropout: Option<Dropout>, first_key: usize,
+        scores: &mut [f32], sizes: [usize; 2], scale: f32, dropout: Option<Dropout>, first_key: usize,
         lse: &mut [f32], inverse: &mut [f32],
     ) = softmax_body;
     fn score_gradient_rows(
-        probabilities: &mut [f32], d_scores: &mut [f32], seq: usize, scale: f32, dropout: Option<Dropout>,
+        probabilities: &mut [f32], d_scores: &mut [f32], sizes: [usize; 2], scale: f32, dropout: Option<Dropout>,
         first_key: usize, lse: &[f32], inner: &[f32],
     ) = score_gradient_body;
     fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body;
 }
 
-/// Replaces each row of scores by `e^(scale * score - max)`, dropped where dropout says so; `inverse` receives
+/// Rows are `width` apart, of which `seq` numbers count. Replaces each row of scores by `e^(scale * score - max)`, dropped where dropout says so; `inverse` receives
 /// what the weighted sum of values is to be multiplied with.
 #[inline(always)]
 fn softmax_body<const FMA: bool>(
     scores: &mut [f32],
-    seq: usize,
+    [seq, width]: [usize; 2],
     scale: f32,
     dropout: Option<Dropout>,
     first_key: usize,
     lse: &mut [f32],
     inverse: &mut [f32],
 ) {
-    for (row, ((scores, lse), inverse)) in scores.chunks_exact_mut(seq).zip(lse).zip(inverse).enumerate() {
+    for (row, ((scores, lse), inverse)) in scores.chunks_exact_mut(width).zip(lse).zip(inverse).enumerate() {
+        let scores = &mut scores[..seq];
         let (blocks, tail) = scores.as_chunks_mut::<LANES>();
         let mut highest = [f32::NEG_INFINITY; LANES];
         for block in &mut *blocks {
@@ -250,22 +258,23 @@ fn softmax_body<const FMA: bool>(
     }
 }
 
-/// From scores and the gradient of the dropped probabilities: the dropped probabilities and the gradient of the
+/// Rows as in [`softmax_body`]. From scores and the gradient of the dropped probabilities: the dropped probabilities and the gradient of the
 /// unscaled scores, in place.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn score_gradient_body<const FMA: bool>(
     probabilities: &mut [f32],
     d_scores: &mut [f32],
-    seq: usize,
+    [seq, width]: [usize; 2],
     scale: f32,
     dropout: Option<Dropout>,
     first_key: usize,
     lse: &[f32],
     inner: &[f32],
 ) {
-    let rows = probabilities.chunks_exact_mut(seq).zip(d_scores.chunks_exact_mut(seq));
+    let rows = probabilities.chunks_exact_mut(width).zip(d_scores.chunks_exact_mut(width));
     for (row, ((p, d), (&lse, &inner))) in rows.zip(lse.iter().zip(inner)).enumerate() {
+        let (p, d) = (&mut p[..seq], &mut d[..seq]);
         match dropout {
             None => {
                 for (p, d) in p.iter_mut().zip(d) {

@@ -5,8 +5,10 @@
 //! 2008, "Anatomy of high-performance matrix multiplication", <https://doi.org/10.1145/1356052.1356053>, with the
 //! strip of C rather than a block of A in the second-level cache.
 
+pub(crate) mod direct;
 mod lanes;
 mod pack;
+mod peak;
 mod product;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,7 @@ mod tile;
 
 use crate::cpu::{self, Path};
 use pack::{Convert, Order};
+pub use peak::peak;
 use product::Product;
 #[cfg(target_arch = "x86_64")]
 use tile::bf16_kernel;
@@ -137,6 +140,7 @@ pub fn tn(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, accumulate: bool, p: Precision)
 pub(crate) mod sequential {
     use super::{Mat, MatMut, Order, Precision, Product, kernel};
 
+    #[cfg(test)]
     pub(crate) fn nt(a: Mat<'_>, b: Mat<'_>, c: MatMut<'_>, accumulate: bool) {
         let kernel = kernel(Precision::F32);
         Product::new(a, Order::AlongK, b, Order::AlongK, None, accumulate, kernel).run_here(c);

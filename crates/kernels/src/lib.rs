@@ -15,6 +15,7 @@ pub mod adamw;
 #[cfg(feature = "allocator")]
 pub mod allocator;
 pub mod attention;
+mod buffer;
 mod cpu;
 pub mod dropout;
 pub mod embedding;
@@ -31,6 +32,7 @@ mod shared;
 #[cfg(test)]
 mod testing;
 
+pub use buffer::unwritten;
 pub use cpu::{Cpu, Path, cpu};
 pub use gemm::{Mat, MatMut, Precision};
 pub use map::{MappedFile, map_file};

@@ -11,7 +11,7 @@ use burn::backend::{
 };
 use topwork_kernels::adamw::{self as kernel, AdamW};
 
-use crate::{flex, host};
+use crate::{flex, host, profile};
 
 /// The gradient of a parameter.
 #[derive(Clone, Debug)]
@@ -165,6 +165,7 @@ impl AdamWOps for Flex {
         v: FloatTensor<Self>,
         config: AdamW,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let _time = profile::time("adamw_dense");
         if !flex::all_f32([&param, &grad, &m, &v]) {
             return composed::dense::<Self>(param, grad, m, v, &config);
         }
@@ -182,6 +183,7 @@ impl AdamWOps for Flex {
         rows: Arc<[u32]>,
         config: AdamW,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let _time = profile::time("adamw_rows");
         if !flex::all_f32([&param, &grad, &m, &v]) {
             return composed::rows::<Self>(param, grad, m, v, &rows, &config);
         }

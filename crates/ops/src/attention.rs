@@ -19,9 +19,10 @@ use burn::{
         tensor::FloatTensor,
     },
 };
+use topwork_kernels::unwritten;
 use topwork_kernels::{attention as kernel, rng::Dropout};
 
-use crate::{flex, host, packed, record::record};
+use crate::{flex, host, packed, profile, record::record};
 
 /// Every token attends to all tokens of its own sequence, and to nothing else.
 ///
@@ -259,13 +260,14 @@ impl AttentionOps for Flex {
         scale: f32,
         dropout: Option<Dropout>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _time = profile::time("attention_with_lse");
         if !flex::all_f32([&qkv]) {
             return composed::forward::<Self>(qkv, &offsets, heads, scale, dropout);
         }
         let qkv = flex::dense(qkv);
         let [tokens, width] = host::dims(&qkv);
-        let mut out = vec![0.0; tokens * width / 3];
-        let mut lse = vec![0.0; heads * tokens];
+        let mut out = unwritten(tokens * width / 3);
+        let mut lse = unwritten(heads * tokens);
         kernel::forward(flex::values(&qkv), &offsets, heads, scale, dropout, &mut out, &mut lse);
         (flex::tensor(out, [tokens, width / 3]), flex::tensor(lse, [heads, tokens]))
     }
@@ -280,12 +282,13 @@ impl AttentionOps for Flex {
         scale: f32,
         dropout: Option<Dropout>,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("attention_d_qkv");
         if !flex::all_f32([&d_out, &qkv, &out, &lse]) {
             return composed::d_qkv::<Self>(d_out, qkv, &offsets, heads, scale, dropout);
         }
         let [d_out, qkv, out, lse] = [d_out, qkv, out, lse].map(flex::dense);
         let [tokens, width] = host::dims(&qkv);
-        let mut d_qkv = vec![0.0; tokens * width];
+        let mut d_qkv = unwritten(tokens * width);
         kernel::backward(
             flex::values(&qkv),
             &offsets,

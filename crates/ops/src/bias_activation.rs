@@ -14,8 +14,9 @@ use burn::{
     },
 };
 use topwork_kernels::activation::{self as kernel, Activation};
+use topwork_kernels::unwritten;
 
-use crate::{flex, host, record::record};
+use crate::{flex, host, profile, record::record};
 
 /// `activation(x + bias)`.
 ///
@@ -166,12 +167,13 @@ impl BiasActivationOps for Flex {
         bias: FloatTensor<Self>,
         activation: Activation,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("bias_activation_forward");
         if !flex::all_f32([&x, &bias]) {
             return composed::forward::<Self>(x, bias, activation);
         }
         let [x, bias] = [x, bias].map(flex::dense);
         let shape: [usize; 2] = host::dims(&x);
-        let mut y = vec![0.0; shape[0] * shape[1]];
+        let mut y = unwritten(shape[0] * shape[1]);
         kernel::forward(flex::values(&x), flex::values(&bias), activation, &mut y);
         flex::tensor(y, shape)
     }
@@ -182,12 +184,13 @@ impl BiasActivationOps for Flex {
         bias: FloatTensor<Self>,
         activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _time = profile::time("bias_activation_backward");
         if !flex::all_f32([&d_y, &x, &bias]) {
             return composed::backward::<Self>(d_y, x, bias, activation);
         }
         let [d_y, x, bias] = [d_y, x, bias].map(flex::dense);
         let [tokens, hidden] = host::dims(&x);
-        let mut d_x = vec![0.0; tokens * hidden];
+        let mut d_x = unwritten(tokens * hidden);
         let mut d_bias = vec![0.0; hidden];
         kernel::backward(
             flex::values(&x),

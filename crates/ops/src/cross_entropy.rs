@@ -20,7 +20,7 @@ use burn::{
 };
 use topwork_kernels::loss::{self as kernel, IGNORE};
 
-use crate::{flex, host, record::record};
+use crate::{flex, host, profile, record::record};
 
 /// The mean cross-entropy over the rows whose target is not [`IGNORE`].
 ///
@@ -234,6 +234,7 @@ impl CrossEntropyOps for Flex {
         weights: Option<Arc<[f32]>>,
         smoothing: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _time = profile::time("cross_entropy_with_lse");
         if !flex::all_f32([&logits]) {
             return composed::forward::<Self>(logits, &target, weights.as_deref(), smoothing);
         }
@@ -259,6 +260,7 @@ impl CrossEntropyOps for Flex {
         weights: Option<Arc<[f32]>>,
         smoothing: f32,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("cross_entropy_d_logits");
         let weights = weights.as_deref();
         if !flex::all_f32([&d_loss, &logits, &lse]) {
             return composed::d_logits::<Self>(d_loss, logits, lse, &target, weights, smoothing);

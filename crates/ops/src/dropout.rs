@@ -20,7 +20,7 @@ use burn::{
 };
 use topwork_kernels::{dropout as kernel, rng::Dropout};
 
-use crate::{flex, host, record::record};
+use crate::{flex, host, profile, record::record};
 
 /// Drops each value with probability `p` and scales the others by `1 / (1 - p)`. `None` changes
 /// nothing.
@@ -61,6 +61,7 @@ pub mod composed {
 
 impl DropoutOps for Flex {
     fn dropout_forward(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        let _time = profile::time("dropout_forward");
         if !flex::all_f32([&x]) {
             return composed::forward::<Self>(x, dropout);
         }

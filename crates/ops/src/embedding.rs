@@ -17,7 +17,7 @@ use burn::{
 };
 use topwork_kernels::embedding as kernel;
 
-use crate::{flex, host, record::record};
+use crate::{flex, host, profile, record::record};
 
 /// Row `index[i]` of the table as row `i`.
 ///
@@ -84,6 +84,7 @@ pub mod composed {
 
 impl EmbeddingOps for Flex {
     fn embedding_forward(table: FloatTensor<Self>, index: Arc<[u32]>) -> FloatTensor<Self> {
+        let _time = profile::time("embedding_forward");
         if !flex::all_f32([&table]) {
             return composed::forward::<Self>(table, &index);
         }
@@ -95,6 +96,7 @@ impl EmbeddingOps for Flex {
     }
 
     fn embedding_d_table(d_y: FloatTensor<Self>, index: Arc<[u32]>, rows: usize) -> FloatTensor<Self> {
+        let _time = profile::time("embedding_d_table");
         if !flex::all_f32([&d_y]) {
             return composed::d_table::<Self>(d_y, &index, rows);
         }

@@ -25,6 +25,7 @@ mod norm;
 mod optional;
 mod packed;
 mod pool;
+pub mod profile;
 mod record;
 mod sum_squares;
 

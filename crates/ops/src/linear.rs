@@ -14,8 +14,9 @@ use burn::{
     },
 };
 use topwork_kernels::gemm::{self, Mat, MatMut, Precision};
+use topwork_kernels::unwritten;
 
-use crate::{columns, flex, host, optional::OptionalFloat, record::record};
+use crate::{columns, flex, host, optional::OptionalFloat, profile, record::record};
 
 /// `x·weightᵀ + bias`.
 ///
@@ -153,6 +154,7 @@ impl LinearOps for Flex {
         bias: OptionalFloat<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("linear_forward");
         let bias = bias.into_option();
         if !flex::all_f32([&x, &weight].into_iter().chain(&bias)) {
             return composed::forward::<Self>(x, weight, bias, precision);
@@ -160,7 +162,7 @@ impl LinearOps for Flex {
         let (x, weight, bias) = (flex::dense(x), flex::dense(weight), bias.map(flex::dense));
         let [tokens, width] = host::dims(&x);
         let [out, _] = host::dims(&weight);
-        let mut y = vec![0.0; tokens * out];
+        let mut y = unwritten(tokens * out);
         gemm::nt(
             Mat::new(flex::values(&x), tokens, width),
             Mat::new(flex::values(&weight), out, width),
@@ -177,13 +179,14 @@ impl LinearOps for Flex {
         weight: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("linear_d_x");
         if !flex::all_f32([&d_y, &weight]) {
             return composed::d_x::<Self>(d_y, weight, precision);
         }
         let (d_y, weight) = (flex::dense(d_y), flex::dense(weight));
         let [tokens, out] = host::dims(&d_y);
         let [_, width] = host::dims(&weight);
-        let mut d_x = vec![0.0; tokens * width];
+        let mut d_x = unwritten(tokens * width);
         gemm::nn(
             Mat::new(flex::values(&d_y), tokens, out),
             Mat::new(flex::values(&weight), out, width),
@@ -199,13 +202,14 @@ impl LinearOps for Flex {
         x: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("linear_d_weight");
         if !flex::all_f32([&d_y, &x]) {
             return composed::d_weight::<Self>(d_y, x, precision);
         }
         let (d_y, x) = (flex::dense(d_y), flex::dense(x));
         let [tokens, out] = host::dims(&d_y);
         let [_, width] = host::dims(&x);
-        let mut d_weight = vec![0.0; out * width];
+        let mut d_weight = unwritten(out * width);
         gemm::tn(
             Mat::new(flex::values(&d_y), tokens, out),
             Mat::new(flex::values(&x), tokens, width),
@@ -217,6 +221,7 @@ impl LinearOps for Flex {
     }
 
     fn linear_d_bias(d_y: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _time = profile::time("linear_d_bias");
         if !flex::all_f32([&d_y]) {
             return composed::d_bias::<Self>(d_y);
         }

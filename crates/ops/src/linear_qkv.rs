@@ -14,8 +14,9 @@ use burn::{
     },
 };
 use topwork_kernels::gemm::{self, Mat, MatMut, Precision};
+use topwork_kernels::unwritten;
 
-use crate::{columns, flex, host, record::record};
+use crate::{columns, flex, host, profile, record::record};
 
 /// Queries, keys and values of `x`, side by side.
 ///
@@ -171,6 +172,7 @@ impl LinearQkvOps for Flex {
         v_bias: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("linear_qkv_forward");
         if !flex::all_f32([&x, &q, &k, &v, &q_bias, &k_bias, &v_bias]) {
             let (weights, biases) = ([q, k, v], [q_bias, k_bias, v_bias]);
             return composed::forward::<Self>(x, weights, biases, precision);
@@ -179,7 +181,7 @@ impl LinearQkvOps for Flex {
         let [tokens, hidden] = host::dims(&x);
         let [out, _] = host::dims(&q);
         let width = 3 * out;
-        let mut y = vec![0.0; tokens * width];
+        let mut y = unwritten(tokens * width);
         let parts = [(q, q_bias), (k, k_bias), (v, v_bias)];
         for (part, (weight, bias)) in parts.into_iter().enumerate() {
             let (weight, bias) = (flex::dense(weight), flex::dense(bias));
@@ -202,13 +204,14 @@ impl LinearQkvOps for Flex {
         v: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("linear_qkv_d_x");
         if !flex::all_f32([&d_y, &q, &k, &v]) {
             return composed::d_x::<Self>(d_y, [q, k, v], precision);
         }
         let d_y = flex::dense(d_y);
         let [tokens, width] = host::dims(&d_y);
         let [out, hidden] = host::dims(&q);
-        let mut d_x = vec![0.0; tokens * hidden];
+        let mut d_x = unwritten(tokens * hidden);
         for (part, weight) in [q, k, v].into_iter().enumerate() {
             let weight = flex::dense(weight);
             gemm::nn(
@@ -228,6 +231,7 @@ impl LinearQkvOps for Flex {
         part: usize,
         precision: Precision,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("linear_qkv_d_weight");
         if !flex::all_f32([&d_y, &x]) {
             return composed::d_weight::<Self>(d_y, x, part, precision);
         }
@@ -235,7 +239,7 @@ impl LinearQkvOps for Flex {
         let [tokens, width] = host::dims(&d_y);
         let [_, hidden] = host::dims(&x);
         let out = width / 3;
-        let mut d_weight = vec![0.0; out * hidden];
+        let mut d_weight = unwritten(out * hidden);
         gemm::tn(
             Mat::strided(part_of(flex::values(&d_y), part, out), tokens, out, width),
             Mat::new(flex::values(&x), tokens, hidden),
@@ -247,6 +251,7 @@ impl LinearQkvOps for Flex {
     }
 
     fn linear_qkv_d_bias(d_y: FloatTensor<Self>, part: usize) -> FloatTensor<Self> {
+        let _time = profile::time("linear_qkv_d_bias");
         if !flex::all_f32([&d_y]) {
             return composed::d_bias::<Self>(d_y, part);
         }

@@ -18,7 +18,7 @@ use burn::{
 };
 use topwork_kernels::{norm as kernel, rng::Dropout};
 
-use crate::{dropout::DropoutOps, flex, host, optional::OptionalFloat, record::record};
+use crate::{dropout::DropoutOps, flex, host, optional::OptionalFloat, profile, record::record};
 
 /// `LayerNorm(dropout(x) + residual)`: how every sub-layer of a post-norm transformer ends.
 ///
@@ -234,6 +234,7 @@ impl NormOps for Flex {
         eps: f64,
         dropout: Option<Dropout>,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("norm_forward");
         let residual = residual.into_option();
         if !flex::all_f32([&x, &gamma, &beta].into_iter().chain(&residual)) {
             return composed::forward::<Self>(x, residual, gamma, beta, eps, dropout).0;
@@ -253,6 +254,7 @@ impl NormOps for Flex {
         eps: f64,
         dropout: Option<Dropout>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let _time = profile::time("norm_with_statistics");
         let residual = residual.into_option();
         if !flex::all_f32([&x, &gamma, &beta].into_iter().chain(&residual)) {
             return composed::forward::<Self>(x, residual, gamma, beta, eps, dropout);
@@ -281,6 +283,7 @@ impl NormOps for Flex {
         rstd: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let _time = profile::time("norm_backward");
         if !flex::all_f32([&d_y, &sum, &mean, &rstd, &gamma]) {
             return composed::backward::<Self>(d_y, sum, mean, rstd, gamma);
         }

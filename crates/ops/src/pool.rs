@@ -17,7 +17,7 @@ use burn::{
 };
 use topwork_kernels::pool::{self as kernel, Pool};
 
-use crate::{flex, host, packed, record::record};
+use crate::{flex, host, packed, profile, record::record};
 
 /// The first token, the mean or the maximum of each sequence.
 ///
@@ -166,6 +166,7 @@ impl PoolOps for Flex {
         offsets: Arc<[u32]>,
         pool: Pool,
     ) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let _time = profile::time("pool_with_argmax");
         if !flex::all_f32([&x]) {
             return composed::forward::<Self>(x, &offsets, pool);
         }
@@ -185,6 +186,7 @@ impl PoolOps for Flex {
         offsets: Arc<[u32]>,
         pool: Pool,
     ) -> FloatTensor<Self> {
+        let _time = profile::time("pool_d_x");
         if !flex::all_f32([&d_y]) {
             return composed::d_x::<Self>(d_y, argmax, &offsets, pool);
         }

@@ -11,6 +11,7 @@ use burn::{
 use topwork_kernels::adamw as kernel;
 
 use crate::flex;
+use crate::profile;
 
 /// The sum of the squares of all values, accumulated in `f64` on the CPU.
 ///
@@ -42,6 +43,7 @@ pub mod composed {
 
 impl SumSquaresOps for Flex {
     fn sum_squares(x: &FloatTensor<Self>) -> FloatTensor<Self> {
+        let _time = profile::time("sum_squares");
         if !flex::all_f32([x]) {
             return composed::forward::<Self>(x.clone());
         }

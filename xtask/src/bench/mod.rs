@@ -6,6 +6,7 @@
 mod cases;
 mod report;
 mod side;
+mod texts;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ use side::{Sample, Side};
 
 const HELP: &str = "\
 usage: cargo xtask bench cpu --python VENV/bin/python [options]
+       cargo xtask bench texts --help   (real texts of real lengths)
 
   --python P        an interpreter that has torch and transformers
   --topwork P       a built program (default: the release build of this checkout, made first)
@@ -37,18 +39,23 @@ usage: cargo xtask bench cpu --python VENV/bin/python [options]
 
 /// Runs the bench named first.
 pub fn run(mut args: Args) -> Result<bool> {
-    if args.flag("--help") || args.flag("-h") {
-        print!("{HELP}");
-        return Ok(true);
-    }
     match args.next_word().as_deref() {
+        None if args.flag("--help") || args.flag("-h") => {
+            print!("{HELP}");
+            Ok(true)
+        }
         Some("cpu") => cpu(args),
+        Some("texts") => texts::run(args),
         Some(other) => bail!("unknown bench \"{other}\"\n\n{HELP}"),
         None => bail!("no bench given\n\n{HELP}"),
     }
 }
 
 fn cpu(mut args: Args) -> Result<bool> {
+    if args.flag("--help") || args.flag("-h") {
+        print!("{HELP}");
+        return Ok(true);
+    }
     let root = root::find()?;
     let quick = args.flag("--quick");
     let mut choice = if quick { Choice::quick() } else { Choice::all() };

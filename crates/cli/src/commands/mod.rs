@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod bench_step;
 mod completions;
 mod data;
@@ -35,6 +36,7 @@ pub enum Command {
     #[command(subcommand)]
     Model(model::Model),
     Tokenize(tokenize::Tokenize),
+    Bench(bench::Bench),
     List(list::List),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -43,7 +45,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 12;
+pub const COUNT: usize = 13;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -57,6 +59,7 @@ impl Command {
             Command::Data(command) => command.run(global, out),
             Command::Model(command) => command.run(global, out),
             Command::Tokenize(command) => command.run(global, out),
+            Command::Bench(command) => command.run(global, out),
             Command::List(command) => command.run(global, out),
             Command::Doctor(command) => command.run(global, out),
             Command::Completions(command) => command.run(out),

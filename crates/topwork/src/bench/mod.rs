@@ -1,5 +1,7 @@
 //! Measuring steps: what `cargo xtask bench` compares with PyTorch.
 
+mod speed;
+
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -13,6 +15,8 @@ use topwork_train::optim::AdamW;
 use topwork_train::plan::Plan;
 
 use crate::error::Error;
+
+pub use speed::{Rate, Speed, SpeedOptions, speed};
 
 /// One thing to measure.
 #[derive(Clone, Debug)]
