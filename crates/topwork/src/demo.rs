@@ -157,9 +157,6 @@ pub fn run(
 fn recipe(options: &DemoOptions, data: &Path) -> Recipe {
     let mut train = toml::Table::new();
     train.insert("seed".to_string(), toml::Value::Integer(options.seed as i64));
-    if options.mail {
-        train.insert("epochs".to_string(), toml::Value::Integer(2));
-    }
     Recipe {
         model: MODEL.to_string(),
         data: DataRecipe {
@@ -298,10 +295,7 @@ fn fine_tune(
     indices: &[usize],
     seed: u64,
 ) -> Result<Cell, Error> {
-    // The number of passes over all labels says nothing about a few: those have defaults of their own.
-    let mut few_labels = recipe.clone();
-    few_labels.train.remove("epochs");
-    let mut options = few_labels.train_options(facts)?;
+    let mut options = recipe.train_options(facts)?;
     options.evaluate_epochs = options.epochs;
     let batch = data.train.inputs.batch(indices);
     let train = Inputs {

@@ -8,7 +8,7 @@ use topwork::bench::{self, Rate, Speed, SpeedOptions};
 use crate::Ended;
 use crate::commands::doctor::peak_memory;
 use crate::global::Global;
-use crate::numbers::{bytes, thousands};
+use crate::numbers::{bytes, counted, thousands};
 use crate::precision::PrecisionName;
 use crate::texts::TextArgs;
 
@@ -90,13 +90,12 @@ impl Bench {
             writeln!(out, "{object}")?;
             return Ok(Ended::Done);
         }
-        let threads = rayon::current_num_threads();
-        let s = if threads == 1 { "" } else { "s" };
         writeln!(
             out,
-            "{} texts of {:.1} tokens on average, {threads} thread{s}, {}; peak {:.0} GFLOP/s\n",
-            thousands(speed.inference.texts),
+            "{} of {:.1} tokens on average, {}, {}; peak {:.0} GFLOP/s\n",
+            counted(speed.inference.texts, "text"),
             speed.inference.tokens as f64 / speed.inference.texts as f64,
+            counted(rayon::current_num_threads(), "thread"),
             precision.name(),
             speed.peak
         )?;

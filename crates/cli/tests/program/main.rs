@@ -4,6 +4,7 @@
 
 mod bad_data;
 mod bad_models;
+mod bench;
 mod full_disk;
 mod interrupted;
 mod looking;

@@ -8,6 +8,7 @@
 mod html;
 mod mail;
 mod prepared;
+mod shortened;
 mod spam_assassin;
 mod subject;
 

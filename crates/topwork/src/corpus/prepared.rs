@@ -6,7 +6,7 @@ use super::{Corpus, Counts, Row, View};
 use crate::hub::{Error, write_atomically};
 
 /// Goes up whenever the preparation changes, so that what an older version prepared is not used.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The name of the file for a view.
 pub(crate) fn file_name(view: View) -> String {

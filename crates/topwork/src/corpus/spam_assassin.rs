@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::mail::{Mail, read_mail};
+use super::shortened::shortened;
 use super::subject::base_subject;
 use super::{Corpus, Counts, Error, Row, View, prepared};
 use crate::hub::{Hub, Progress, licence_of};
@@ -78,7 +79,7 @@ pub fn read_spam_assassin(folder: &Path, view: View) -> Result<Corpus, Error> {
                 (subject, same)
             }
             View::Mails => {
-                let text = [mail.subject, mail.body].join("\n").trim().to_owned();
+                let text = [mail.subject, shortened(&mail.body)].join("\n").trim().to_owned();
                 (text.clone(), text)
             }
         };
