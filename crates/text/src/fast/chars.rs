@@ -71,7 +71,8 @@ struct Page {
 /// The table.
 pub(super) struct Chars {
     normalizer: BertNormalizer,
-    pages: Box<[OnceLock<Page>]>,
+    /// Boxed, because most pages are never filled.
+    pages: Box<[OnceLock<Box<Page>>]>,
 }
 
 impl Chars {
@@ -111,12 +112,12 @@ impl Chars {
     }
 }
 
-fn fill(normalizer: &BertNormalizer, number: usize) -> Page {
+fn fill(normalizer: &BertNormalizer, number: usize) -> Box<Page> {
     let [usual, other] = BETWEEN;
     let (separator, chars): (Vec<char>, Vec<char>) = (number * PAGE..(number + 1) * PAGE)
         .filter_map(|code| char::from_u32(code as u32))
         .partition(|&char| char == usual);
-    let mut page = Page { entries: [Entry::Unsure; PAGE], several: Vec::new() };
+    let mut page = Box::new(Page { entries: [Entry::Unsure; PAGE], several: Vec::new() });
     for (chars, between) in [(chars, usual), (separator, other)] {
         if let Some(answers) = ask(normalizer, &chars, between) {
             enter(&mut page, &chars, &answers);
