@@ -3,17 +3,21 @@
 //! A [`Tokenizer`] is read from a HuggingFace folder and never pads or truncates on its own: a limit is an argument
 //! of each call, and what it cut is counted in the [`Encoding`]. Encodings are laid end to end in a [`Packed`] batch.
 
+mod encode;
 mod encoding;
 mod error;
+mod fast;
 mod packed;
 mod save;
 mod settings;
 mod special;
 mod tokenizer;
+mod tokens;
 mod vocabulary;
 
+pub use encode::Input;
 pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use packed::Packed;
 pub use special::SpecialTokens;
-pub use tokenizer::{Input, Tokenizer};
+pub use tokenizer::Tokenizer;

@@ -1,42 +1,17 @@
 //! A HuggingFace tokenizer, with its own truncation and padding taken out.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use rayon::prelude::*;
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
 use tokenizers::utils::truncation::TruncationDirection;
 use tokenizers::{PostProcessor, PostProcessorWrapper};
 
+use crate::fast::Fast;
 use crate::settings::{Settings, read_optional};
 use crate::special::SpecialTokens;
-use crate::{Encoding, Error, Result, vocabulary};
-
-/// A text, or a pair of texts that one model input holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Input<'a> {
-    /// The text.
-    pub text: &'a str,
-    /// The second text of a pair.
-    pub pair: Option<&'a str>,
-}
-
-impl<'a> From<&'a str> for Input<'a> {
-    fn from(text: &'a str) -> Self {
-        Self { text, pair: None }
-    }
-}
-
-impl<'a> From<(&'a str, &'a str)> for Input<'a> {
-    fn from((text, pair): (&'a str, &'a str)) -> Self {
-        Self { text, pair: Some(pair) }
-    }
-}
-
-impl<'a> From<(&'a str, Option<&'a str>)> for Input<'a> {
-    fn from((text, pair): (&'a str, Option<&'a str>)) -> Self {
-        Self { text, pair }
-    }
-}
+use crate::tokens::id_limit;
+use crate::{Error, Result, vocabulary};
 
 /// Text to token ids, as a model's own files say.
 ///
@@ -47,9 +22,13 @@ pub struct Tokenizer {
     /// Without post-processor, truncation and padding.
     pub(crate) inner: tokenizers::Tokenizer,
     pub(crate) post: Option<PostProcessorWrapper>,
+    /// The way around `inner`, for texts that need no more.
+    pub(crate) fast: Option<Arc<Fast>>,
     pub(crate) settings: Settings,
     pub(crate) source: Source,
     special: SpecialTokens,
+    /// Found out when first asked for.
+    id_limit: OnceLock<usize>,
     ignored: Vec<String>,
     notes: Vec<String>,
 }
@@ -174,7 +153,8 @@ impl Tokenizer {
         }
         let special = SpecialTokens::find(&settings, |token| inner.token_to_id(token))?;
         settings.model_max_length()?;
-        Ok(Self { inner, post, settings, source, special, ignored, notes })
+        let fast = Fast::new(&inner, post.as_ref()).map(Arc::new);
+        Ok(Self { inner, post, fast, settings, source, special, id_limit: OnceLock::new(), ignored, notes })
     }
 
     /// Settings of the files that are never applied here (truncation, padding), one line each.
@@ -200,7 +180,7 @@ impl Tokenizer {
     /// One more than the largest id: the rows an embedding table needs. Larger than
     /// [`vocab_size`](Self::vocab_size) where the ids have gaps.
     pub fn id_limit(&self) -> usize {
-        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        *self.id_limit.get_or_init(|| id_limit(&self.inner))
     }
 
     /// The token with this id.
@@ -229,30 +209,6 @@ impl Tokenizer {
         self.settings.model_max_length().ok().flatten()
     }
 
-    /// Token ids of a text, or of a pair.
-    ///
-    /// With `max_tokens` the result, special tokens included, has at most so many: the longer text of a pair is cut
-    /// first, always from its end, and [`Encoding::cut`] says how much. Without, nothing is cut.
-    ///
-    /// # Errors
-    /// [`Error::TooShort`] if the limit leaves no room beside the special tokens; [`Error::Encode`] if the
-    /// tokenizer has no token for some text and no unknown token.
-    pub fn encode(&self, text: &str, pair: Option<&str>, max_tokens: Option<usize>) -> Result<Encoding> {
-        self.encode_one(0, Input { text, pair }, max_tokens)
-    }
-
-    /// Token ids of many texts or pairs, on all cores, in order: `&[&str]`, `&[(&str, &str)]` or `&[Input]`.
-    ///
-    /// # Errors
-    /// As [`encode`](Self::encode), naming the first text that fails.
-    pub fn encode_batch<'a, I>(&self, inputs: &[I], max_tokens: Option<usize>) -> Result<Vec<Encoding>>
-    where
-        I: Into<Input<'a>> + Copy + Sync,
-    {
-        let one = |(index, input): (usize, &I)| self.encode_one(index, (*input).into(), max_tokens);
-        inputs.par_iter().enumerate().map(one).collect()
-    }
-
     /// Text of the ids; `skip_special` leaves special tokens out.
     ///
     /// # Errors
@@ -261,58 +217,6 @@ impl Tokenizer {
         self.inner
             .decode(ids, skip_special)
             .map_err(|error| Error::Decode { count: ids.len(), reason: error.to_string() })
-    }
-
-    fn encode_one(&self, index: usize, input: Input<'_>, max_tokens: Option<usize>) -> Result<Encoding> {
-        let failed = |error: tokenizers::Error| Error::Encode {
-            index,
-            start: input.text.chars().take(40).collect(),
-            reason: error.to_string(),
-        };
-        // Without post-processor this is the bare text; `false` because there is nothing to add it with.
-        let raw = |text: &str| self.inner.encode(text, false).map_err(failed);
-        let mut first = raw(input.text)?;
-        let mut second = input.pair.map(raw).transpose()?;
-
-        let added = self.added_tokens(second.is_some());
-        let lengths = [first.len(), second.as_ref().map_or(0, tokenizers::Encoding::len)];
-        let mut kept = lengths;
-        if let Some(max_tokens) = max_tokens {
-            if max_tokens <= added {
-                return Err(Error::TooShort { max_tokens, special: added });
-            }
-            kept = longest_first(lengths, max_tokens - added);
-        }
-        cut(&mut first, kept[0]);
-        if let Some(second) = &mut second {
-            cut(second, kept[1]);
-        }
-
-        let whole = match &self.post {
-            Some(post) => post.process(first, second, true).map_err(failed)?,
-            None => {
-                first.set_sequence_id(0);
-                if let Some(mut second) = second {
-                    second.set_sequence_id(1);
-                    second.set_type_ids(vec![1; second.len()]);
-                    first.merge_with(second, false);
-                }
-                first
-            }
-        };
-        Ok(Encoding {
-            ids: whole.get_ids().to_vec(),
-            type_ids: whole.get_type_ids().to_vec(),
-            offsets: whole.get_offsets().to_vec(),
-            special: whole.get_special_tokens_mask().iter().map(|&special| special != 0).collect(),
-            words: whole.get_word_ids().to_vec(),
-            sequences: whole
-                .get_sequence_ids()
-                .into_iter()
-                .map(|sequence| sequence.map(|s| s as u8))
-                .collect(),
-            cut: lengths[0] - kept[0] + lengths[1] - kept[1],
-        })
     }
 }
 
@@ -337,26 +241,6 @@ fn show(value: Option<bool>) -> &'static str {
         None => "null",
         Some(true) => "true",
         Some(false) => "false",
-    }
-}
-
-/// How many tokens of each text stay within `limit`: the longer gives first, then both evenly, the odd token going
-/// to the one that was longer (the second if equal).
-fn longest_first([first, second]: [usize; 2], limit: usize) -> [usize; 2] {
-    if first + second <= limit {
-        return [first, second];
-    }
-    let (short, long, swap) = if first > second { (second, first, true) } else { (first, second, false) };
-    let half = limit / 2;
-    let (short, long) = if short <= half { (short, (limit - short).min(long)) } else { (half, limit - half) };
-    if swap { [long, short] } else { [short, long] }
-}
-
-/// Keeps the first `length` tokens. Not `Encoding::truncate`, which keeps the rest in pieces as well.
-fn cut(encoding: &mut tokenizers::Encoding, length: usize) {
-    if length < encoding.len() {
-        encoding.truncate(length, 0, TruncationDirection::Right);
-        encoding.take_overflowing();
     }
 }
 
@@ -389,23 +273,6 @@ fn nothing_there(folder: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_longer_text_is_cut_first() {
-        for (lengths, limit, expected) in [
-            ([3, 4], 7, [3, 4]),
-            ([3, 9], 7, [3, 4]),
-            ([9, 3], 7, [4, 3]),
-            ([9, 9], 7, [3, 4]),
-            ([10, 9], 7, [4, 3]),
-            ([9, 0], 7, [7, 0]),
-            ([0, 9], 7, [0, 7]),
-            ([5, 5], 1, [0, 1]),
-            ([3, 4], 6, [3, 3]),
-        ] {
-            assert_eq!(longest_first(lengths, limit), expected, "{lengths:?} within {limit}");
-        }
-    }
 
     #[test]
     fn a_folder_without_tokenizer_says_what_is_there() {

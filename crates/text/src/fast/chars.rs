@@ -1,0 +1,276 @@
+//! What BERT's normalizer and pre-tokenizer make of each single character, as a table.
+//!
+//! Nothing here knows Unicode. A page of the table is filled when a text first needs it, by asking the `tokenizers`
+//! crate, so that there is no second opinion on any character. A table by character can stand for the whole
+//! normalizer because each of its steps but one looks at one character at a time. The exception is the canonical
+//! decomposition, which sorts combining characters over character borders; all of those that it can move are removed
+//! right after, except a few that the crate's tables do not call nonspacing. These few are [`Made::Unsure`].
+
+use std::sync::OnceLock;
+
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::{
+    NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+};
+
+/// Characters a page. Small, because a text in a script with many characters touches many pages.
+const PAGE: usize = 64;
+
+/// Stand between characters that are asked about in one go: no step changes a digit, and it joins with letters.
+/// The second is for the first.
+const BETWEEN: [char; 2] = ['0', '1'];
+
+/// What a normalized character does in the pre-tokenizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Ends a word and is removed.
+    Space,
+    /// Part of a word.
+    Word,
+    /// A word of its own.
+    Alone,
+}
+
+/// What becomes of a character of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made<'a> {
+    /// It is removed.
+    Nothing,
+    /// It becomes this white space.
+    Space(char),
+    /// It becomes this part of a word.
+    Word(char),
+    /// It becomes this word of its own.
+    Alone(char),
+    /// It becomes this word of its own, a space at each side.
+    Spaced(char),
+    /// It becomes these characters.
+    Several(&'a [(Class, char)]),
+    /// Its neighbours matter.
+    Unsure,
+}
+
+/// [`Made`] with the several kept elsewhere, which makes it 8 bytes rather than 24.
+#[derive(Clone, Copy)]
+enum Entry {
+    Nothing,
+    Space(char),
+    Word(char),
+    Alone(char),
+    Spaced(char),
+    Several(u8),
+    Unsure,
+}
+
+struct Page {
+    entries: [Entry; PAGE],
+    several: Vec<Vec<(Class, char)>>,
+}
+
+/// The table.
+pub(super) struct Chars {
+    normalizer: BertNormalizer,
+    /// Boxed, because most pages are never filled.
+    pages: Box<[OnceLock<Box<Page>>]>,
+}
+
+impl Chars {
+    pub fn new(normalizer: BertNormalizer) -> Self {
+        let pages = (char::MAX as usize + 1) / PAGE;
+        Self { normalizer, pages: (0..pages).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// What becomes of a character.
+    pub fn get(&self, char: char) -> Made<'_> {
+        let (number, index) = (char as usize / PAGE, char as usize % PAGE);
+        let page = self.pages[number].get_or_init(|| fill(&self.normalizer, number));
+        match page.entries[index] {
+            Entry::Nothing => Made::Nothing,
+            Entry::Space(to) => Made::Space(to),
+            Entry::Word(to) => Made::Word(to),
+            Entry::Alone(to) => Made::Alone(to),
+            Entry::Spaced(to) => Made::Spaced(to),
+            Entry::Several(at) => Made::Several(&page.several[usize::from(at)]),
+            Entry::Unsure => Made::Unsure,
+        }
+    }
+
+    /// Writes the normalized text; false if it is unsure.
+    pub fn normalize(&self, text: &str, normalized: &mut String) -> bool {
+        normalized.clear();
+        for char in text.chars() {
+            match self.get(char) {
+                Made::Nothing => {}
+                Made::Space(to) | Made::Word(to) | Made::Alone(to) => normalized.push(to),
+                Made::Spaced(to) => normalized.extend([' ', to, ' ']),
+                Made::Several(made) => normalized.extend(made.iter().map(|&(_, to)| to)),
+                Made::Unsure => return false,
+            }
+        }
+        true
+    }
+}
+
+fn fill(normalizer: &BertNormalizer, number: usize) -> Box<Page> {
+    let [usual, other] = BETWEEN;
+    let (separator, chars): (Vec<char>, Vec<char>) = (number * PAGE..(number + 1) * PAGE)
+        .filter_map(|code| char::from_u32(code as u32))
+        .partition(|&char| char == usual);
+    let mut page = Box::new(Page { entries: [Entry::Unsure; PAGE], several: Vec::new() });
+    for (chars, between) in [(chars, usual), (separator, other)] {
+        if let Some(answers) = ask(normalizer, &chars, between) {
+            enter(&mut page, &chars, &answers);
+        }
+    }
+    page
+}
+
+/// What each character becomes, with the classes; `None` in place of one whose neighbours matter.
+type Answers = Vec<Option<Vec<(Class, char)>>>;
+
+/// Asks the crate about many characters in one go; `None` if the answer cannot be taken apart.
+fn ask(normalizer: &BertNormalizer, chars: &[char], between: char) -> Option<Answers> {
+    let made = normalize_each(chars, between, |text| normalizer.normalize(text).is_ok())?;
+    let movable = if normalizer.strip_accents.unwrap_or(normalizer.lowercase) {
+        // The order matters of what is left when the accents are removed, before it is lowercased.
+        let stripped =
+            BertNormalizer::new(normalizer.clean_text, normalizer.handle_chinese_chars, Some(true), false);
+        let kept = normalize_each(chars, between, |text| stripped.normalize(text).is_ok())?;
+        let kept: Vec<Vec<char>> = kept.iter().map(|kept| kept.chars().collect()).collect();
+        let movable = move_in_front(&kept.concat(), between)?;
+        let mut movable = movable.into_iter();
+        kept.iter().map(|kept| movable.by_ref().take(kept.len()).any(|movable| movable)).collect()
+    } else {
+        vec![false; chars.len()]
+    };
+    let mut classes = classify(&made.concat(), between)?.into_iter();
+    let mut answers = Vec::with_capacity(chars.len());
+    for (made, movable) in made.iter().zip(movable) {
+        let classed: Vec<(Class, char)> =
+            made.chars().map(|char| Some((classes.next()?, char))).collect::<Option<_>>()?;
+        answers.push((!movable).then_some(classed));
+    }
+    Some(answers)
+}
+
+/// What becomes of each character between two separators; `None` if the separators do not come out as they went in.
+fn normalize_each(
+    chars: &[char],
+    between: char,
+    step: impl Fn(&mut NormalizedString) -> bool,
+) -> Option<Vec<String>> {
+    let mut joined = String::from(between);
+    for &char in chars {
+        joined.extend([char, between]);
+    }
+    let mut text = NormalizedString::from(joined);
+    if !step(&mut text) {
+        return None;
+    }
+    let mut parts = text.get().split(between);
+    // Before the first and after the last separator there must be nothing.
+    let outside = [parts.next()?, parts.next_back()?];
+    let parts: Vec<String> = parts.map(String::from).collect();
+    (outside == ["", ""] && parts.len() == chars.len()).then_some(parts)
+}
+
+/// Which of these characters the canonical decomposition moves: those that go in front of U+0345, which has the
+/// highest combining class of all.
+fn move_in_front(chars: &[char], between: char) -> Option<Vec<bool>> {
+    const LAST: char = '\u{345}';
+    let mut joined = String::from(between);
+    for &char in chars {
+        joined.extend([LAST, char, between]);
+    }
+    let mut text = NormalizedString::from(joined);
+    text.nfd();
+    let parts = text.get().split(between).filter(|part| !part.is_empty());
+    let moved: Vec<bool> = parts.map(|part| !part.starts_with(LAST) || part == "\u{345}\u{345}").collect();
+    (moved.len() == chars.len()).then_some(moved)
+}
+
+/// What each of these characters does in the pre-tokenizer.
+fn classify(text: &str, between: char) -> Option<Vec<Class>> {
+    let mut joined = String::from(between);
+    for char in text.chars() {
+        joined.extend([char, between]);
+    }
+    let mut split = PreTokenizedString::from(joined);
+    BertPreTokenizer.pre_tokenize(&mut split).ok()?;
+    let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    let mut splits = splits.iter().map(|&(_, range, _)| range).peekable();
+    let mut start = between.len_utf8();
+    let mut classes = Vec::with_capacity(text.len());
+    for char in text.chars() {
+        let end = start + char.len_utf8();
+        while splits.next_if(|split| split.1 <= start).is_some() {}
+        classes.push(match splits.peek() {
+            Some(&split) if split == (start, end) => Class::Alone,
+            Some(split) if split.0 <= start => Class::Word,
+            _ => Class::Space,
+        });
+        start = end + between.len_utf8();
+    }
+    Some(classes)
+}
+
+fn enter(page: &mut Page, chars: &[char], answers: &Answers) {
+    for (&char, answer) in chars.iter().zip(answers) {
+        page.entries[char as usize % PAGE] = match answer.as_deref() {
+            None => Entry::Unsure,
+            Some([]) => Entry::Nothing,
+            Some(&[(Class::Space, to)]) => Entry::Space(to),
+            Some(&[(Class::Word, to)]) => Entry::Word(to),
+            Some(&[(Class::Alone, to)]) => Entry::Alone(to),
+            Some(&[(Class::Space, ' '), (Class::Word | Class::Alone, to), (Class::Space, ' ')]) => {
+                Entry::Spaced(to)
+            }
+            Some(several) => {
+                page.several.push(several.to_vec());
+                Entry::Several((page.several.len() - 1) as u8)
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_become_what_bert_makes_of_them() {
+        let chars = Chars::new(BertNormalizer::default());
+        for (char, expected) in [
+            ('a', Made::Word('a')),
+            ('A', Made::Word('a')),
+            ('0', Made::Word('0')),
+            ('É', Made::Word('e')),
+            ('.', Made::Alone('.')),
+            ('\u{2014}', Made::Alone('\u{2014}')),
+            ('\t', Made::Space(' ')),
+            ('\u{3000}', Made::Space(' ')),
+            ('\0', Made::Nothing),
+            ('\u{301}', Made::Nothing),
+            ('\u{345}', Made::Nothing),
+            ('中', Made::Spaced('中')),
+            ('가', Made::Several(&[(Class::Word, '\u{1100}'), (Class::Word, '\u{1161}')])),
+            ('ß', Made::Word('ß')),
+            ('\u{1d165}', Made::Unsure),
+        ] {
+            assert_eq!(chars.get(char), expected, "{char:?}");
+        }
+        let cased = Chars::new(BertNormalizer::new(false, false, None, false));
+        for (char, expected) in [
+            ('A', Made::Word('A')),
+            ('\t', Made::Space('\t')),
+            ('É', Made::Word('É')),
+            ('中', Made::Word('中')),
+        ] {
+            assert_eq!(cased.get(char), expected, "{char:?}");
+        }
+        // Lowercase without stripping: the dot of İ stays.
+        let marked = Chars::new(BertNormalizer::new(true, true, Some(false), true));
+        assert_eq!(marked.get('İ'), Made::Several(&[(Class::Word, 'i'), (Class::Word, '\u{307}')]));
+    }
+}

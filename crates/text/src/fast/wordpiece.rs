@@ -1,0 +1,310 @@
+//! BERT's normalizer, pre-tokenizer and WordPiece in one pass over the bytes of a text.
+//!
+//! Words of plain ASCII are read where they stand. All others are put together character by character, with the
+//! place in the text that each byte came from.
+
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+
+use super::chars::{Chars, Class, Made};
+use super::trie::Trie;
+use super::{Piece, Work};
+
+/// Words of up to so many bytes are looked up as one number.
+const SHORT: usize = 7;
+
+/// An ASCII character: what it does and what it becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ascii {
+    does: Does,
+    to: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Does {
+    /// Part of a word.
+    Word,
+    /// Ends a word.
+    Space,
+    /// A word of its own.
+    Alone,
+    /// Not told by the byte alone.
+    Other,
+}
+
+/// A text cannot be encoded here.
+pub(super) struct Unsure;
+
+/// WordPiece over BERT's words.
+pub(super) struct BertWords {
+    chars: Chars,
+    ascii: [Ascii; 256],
+    short: Short,
+    trie: Trie,
+    /// Node below which the pieces are that continue a word.
+    inside: Option<u32>,
+    unknown: u32,
+    /// Characters of the longest word that is not unknown for its length.
+    longest: usize,
+}
+
+impl BertWords {
+    /// `None` if the vocabulary is none that this can hold.
+    pub fn new(normalizer: BertNormalizer, model: &WordPiece, vocab: &[(String, u32)]) -> Option<Self> {
+        let trie = Trie::new(vocab.iter().map(|(token, id)| (token.as_bytes(), *id)))?;
+        let unknown = trie.walk(model.unk_token.as_bytes()).and_then(|node| trie.value(node))?;
+        let prefix = model.continuing_subword_prefix.as_str();
+        let longest = model.max_input_chars_per_word;
+        // A word that is too long is unknown even if the vocabulary has it.
+        let short = vocab.iter().filter(|(token, _)| {
+            token.len() <= longest.min(SHORT) && (prefix.is_empty() || !token.starts_with(prefix))
+        });
+        let short = Short::new(short.map(|(token, id)| (token.as_bytes(), *id)));
+        let inside = trie.walk(prefix.as_bytes());
+        let chars = Chars::new(normalizer);
+        let mut ascii = [Ascii { does: Does::Other, to: 0 }; 256];
+        for byte in 0..128u8 {
+            let (does, to) = match chars.get(char::from(byte)) {
+                Made::Space(to) => (Does::Space, to),
+                Made::Word(to) => (Does::Word, to),
+                Made::Alone(to) => (Does::Alone, to),
+                _ => continue,
+            };
+            if to.is_ascii() {
+                ascii[usize::from(byte)] = Ascii { does, to: to as u8 };
+            }
+        }
+        Some(Self { chars, ascii, short, trie, inside, unknown, longest })
+    }
+
+    /// The characters as the normalizer makes them.
+    pub fn chars(&self) -> &Chars {
+        &self.chars
+    }
+
+    /// Puts the pieces of a text at the end of `work.pieces`.
+    pub fn pieces(&self, text: &str, work: &mut Work) -> Result<(), Unsure> {
+        let bytes = text.as_bytes();
+        let mut word = 0;
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            let ascii = self.ascii[usize::from(byte)];
+            match ascii.does {
+                Does::Space => at += 1,
+                Does::Alone => {
+                    self.plain(at, &[ascii.to], word, &mut work.pieces);
+                    word += 1;
+                    at += 1;
+                }
+                Does::Word => match self.plain_word(&bytes[at..], &mut work.word) {
+                    Some(key) => {
+                        let length = work.word.len();
+                        match self.short.get(key) {
+                            Some(id) => work.pieces.push(Piece::new(id, at, at + length, word)),
+                            None => self.plain(at, &work.word, word, &mut work.pieces),
+                        }
+                        word += 1;
+                        at += length;
+                    }
+                    None => at = self.mixed(text, at, &mut word, work)?,
+                },
+                Does::Other => at = self.mixed(text, at, &mut word, work)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a word that is all ASCII into `word`, and gives its [`Short::key`]; `None` if it turns out not to be.
+    #[inline]
+    fn plain_word(&self, bytes: &[u8], word: &mut Vec<u8>) -> Option<u64> {
+        word.clear();
+        let mut key = 0;
+        for &byte in bytes {
+            let ascii = self.ascii[usize::from(byte)];
+            match ascii.does {
+                Does::Word => {
+                    key = key << 8 | u64::from(ascii.to);
+                    word.push(ascii.to);
+                }
+                Does::Space | Does::Alone => break,
+                Does::Other => return None,
+            }
+        }
+        Some(if word.len() <= SHORT { Short::finish(key, word.len()) } else { 0 })
+    }
+
+    /// The pieces of a word that has the same bytes, one for one, in the text from `start` on.
+    fn plain(&self, start: usize, bytes: &[u8], word: u32, pieces: &mut Vec<Piece>) {
+        self.split(bytes, pieces, |id, from, to| Piece::new(id, start + from, start + to, word));
+    }
+
+    /// Cuts a normalized word into the longest pieces of the vocabulary.
+    fn split(&self, bytes: &[u8], pieces: &mut Vec<Piece>, piece: impl Fn(u32, usize, usize) -> Piece) {
+        let before = pieces.len();
+        // A word has at most as many characters as bytes, which saves most words the counting.
+        let mut known = bytes.len() <= self.longest
+            || bytes.iter().filter(|&&byte| !is_continuation(byte)).count() <= self.longest;
+        let mut at = 0;
+        let mut node = Some(Trie::ROOT);
+        while known && at < bytes.len() {
+            match node.and_then(|node| self.trie.longest(node, &bytes[at..])) {
+                Some((id, length)) => {
+                    pieces.push(piece(id, at, at + length));
+                    at += length;
+                    node = self.inside;
+                }
+                None => known = false,
+            }
+        }
+        if !known {
+            pieces.truncate(before);
+            pieces.push(piece(self.unknown, 0, bytes.len()));
+        }
+    }
+
+    /// Reads the characters from `at` on up to the end of a word, and gives where they end.
+    fn mixed(&self, text: &str, at: usize, word: &mut u32, work: &mut Work) -> Result<usize, Unsure> {
+        work.word.clear();
+        work.from.clear();
+        let mut end = at;
+        for char in text[at..].chars() {
+            let start = end;
+            end += char.len_utf8();
+            let from = (start as u32, end as u32);
+            match self.chars.get(char) {
+                Made::Nothing => continue,
+                Made::Word(to) => {
+                    push(work, to, from);
+                    continue;
+                }
+                Made::Space(_) => self.flush(word, work),
+                Made::Alone(to) | Made::Spaced(to) => self.alone(to, from, word, work),
+                Made::Several(several) => {
+                    for &(class, to) in several {
+                        match class {
+                            Class::Space => self.flush(word, work),
+                            Class::Word => push(work, to, from),
+                            Class::Alone => self.alone(to, from, word, work),
+                        }
+                    }
+                    if !work.word.is_empty() {
+                        continue;
+                    }
+                }
+                Made::Unsure => return Err(Unsure),
+            }
+            return Ok(end);
+        }
+        self.flush(word, work);
+        Ok(end)
+    }
+
+    fn alone(&self, to: char, from: (u32, u32), word: &mut u32, work: &mut Work) {
+        self.flush(word, work);
+        push(work, to, from);
+        self.flush(word, work);
+    }
+
+    /// Ends the word that was put together.
+    fn flush(&self, word: &mut u32, work: &mut Work) {
+        if work.word.is_empty() {
+            return;
+        }
+        let from = &work.from;
+        self.split(&work.word, &mut work.pieces, |id, first, end| Piece {
+            id,
+            start: from[first].0,
+            end: from[end - 1].1,
+            word: *word,
+        });
+        *word += 1;
+        work.word.clear();
+        work.from.clear();
+    }
+}
+
+fn push(work: &mut Work, to: char, from: (u32, u32)) {
+    let mut buffer = [0; 4];
+    let bytes = to.encode_utf8(&mut buffer).as_bytes();
+    work.word.extend_from_slice(bytes);
+    work.from.extend(bytes.iter().map(|_| from));
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+/// Words of up to [`SHORT`] bytes that are in the vocabulary as they are. Most words of a text are.
+struct Short {
+    /// Key and id; 0 is no key.
+    slots: Vec<(u64, u32)>,
+    shift: u32,
+}
+
+impl Short {
+    fn new<'a>(words: impl Iterator<Item = (&'a [u8], u32)> + Clone) -> Self {
+        // At most half full.
+        let slots = (words.clone().count() * 2).max(8).next_power_of_two();
+        let mut short = Self { slots: vec![(0, 0); slots], shift: 64 - slots.trailing_zeros() };
+        for (word, id) in words {
+            let key = Self::finish(word.iter().fold(0, |key, &byte| key << 8 | u64::from(byte)), word.len());
+            let mut slot = short.slot(key);
+            while short.slots[slot].0 != 0 && short.slots[slot].0 != key {
+                slot = (slot + 1) & (slots - 1);
+            }
+            short.slots[slot] = (key, id);
+        }
+        short
+    }
+
+    /// The key of a word whose bytes are in `bytes`: no two words have the same, and no word has 0.
+    #[inline]
+    fn finish(bytes: u64, length: usize) -> u64 {
+        bytes | (length as u64) << 56
+    }
+
+    #[inline]
+    fn slot(&self, key: u64) -> usize {
+        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u32> {
+        if key == 0 {
+            return None;
+        }
+        let mut slot = self.slot(key);
+        loop {
+            let (found, id) = self.slots[slot];
+            if found == key {
+                return Some(id);
+            }
+            if found == 0 {
+                return None;
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_words_are_found_and_no_others() {
+        let words: Vec<String> =
+            (0..3000).map(|n| format!("{n}")).chain(["\0".into(), "1234567".into()]).collect();
+        let short = Short::new(words.iter().zip(0..).map(|(word, id)| (word.as_bytes(), id)));
+        let key = |word: &str| {
+            Short::finish(word.bytes().fold(0, |key, byte| key << 8 | u64::from(byte)), word.len())
+        };
+        for (word, id) in words.iter().zip(0..) {
+            assert_eq!(short.get(key(word)), Some(id), "{word:?}");
+        }
+        for word in ["3000", "00", "\0\0", "a", "123456"] {
+            assert_eq!(short.get(key(word)), None, "{word:?}");
+        }
+        assert_eq!(short.get(0), None);
+    }
+}
