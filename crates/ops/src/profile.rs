@@ -33,7 +33,7 @@ pub fn start() {
 pub fn stop() -> Vec<Spent> {
     ON.store(false, Ordering::Relaxed);
     let mut spent = SPENT.lock().map(|spent| spent.clone()).unwrap_or_default();
-    spent.sort_by(|a, b| b.time.cmp(&a.time));
+    spent.sort_by_key(|entry| std::cmp::Reverse(entry.time));
     spent
 }
 

@@ -91,7 +91,7 @@ fn multiply(
     }
     let task = Task { a, b: b.as_ptr(), b_stride, c: c.as_mut_ptr(), c_stride, sizes, accumulate };
     match cpu::path() {
-        // SAFETY (all): the path's features were detected; the sizes were checked above.
+        // SAFETY: the path's features were detected; the sizes were checked above.
         #[cfg(target_arch = "x86_64")]
         Path::Avx512 => unsafe { x86::avx512(task) },
         // SAFETY: see above.
