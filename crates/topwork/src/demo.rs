@@ -157,6 +157,11 @@ pub fn run(
 fn recipe(options: &DemoOptions, data: &Path) -> Recipe {
     let mut train = toml::Table::new();
     train.insert("seed".to_string(), toml::Value::Integer(options.seed as i64));
+    if options.mail {
+        // Better on the development mails than the usual 1e-4 (0.969 against 0.959): texts at the maximum length make
+        // calmer gradients than subject lines.
+        train.insert("learning-rate".to_string(), toml::Value::Float(2e-4));
+    }
     Recipe {
         model: MODEL.to_string(),
         data: DataRecipe {
