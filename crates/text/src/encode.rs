@@ -78,10 +78,11 @@ impl Tokenizer {
     ) where
         I: Into<Input<'a>> + Copy,
     {
+        let model = self.inner.get_model();
         let mut fast = self.fast.as_ref().map(|fast| (fast, fast.take()));
         for (index, (encoding, &input)) in encodings.iter_mut().zip(inputs).enumerate() {
             let input = input.into();
-            let found = fast.as_mut().and_then(|(fast, work)| fast.encode(input, max_tokens, work));
+            let found = fast.as_mut().and_then(|(fast, work)| fast.encode(model, input, max_tokens, work));
             *encoding = found.unwrap_or_else(|| self.encode_slowly(from + index, input, max_tokens));
         }
         if let Some((fast, work)) = fast {

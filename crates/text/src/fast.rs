@@ -6,11 +6,15 @@
 //! this module compare for every character there is and for random texts.
 
 mod added;
+mod bytelevel;
+mod cache;
 mod chars;
 mod frame;
 mod trie;
 mod wordpiece;
 
+#[cfg(test)]
+mod bytelevel_tests;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +23,8 @@ use std::sync::Mutex;
 use tokenizers::{ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
 use self::added::Added;
+use self::bytelevel::ByteWords;
+use self::cache::Cache;
 use self::frame::Frame;
 use self::wordpiece::BertWords;
 use crate::encode::longest_first;
@@ -54,6 +60,17 @@ pub(crate) struct Work {
     from: Vec<(u32, u32)>,
     /// The normalized text, where added tokens are looked for in it.
     normalized: String,
+    /// Words of byte-level BPE met before.
+    cache: Cache,
+}
+
+/// A text cannot be encoded here.
+struct Unsure;
+
+/// The ways to the pieces of a text.
+enum Words {
+    Bert(Box<BertWords>),
+    Bytes(Box<ByteWords>),
 }
 
 impl Work {
@@ -72,7 +89,7 @@ impl Work {
 
 /// The fast way of one tokenizer.
 pub(crate) struct Fast {
-    words: BertWords,
+    words: Words,
     added: Added,
     /// What goes around one text, and around two.
     frames: [Frame; 2],
@@ -90,18 +107,21 @@ impl Fast {
     /// The fast way of a tokenizer without truncation, padding and post-processor, which is given beside it; `None`
     /// if there is none.
     pub fn new(tokenizer: &tokenizers::Tokenizer, post: Option<&PostProcessorWrapper>) -> Option<Self> {
-        let Some(&NormalizerWrapper::BertNormalizer(normalizer)) = tokenizer.get_normalizer() else {
-            return None;
+        let trim = trimming(post)?;
+        let words = match (tokenizer.get_normalizer(), tokenizer.get_pre_tokenizer(), tokenizer.get_model()) {
+            (
+                Some(&NormalizerWrapper::BertNormalizer(normalizer)),
+                Some(PreTokenizerWrapper::BertPreTokenizer(_)),
+                ModelWrapper::WordPiece(model),
+            ) if trim.is_none() => {
+                Words::Bert(Box::new(BertWords::new(normalizer, model, &tokens(tokenizer.get_model()))?))
+            }
+            (None, Some(&PreTokenizerWrapper::ByteLevel(split)), ModelWrapper::BPE(model)) => {
+                Words::Bytes(Box::new(ByteWords::new(split, trim, model)?))
+            }
+            _ => return None,
         };
-        let Some(PreTokenizerWrapper::BertPreTokenizer(_)) = tokenizer.get_pre_tokenizer() else {
-            return None;
-        };
-        let ModelWrapper::WordPiece(model) = tokenizer.get_model() else { return None };
-        if !post.is_none_or(keeps_offsets) {
-            return None;
-        }
         let frames = [Frame::new(post, 1)?, Frame::new(post, 2)?];
-        let words = BertWords::new(normalizer, model, &tokens(tokenizer.get_model()))?;
         Some(Self { words, added: Added::new(tokenizer)?, frames, idle: Mutex::default() })
     }
 
@@ -119,19 +139,20 @@ impl Fast {
         }
     }
 
-    /// The encoding, or `None` if the texts must go through the crate.
+    /// The encoding, or `None` if the texts must go through the crate. The model is that of the tokenizer.
     pub fn encode(
         &self,
+        model: &ModelWrapper,
         input: Input<'_>,
         max_tokens: Option<usize>,
         work: &mut Work,
     ) -> Option<Result<Encoding>> {
         work.pieces.clear();
-        self.pieces(input.text, work)?;
+        self.pieces(model, input.text, work)?;
         let first = work.pieces.len();
         let frame = &self.frames[usize::from(input.pair.is_some())];
         if let Some(pair) = input.pair {
-            self.pieces(pair, work)?;
+            self.pieces(model, pair, work)?;
         }
         let lengths = [first, work.pieces.len() - first];
         let mut kept = lengths;
@@ -147,27 +168,48 @@ impl Fast {
         Some(Ok(frame.fill(texts, lengths[0] - kept[0] + lengths[1] - kept[1])))
     }
 
-    fn pieces(&self, text: &str, work: &mut Work) -> Option<()> {
+    fn pieces(&self, model: &ModelWrapper, text: &str, work: &mut Work) -> Option<()> {
         // Places in a text are kept in 32 bits.
         if u32::try_from(text.len()).is_err() || self.added.in_text(text) {
             return None;
         }
-        if let Some(search) = self.added.in_normalized() {
-            let sure = self.words.chars().normalize(text, &mut work.normalized);
-            if !sure || search.finds(&work.normalized) {
-                return None;
+        let normalized = self.added.in_normalized();
+        match (&self.words, model) {
+            (Words::Bert(words), _) => {
+                if let Some(search) = normalized {
+                    let sure = words.chars().normalize(text, &mut work.normalized);
+                    if !sure || search.finds(&work.normalized) {
+                        return None;
+                    }
+                }
+                words.pieces(text, work).ok()
             }
+            // Without normalizer the normalized text is the text.
+            (Words::Bytes(_), _) if normalized.is_some_and(|search| search.finds(text)) => None,
+            (Words::Bytes(words), ModelWrapper::BPE(model)) => words.pieces(text, model, work).ok(),
+            (Words::Bytes(_), _) => None,
         }
-        self.words.pieces(text, work).ok()
     }
 }
 
-/// True for a post-processor that treats all tokens alike, so that what it does to one text it does to all.
-fn keeps_offsets(post: &PostProcessorWrapper) -> bool {
+/// Whether a post-processor takes spaces off the offsets, and if so whether it leaves a space put before the text.
+/// Apart from that it must treat all tokens alike, so that what it does to one text it does to all; `None` if not.
+fn trimming(post: Option<&PostProcessorWrapper>) -> Option<Option<bool>> {
     match post {
-        PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_) => true,
-        PostProcessorWrapper::Roberta(roberta) => !roberta.trim_offsets,
-        PostProcessorWrapper::ByteLevel(bytes) => !bytes.trim_offsets,
-        PostProcessorWrapper::Sequence(sequence) => sequence.as_ref().iter().all(keeps_offsets),
+        None | Some(PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_)) => Some(None),
+        Some(PostProcessorWrapper::Roberta(roberta)) => {
+            Some(roberta.trim_offsets.then_some(roberta.add_prefix_space))
+        }
+        Some(PostProcessorWrapper::ByteLevel(bytes)) => {
+            Some(bytes.trim_offsets.then_some(bytes.add_prefix_space))
+        }
+        Some(PostProcessorWrapper::Sequence(sequence)) => match sequence.as_ref() {
+            [] => Some(None),
+            // What trims comes first, as long as the tokens of a text are all there is to trim.
+            [first, rest @ ..] => {
+                let rest = rest.iter().all(|post| trimming(Some(post)) == Some(None));
+                trimming(Some(first)).filter(|_| rest)
+            }
+        },
     }
 }

@@ -8,7 +8,7 @@ use tokenizers::normalizers::BertNormalizer;
 
 use super::chars::{Chars, Class, Made};
 use super::trie::Trie;
-use super::{Piece, Work};
+use super::{Piece, Unsure, Work};
 
 /// Words of up to so many bytes are looked up as one number.
 const SHORT: usize = 7;
@@ -31,9 +31,6 @@ enum Does {
     /// Not told by the byte alone.
     Other,
 }
-
-/// A text cannot be encoded here.
-pub(super) struct Unsure;
 
 /// WordPiece over BERT's words.
 pub(super) struct BertWords {

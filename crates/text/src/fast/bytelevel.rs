@@ -1,0 +1,301 @@
+//! Byte-level BPE as GPT-2 and RoBERTa have it: the words of a text, and their pieces out of a cache.
+//!
+//! A word that is not in the cache is taken apart by the `tokenizers` crate; nothing about merges is repeated here.
+
+use std::sync::OnceLock;
+
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+use super::cache::Part;
+use super::{Piece, Unsure, Work};
+
+/// Characters a page of the table of classes.
+const PAGE: usize = 64;
+
+/// What GPT-2's expression tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Letter,
+    Number,
+    Space,
+    Other,
+}
+
+/// BPE over the words of GPT-2's expression.
+pub(super) struct ByteWords {
+    /// A space is put before a text that does not begin with one.
+    prefix: bool,
+    /// Spaces are taken off the offsets; true inside if that leaves the space put before the text.
+    trim: Option<bool>,
+    ascii: [Class; 128],
+    /// Filled when a text first needs them.
+    pages: Box<[OnceLock<Box<[Class; PAGE]>>]>,
+    /// The character that stands for each byte in the vocabulary.
+    letters: [char; 256],
+}
+
+impl ByteWords {
+    /// `None` if the pre-tokenizer or the model does more than is known here.
+    pub fn new(split: ByteLevel, trim: Option<bool>, model: &BPE) -> Option<Self> {
+        if !split.use_regex || model.dropout.is_some() {
+            return None;
+        }
+        let mut ascii = [Class::Other; 128];
+        for (page, classes) in ascii.chunks_mut(PAGE).enumerate() {
+            classes.copy_from_slice(&classify(page)[..]);
+        }
+        let pages = (0..(char::MAX as usize + 1) / PAGE).map(|_| OnceLock::new()).collect();
+        Some(Self { prefix: split.add_prefix_space, trim, ascii, pages, letters: letters() })
+    }
+
+    /// Puts the pieces of a text at the end of `work.pieces`.
+    pub fn pieces(&self, text: &str, model: &BPE, work: &mut Work) -> Result<(), Unsure> {
+        let before = work.pieces.len();
+        let mut space = self.prefix && !text.is_empty() && !text.starts_with(' ');
+        let (mut at, mut number) = (0, 0);
+        while space || at < text.len() {
+            let end = self.word_end(text, at, space);
+            let place = Place { text, at, space, number };
+            if space {
+                work.word.clear();
+                work.word.push(b' ');
+                work.word.extend_from_slice(&text.as_bytes()[at..end]);
+                let word = std::mem::take(&mut work.word);
+                self.word(&word, &place, before, model, work)?;
+                work.word = word;
+            } else {
+                self.word(&text.as_bytes()[at..end], &place, before, model, work)?;
+            }
+            space = false;
+            at = end;
+            number += 1;
+        }
+        Ok(())
+    }
+
+    /// Where the word ends that begins at `at`, or with a space put before it: the first match of
+    /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
+    fn word_end(&self, text: &str, at: usize, space: bool) -> usize {
+        let rest = &text.as_bytes()[at..];
+        if !space && rest[0] == b'\'' {
+            match rest.get(1..) {
+                Some([b's' | b't' | b'm' | b'd', ..]) => return at + 2,
+                Some([b'r' | b'v', b'e', ..] | [b'l', b'l', ..]) => return at + 3,
+                _ => {}
+            }
+        }
+        let begin = if !space && rest[0] == b' ' { at + 1 } else { at };
+        match self.class(text, begin) {
+            Some((class, end)) if class != Class::Space => self.run(text, end, class).0,
+            _ => {
+                let (end, last, count) = self.run(text, at, Class::Space);
+                // The last space belongs to what follows, unless it is all there is.
+                if end < text.len() && count + usize::from(space) > 1 { last } else { end }
+            }
+        }
+    }
+
+    /// Goes on while the characters are of this class: where that ends, where the last of them begins, and how many
+    /// they are.
+    #[inline]
+    fn run(&self, text: &str, mut at: usize, class: Class) -> (usize, usize, usize) {
+        let (mut last, mut count) = (at, 0);
+        while let Some((found, end)) = self.class(text, at) {
+            if found != class {
+                break;
+            }
+            last = at;
+            at = end;
+            count += 1;
+        }
+        (at, last, count)
+    }
+
+    /// Class and end of the character at a place; `None` at the end of the text.
+    #[inline]
+    fn class(&self, text: &str, at: usize) -> Option<(Class, usize)> {
+        let byte = usize::from(*text.as_bytes().get(at)?);
+        if let Some(&class) = self.ascii.get(byte) {
+            return Some((class, at + 1));
+        }
+        let char = text[at..].chars().next()?;
+        let page = char as usize / PAGE;
+        let classes = self.pages[page].get_or_init(|| classify(page));
+        Some((classes[char as usize % PAGE], at + char.len_utf8()))
+    }
+
+    fn word(
+        &self,
+        bytes: &[u8],
+        place: &Place<'_>,
+        before: usize,
+        model: &BPE,
+        work: &mut Work,
+    ) -> Result<(), Unsure> {
+        let Work { cache, pieces, .. } = work;
+        if let Some(parts) = cache.get(bytes) {
+            self.put(parts, place, before, pieces);
+            return Ok(());
+        }
+        let parts = self.take_apart(bytes, model)?;
+        self.put(&parts, place, before, pieces);
+        cache.insert(bytes, &parts);
+        Ok(())
+    }
+
+    fn put(&self, parts: &[Part], place: &Place<'_>, before: usize, pieces: &mut Vec<Piece>) {
+        for part in parts {
+            let mut start = place.start(part.first as usize);
+            let mut end = place.end(part.last as usize);
+            if let Some(keep) = self.trim {
+                // The crate counts the spaces in the token and takes as many bytes.
+                let first = pieces.len() == before || start == 0;
+                let lead = if part.lead == 1 && keep && first { 0 } else { part.lead as usize };
+                let trail = part.trail as usize;
+                start = end.min(start + lead);
+                if end >= trail {
+                    end = start.max(end - trail);
+                }
+            }
+            pieces.push(Piece::new(part.id, start, end, place.number));
+        }
+    }
+
+    /// The pieces of a word, from the crate.
+    fn take_apart(&self, bytes: &[u8], model: &BPE) -> Result<Vec<Part>, Unsure> {
+        let mut word = String::with_capacity(bytes.len() * 2);
+        // Which byte of the word each byte of its spelling stands for.
+        let mut from = Vec::with_capacity(bytes.len() * 2);
+        for (index, &byte) in bytes.iter().enumerate() {
+            word.push(self.letters[usize::from(byte)]);
+            from.resize(word.len(), index as u32);
+        }
+        let blank = |char: &char| *char == self.letters[usize::from(b' ')] || char.is_whitespace();
+        let tokens = model.tokenize(&word).map_err(|_| Unsure)?;
+        let part = |token: &tokenizers::Token| {
+            Some(Part {
+                id: token.id,
+                first: *from.get(token.offsets.0)?,
+                last: *from.get(token.offsets.1.checked_sub(1)?)?,
+                lead: token.value.chars().take_while(blank).count() as u32,
+                trail: token.value.chars().rev().take_while(blank).count() as u32,
+            })
+        };
+        tokens.iter().map(part).collect::<Option<_>>().ok_or(Unsure)
+    }
+}
+
+/// Where a word stands.
+struct Place<'a> {
+    text: &'a str,
+    at: usize,
+    /// A space was put before it, which came from the first character of the text.
+    space: bool,
+    number: u32,
+}
+
+impl Place<'_> {
+    /// Start of the character of the text that a byte of the word came from.
+    #[inline]
+    fn start(&self, byte: usize) -> usize {
+        let mut at = (self.at + byte).saturating_sub(usize::from(self.space));
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    }
+
+    /// End of the character of the text that a byte of the word came from.
+    #[inline]
+    fn end(&self, byte: usize) -> usize {
+        let mut at = (self.at + byte).saturating_sub(usize::from(self.space)) + 1;
+        while !self.text.is_char_boundary(at) {
+            at += 1;
+        }
+        at
+    }
+}
+
+/// The classes of a page of characters, as the crate's expression has them: it goes on over a character of the class
+/// it is in, and begins anew at any other.
+fn classify(page: usize) -> Box<[Class; PAGE]> {
+    let mut classes = Box::new([Class::Space; PAGE]);
+    let chars: Vec<char> =
+        (page * PAGE..(page + 1) * PAGE).filter_map(|code| char::from_u32(code as u32)).collect();
+    for (class, before) in [(Class::Letter, 'a'), (Class::Number, '1'), (Class::Other, '!')] {
+        let text: String = chars.iter().flat_map(|&char| [before, char]).collect();
+        let mut split = PreTokenizedString::from(text);
+        // It has no way to fail on a text of two kilobytes; a class that stays `Space` would show in the tests.
+        if ByteLevel::new(false, false, true).pre_tokenize(&mut split).is_err() {
+            continue;
+        }
+        let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        let mut starts = splits.iter().map(|&(_, (start, _), _)| start).peekable();
+        let mut at = 0;
+        for &char in &chars {
+            at += before.len_utf8();
+            while starts.next_if(|&start| start < at).is_some() {}
+            if starts.peek() != Some(&at) {
+                classes[char as usize % PAGE] = class;
+            }
+            at += char.len_utf8();
+        }
+    }
+    classes
+}
+
+/// GPT-2's spelling of bytes: those that print as themselves, the others from U+0100 on.
+fn letters() -> [char; 256] {
+    let mut letters = ['\0'; 256];
+    let mut next = 0x100;
+    for (byte, letter) in (0..=255u8).zip(&mut letters) {
+        *letter = match byte {
+            b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
+            _ => {
+                next += 1;
+                char::from_u32(next - 1).unwrap_or_default()
+            }
+        };
+    }
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spelling_of_bytes_is_the_crates() {
+        let ours: std::collections::HashSet<char> = letters().into_iter().collect();
+        assert_eq!(ours, ByteLevel::alphabet().into_iter().collect());
+        for byte in 0..128u8 {
+            let mut split = PreTokenizedString::from(char::from(byte).to_string());
+            ByteLevel::new(false, false, false).pre_tokenize(&mut split).unwrap();
+            let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
+            assert_eq!(splits[0].0, letters()[usize::from(byte)].to_string());
+        }
+    }
+
+    #[test]
+    fn classes_are_those_of_the_expression() {
+        for (char, expected) in [
+            ('a', Class::Letter),
+            ('é', Class::Letter),
+            ('中', Class::Letter),
+            ('7', Class::Number),
+            ('Ⅷ', Class::Number),
+            ('²', Class::Number),
+            (' ', Class::Space),
+            ('\n', Class::Space),
+            ('\u{a0}', Class::Space),
+            ('\'', Class::Other),
+            ('!', Class::Other),
+            ('\u{301}', Class::Other),
+            ('\u{378}', Class::Other),
+        ] {
+            assert_eq!(classify(char as usize / PAGE)[char as usize % PAGE], expected, "{char:?}");
+        }
+    }
+}
