@@ -129,6 +129,10 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(parse)?;
         inner.with_padding(None);
         let post = inner.get_post_processor().cloned();
+        if post.as_ref().is_some_and(wants_a_second_text) {
+            let reason = "post_processor: the template for one text has a place for a second one (\"B\")";
+            return Err(Error::Parse { path: source.path, reason: reason.into() });
+        }
         inner.with_post_processor(None::<PostProcessorWrapper>);
 
         let mut notes = Vec::new();
@@ -270,9 +274,48 @@ fn nothing_there(folder: &Path) -> Error {
     Error::NoTokenizer { folder: folder.into(), found, hint: hint.map(String::from) }
 }
 
+/// Whether a template for one text names a second one, which the `tokenizers` crate finds out by a panic.
+fn wants_a_second_text(post: &PostProcessorWrapper) -> bool {
+    match post {
+        PostProcessorWrapper::Sequence(sequence) => sequence.as_ref().iter().any(wants_a_second_text),
+        PostProcessorWrapper::Template(template) => {
+            let written = serde_json::to_value(template).unwrap_or_default();
+            let single = written.get("single").and_then(serde_json::Value::as_array);
+            single.is_some_and(|places| places.iter().any(|place| place["Sequence"]["id"] == "B"))
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_template_for_one_text_cannot_ask_for_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |id: &str| serde_json::json!({"Sequence": {"id": id, "type_id": 0}});
+        let file = |single: Vec<serde_json::Value>| {
+            serde_json::json!({
+                "version": "1.0",
+                "post_processor": {
+                    "type": "TemplateProcessing", "single": single, "pair": [place("A"), place("B")],
+                    "special_tokens": {}
+                },
+                "model": {"type": "WordLevel", "vocab": {"a": 0, "[UNK]": 1}, "unk_token": "[UNK]"}
+            })
+        };
+        let path = folder.path().join("tokenizer.json");
+        for (single, fine) in
+            [(vec![place("A")], true), (vec![place("A"), place("B")], false), (vec![place("B")], false)]
+        {
+            std::fs::write(&path, file(single).to_string()).unwrap();
+            match Tokenizer::from_folder(folder.path()) {
+                Ok(_) => assert!(fine),
+                Err(error) => assert!(!fine && error.to_string().contains("post_processor"), "{error}"),
+            }
+        }
+    }
 
     #[test]
     fn a_folder_without_tokenizer_says_what_is_there() {
