@@ -119,6 +119,7 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
     let strata = Strata::new(dataset, options.stratify);
     let found = duplicates(dataset, options.near.as_ref());
     let mut groups = found.groups();
+    let largest = groups.iter().map(Vec::len).max().unwrap_or(0);
     let mut report = SplitReport { exact: found.exact, near: found.near, ..SplitReport::default() };
     for group in groups.iter().filter(|group| group.len() > 1) {
         report.groups += 1;
@@ -172,6 +173,15 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
         }
     }
     strata.describe(&parts, &shares, &mut report);
+    for ((part, name), share) in parts.iter().zip(["train", "dev", "test"]).zip(shares) {
+        let due = share * dataset.len() as f64;
+        if (part.len() as f64) < due / 2.0 {
+            report.notes.push(format!(
+                "{name} has {} texts instead of {due:.0}: the largest group of texts that repeat each other has {largest}",
+                part.len()
+            ));
+        }
+    }
     let [train, dev, test] = parts;
     Ok(Split { train, dev, test, report })
 }
@@ -179,7 +189,7 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
 /// One of the parts that have room for all of a group, each as likely as it has places left; `None` if none has.
 fn by_lot(group: &[usize], strata: &Strata, wanted: &[[f64; 3]], lots: &mut Stream) -> Option<usize> {
     let mut need: HashMap<usize, f64> = HashMap::new();
-    for &stratum in group.iter().flat_map(|&at| strata.of(at)) {
+    for &stratum in group.iter().flat_map(|&at| strata.held_of(at)) {
         *need.entry(stratum).or_default() += 1.0;
     }
     let places = [0, 1, 2].map(|part| {
@@ -239,13 +249,15 @@ struct Strata {
     of: Vec<Vec<usize>>,
     counts: Vec<usize>,
     names: Vec<String>,
+    /// The classes are ranges of scores.
+    ranges: bool,
 }
 
 impl Strata {
     fn new(dataset: &Dataset, stratify: bool) -> Self {
         let mut names: Vec<Vec<String>> = vec![Vec::new(); dataset.len()];
+        let mut scores: Vec<f32> = Vec::new();
         if stratify {
-            let mut scores: Vec<f32> = Vec::new();
             for (example, names) in dataset.examples.iter().zip(&mut names) {
                 match &example.label {
                     Some(Label::One(name)) => names.push(name.clone()),
@@ -282,7 +294,7 @@ impl Strata {
             })
             .collect();
         drop(index);
-        Self { of, counts, names: all }
+        Self { of, counts, names: all, ranges: !scores.is_empty() }
     }
 
     fn of(&self, at: usize) -> &[usize] {
@@ -292,6 +304,13 @@ impl Strata {
     /// The number that stands for every example.
     fn all(&self) -> usize {
         self.names.len()
+    }
+
+    /// The numbers whose shares a group of duplicates must leave room in. Ranges of scores are not among them: their
+    /// edges mean little, and a group larger than a small part's share of a tenth would never be drawn for it.
+    fn held_of(&self, at: usize) -> &[usize] {
+        let of = &self.of[at];
+        if self.ranges { &of[of.len() - 1..] } else { of }
     }
 
     fn classes_of(&self, at: usize) -> &[usize] {

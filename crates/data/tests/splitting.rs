@@ -150,6 +150,15 @@ fn conflicting_labels_are_told() {
 }
 
 #[test]
+fn a_part_that_repeats_leave_too_small_is_told() {
+    let text = |i: u64| if i < 95 { "the very same words".to_string() } else { words(&mut Stream(i), 12) };
+    let data = dataset((0..100).map(|i| (text(i), None)).collect());
+    let found = split(&data, &SplitOptions::default()).unwrap();
+    let notes = found.report.lines().join("\n");
+    assert!(notes.contains("of 10: the largest group of texts that repeat each other has 95"), "{notes}");
+}
+
+#[test]
 fn scores_and_lists_are_stratified_too() {
     let scores =
         dataset((0..200).map(|i| (words(&mut Stream(i), 12), Some(Label::Score(i as f32)))).collect());
@@ -166,6 +175,17 @@ fn scores_and_lists_are_stratified_too() {
             (train.abs_diff(160) <= 2) && dev.abs_diff(20) <= 2 && test.abs_diff(20) <= 2,
             "{name} {train} {dev} {test}"
         );
+    }
+}
+
+#[test]
+fn repeated_texts_with_scores_reach_every_part() {
+    // Six repeats are more than a tenth of a tenth of the set.
+    let score = |i: u64| Some(Label::Score((i / 6) as f32));
+    let scores = dataset((0..120).map(|i| (words(&mut Stream(i / 6), 12), score(i))).collect());
+    for seed in 0..20 {
+        let found = split(&scores, &SplitOptions { seed, ..SplitOptions::default() }).unwrap();
+        assert_eq!([found.train.len(), found.dev.len(), found.test.len()], [96, 12, 12]);
     }
 }
 
