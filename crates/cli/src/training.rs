@@ -135,7 +135,8 @@ impl Observer for Training {
                     let best = if *best { ", the best so far" } else { "" };
                     let (epoch, metric) = (epoch + 1, &self.metric);
                     self.say(&format!(
-                        "epoch {epoch}, step {step}: dev {metric} {score:.4}{best} ({seconds:.1} s)"
+                        "epoch {epoch}, step {step}: dev {metric} {}{best} ({seconds:.1} s)",
+                        value(*score)
                     ));
                 }
             }
@@ -153,8 +154,9 @@ impl Observer for Training {
                 self.bar.take().into_iter().for_each(|bar| bar.finish_and_clear());
                 let took = time(*seconds);
                 self.say(&format!(
-                    "{step} steps in {took}; best dev {}: {best_score:.4} at step {best_step}",
-                    self.metric
+                    "{step} steps in {took}; best dev {}: {} at step {best_step}",
+                    self.metric,
+                    value(*best_score)
                 ));
             }
         }
@@ -165,6 +167,11 @@ impl JobObserver for Training {
     fn note(&mut self, line: &str) {
         self.say(line);
     }
+}
+
+/// A score to four places, or that there is none.
+fn value(score: Option<f64>) -> String {
+    score.map_or_else(|| "has no value".to_string(), |score| format!("{score:.4}"))
 }
 
 /// A duration as it is read: `0.4 s`, `48 s`, `3:07`, `1:02:33`.

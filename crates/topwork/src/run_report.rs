@@ -218,7 +218,7 @@ fn training(outcomes: &Outcomes) -> Training {
                 training.learning_rate.push((*step as u64, *learning_rate));
             }
             Event::Evaluation { step, score, values, .. } => {
-                training.dev_metric.push((*step as u64, *score));
+                training.dev_metric.extend(score.map(|score| (*step as u64, score)));
                 let loss = values.iter().find(|(name, _)| name == "loss");
                 training.dev_loss.extend(loss.map(|(_, value)| (*step as u64, *value)));
             }

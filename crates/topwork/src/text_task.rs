@@ -8,7 +8,7 @@ use topwork_data::{Batch, BatchSize, Inputs, Sampler};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{LossOptions, Model, SaveOptions};
 use topwork_nn::{ParamStore, Pass};
-use topwork_train::metrics::Metric;
+use topwork_train::metrics::{Metric, MetricError};
 use topwork_train::{BatchLoss, Scores, Task, TaskError};
 
 use crate::error::Error;
@@ -58,13 +58,27 @@ impl<'a> TextTask<'a> {
     /// Puts the parts together.
     ///
     /// # Errors
-    /// Batch limits of zero.
+    /// Batch limits of zero; development labels for which the metric has no value whatever is predicted.
     pub fn new(
         model: Model,
         train: &'a Inputs,
         dev: &'a Inputs,
         settings: TextTaskSettings,
     ) -> Result<Self, Error> {
+        if let Some(metric) = Some(&settings.metric).filter(|metric| metric.spec().is_some()) {
+            let width = settings.labels.len().max(1);
+            // Outputs that are all different: what has no value for them has none for any.
+            let values: Vec<f32> = (0..dev.len() * width).map(|at| (at as f32).sin()).collect();
+            if let Err(MetricError::Undefined { name, reason }) =
+                metric.of(&outcome(&dev.labels, &values, width, settings.positive)?)
+            {
+                return Err(Error::Task(format!(
+                    "{name} has no value on the {} development examples: {reason}; give more or other development \
+                     data, or judge by another metric (--metric)",
+                    dev.len()
+                )));
+            }
+        }
         let seed = topwork_kernels::rng::derive(settings.seed, "order");
         let sampler = Sampler::new(train.packed.lengths(), settings.batch, seed)?;
         Ok(TextTask { model, train, dev, sampler, settings, cache: None, saved: Cell::new(false) })
@@ -136,7 +150,12 @@ impl<'a> TextTask<'a> {
         let mut values: Vec<(String, f64)> =
             evaluation.values.iter().filter_map(|v| Some((v.name.clone(), v.value?))).collect();
         values.extend(loss.map(|loss| ("loss".to_string(), loss)));
-        let score = evaluation.value(metric.name())?;
+        let score = match evaluation.value(metric.name()) {
+            Ok(score) => Some(score),
+            // The labels allow a value (`new` has made sure), these predictions do not: the run may still learn.
+            Err(MetricError::Undefined { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         Ok(Scores { score, higher_is_better: metric.higher_is_better(), values })
     }
 }

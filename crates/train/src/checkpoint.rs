@@ -27,7 +27,7 @@ pub struct Position {
     /// Optimizer steps done.
     pub step: usize,
     /// The best evaluation so far: step and score.
-    pub best: Option<(usize, f64)>,
+    pub best: Option<(usize, Option<f64>)>,
     /// Evaluations since then.
     pub since_best: usize,
     /// True once patience has run out.

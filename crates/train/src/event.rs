@@ -44,8 +44,8 @@ pub enum Event {
         epoch: usize,
         /// Steps done.
         step: usize,
-        /// The metric the run is judged by.
-        score: f64,
+        /// The metric the run is judged by, where it has a value.
+        score: Option<f64>,
         /// True if it is the best so far.
         best: bool,
         /// All values by name.
@@ -76,8 +76,8 @@ pub enum Event {
     End {
         /// Steps done.
         step: usize,
-        /// The best score.
-        best_score: f64,
+        /// The best score, where there was one.
+        best_score: Option<f64>,
         /// The step it was reached at.
         best_step: usize,
         /// Seconds of this process, evaluations and checkpoints counted.

@@ -42,7 +42,7 @@ pub struct RunResult {
     /// Optimizer steps done.
     pub steps: usize,
     /// Scores at the best evaluation.
-    pub best: Option<(usize, f64)>,
+    pub best: Option<(usize, Option<f64>)>,
     /// True if it was stopped from outside and can be resumed.
     pub interrupted: bool,
     /// True if patience ran out.
@@ -119,7 +119,7 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     let ended = run.go()?;
     let seconds = started.elapsed().as_secs_f64();
     if ended != Ended::Interrupted {
-        let (best_step, best_score) = run.at.best.unwrap_or((0, f64::NAN));
+        let (best_step, best_score) = run.at.best.unwrap_or((0, None));
         run.log.write(&Event::End { step: run.at.step, best_score, best_step, seconds })?;
     }
     Ok(RunResult {

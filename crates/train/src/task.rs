@@ -56,8 +56,9 @@ pub struct BatchLoss {
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
-    /// Value of the metric the run is judged by.
-    pub score: f64,
+    /// Value of the metric the run is judged by; `None` where it has none, such as a correlation with predictions
+    /// that are all the same.
+    pub score: Option<f64>,
     /// False for metrics where less is better.
     pub higher_is_better: bool,
     /// Every value, by name, for the log.
@@ -65,8 +66,18 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// True if these are better than `other` (strictly: the first of equals is kept).
-    pub fn beats(&self, other: f64) -> bool {
-        if self.higher_is_better { self.score > other } else { self.score < other }
+    /// True if these are better than `other` (strictly: the first of equals is kept). Any value beats none.
+    pub fn beats(&self, other: Option<f64>) -> bool {
+        match (self.score, other) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(score), Some(other)) => {
+                if self.higher_is_better {
+                    score > other
+                } else {
+                    score < other
+                }
+            }
+        }
     }
 }

@@ -108,12 +108,12 @@ impl Task for Line {
         let pass = Pass::eval(&self.store, topwork_kernels::gemm::Precision::F32);
         let loss = self.loss_of(&pass, &(0..EXAMPLES).collect::<Vec<_>>())?.into_scalar::<f32>();
         let score = self.scripted.get(n).copied().unwrap_or(f64::from(loss));
-        Ok(Scores { score, higher_is_better: false, values: vec![("loss".to_string(), score)] })
+        Ok(Scores { score: Some(score), higher_is_better: false, values: vec![("loss".to_string(), score)] })
     }
 
     fn save(&self, folder: &Path, scores: &Scores) -> Result<(), TaskError> {
         std::fs::create_dir_all(folder)?;
-        self.saved.lock().unwrap().push(scores.score);
+        self.saved.lock().unwrap().push(scores.score.unwrap());
         Ok(())
     }
 }
@@ -155,10 +155,10 @@ impl Observer for StopAfter<'_> {
 #[test]
 fn it_learns() {
     let mut line = Line::new();
-    let before = line.evaluate().unwrap().score;
+    let before = line.evaluate().unwrap().score.unwrap();
     let options = TrainOptions { epochs: 40, warmup: 0.05, ..options() };
     let result = go(&mut line, &options, None, false).unwrap();
-    let (_, after) = result.best.unwrap();
+    let after = result.best.unwrap().1.unwrap();
     assert!(after < 0.1 * before, "{before} -> {after}");
     assert_eq!(result.steps, 40 * 5);
 }
@@ -327,7 +327,7 @@ fn patience_stops_and_the_best_is_kept() {
     let options = TrainOptions { patience: 2, ..options() };
     let result = go(&mut line, &options, Some(folder.path()), false).unwrap();
     assert!(result.stopped_early);
-    assert_eq!(result.best, Some((10, 0.3)), "the best of the second epoch");
+    assert_eq!(result.best, Some((10, Some(0.3))), "the best of the second epoch");
     assert_eq!(*line.saved.lock().unwrap(), [0.5, 0.3]);
     // Resuming a run that has stopped changes nothing.
     let mut again = Line::new();
