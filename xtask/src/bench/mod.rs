@@ -8,6 +8,7 @@ mod report;
 mod side;
 mod texts;
 
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -79,14 +80,17 @@ fn cpu(mut args: Args) -> Result<bool> {
     let cases = choice.cases();
     println!("{} cases, {rounds} rounds of {iters}, {threads} threads, {}", cases.len(), report::processor());
 
+    print!("\n{}", report::HEAD);
     let mut rows = Vec::new();
     for case in &cases {
         let samples = measure(case, &sides, rounds, iters, threads)?;
-        rows.push(Row { case: case.clone(), samples });
-        eprintln!();
+        let row = Row { case: case.clone(), samples };
+        progress("");
+        print!("{}", report::lines(&row));
+        rows.push(row);
+        // After each case: what is measured stays measured when the rest is cut short.
+        report::write(&out, &rows, threads)?;
     }
-    print!("\n{}", report::table(&rows));
-    report::write(&out, &rows, threads)?;
     println!("\nwritten: {}", out.display());
     let Some(limit) = at_most else { return Ok(true) };
     let above = report::above(&rows, limit);
@@ -94,6 +98,15 @@ fn cpu(mut args: Args) -> Result<bool> {
         println!("above {limit}: {line}");
     }
     Ok(above.is_empty())
+}
+
+/// Shows on a terminal what is being measured, in place of what was shown before.
+fn progress(line: &str) {
+    let mut screen = std::io::stderr();
+    if screen.is_terminal() {
+        // Nothing is lost with it.
+        let _ = write!(screen, "\r\x1b[2K{line}");
+    }
 }
 
 /// The sides asked for, ready to run.
@@ -127,7 +140,7 @@ fn measure(case: &Case, sides: &[Side], rounds: usize, iters: usize, threads: us
     let mut samples: Vec<Sample> = order.iter().map(|&at| Sample::new(sides[at].name)).collect();
     for round in 1..=rounds {
         for &at in &order {
-            eprint!("\r{case}: round {round} of {rounds}, {:<24}", sides[at].name);
+            progress(&format!("{case}: round {round} of {rounds}, {}", sides[at].name));
             let turn = sides[at].run(case, iters, threads)?;
             let sample = samples.iter_mut().find(|sample| sample.side == sides[at].name);
             sample.context("a side without a sample")?.add(turn);

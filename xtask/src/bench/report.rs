@@ -34,26 +34,26 @@ impl Row {
     }
 }
 
-/// The results in Markdown. Ratios are topwork over the peer of their line: below 1 topwork is faster or smaller.
-pub fn table(rows: &[Row]) -> String {
-    let mut text = String::from(
-        "| case | side | median s | least s | peak MiB | ratio of medians | of least | of memory |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|\n",
-    );
-    for row in rows {
-        for sample in &row.samples {
-            let ratios = match row.ratio(sample) {
-                Some(ratio) => format!("{:.2} | {:.2} | {:.2}", ratio.median, ratio.least, ratio.memory),
-                None => " | | ".to_string(),
-            };
-            let (median, least, peak) = (sample.median(), sample.least(), sample.peak_mb);
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "| {} | {} | {median:.4} | {least:.4} | {peak:.0} | {ratios} |",
-                row.case, sample.side
-            );
-        }
+/// The head of the table in Markdown. Ratios are topwork over the peer of their line: below 1 topwork is faster or
+/// smaller.
+pub const HEAD: &str = "| case | side | median s | least s | peak MiB | ratio of medians | of least | of memory |\n\
+                        |---|---|--:|--:|--:|--:|--:|--:|\n";
+
+/// The lines of one case.
+pub fn lines(row: &Row) -> String {
+    let mut text = String::new();
+    for sample in &row.samples {
+        let ratios = match row.ratio(sample) {
+            Some(ratio) => format!("{:.2} | {:.2} | {:.2}", ratio.median, ratio.least, ratio.memory),
+            None => " | | ".to_string(),
+        };
+        let (median, least, peak) = (sample.median(), sample.least(), sample.peak_mb);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {median:.4} | {least:.4} | {peak:.0} | {ratios} |",
+            row.case, sample.side
+        );
     }
     text
 }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn ratios_are_topwork_over_the_peer() {
-        let text = table(&[row()]);
+        let text = format!("{HEAD}{}", lines(&row()));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4);
         assert_eq!(lines[2], "| base train f32 dropout 0.1 | topwork | 3.0000 | 2.0000 | 900 |  | |  |");

@@ -95,7 +95,7 @@ pub fn run(mut args: Args) -> Result<bool> {
         sides.iter().map(|&(side, title)| Measured { side, title, turns: Vec::new() }).collect();
     for round in 1..=rounds {
         for entry in &mut measured {
-            eprint!("\rround {round} of {rounds}, {:<12}", entry.side);
+            super::progress(&format!("round {round} of {rounds}, {}", entry.side));
             let turn = match entry.side {
                 "topwork" => own(&program, &model, &texts, &numbers, "bf16")?,
                 "topwork-f32" => own(&program, &model, &texts, &numbers, "f32")?,
@@ -111,7 +111,7 @@ pub fn run(mut args: Args) -> Result<bool> {
         // The other direction next time, so that a machine that slows down favours none.
         measured.reverse();
     }
-    eprintln!();
+    super::progress("");
     measured.sort_by_key(|entry| SIDES.iter().position(|(side, _)| *side == entry.side));
     println!("{}, {threads} threads, medians of {rounds} rounds\n", report::processor());
     print!("{}", table(&measured));
