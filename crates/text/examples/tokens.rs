@@ -1,5 +1,5 @@
 //! Measures encoding against the `tokenizers` crate, on one core and on all:
-//! `cargo run --release -p topwork-text --example speed -- TOKENIZER.json TEXTS.txt`. Each line is a text.
+//! `cargo run --release -p topwork-text --example tokens -- TOKENIZER.json TEXTS.txt`. Each line is a text.
 #![allow(clippy::print_stdout, reason = "its output is the measurement")]
 
 use std::time::{Duration, Instant};
