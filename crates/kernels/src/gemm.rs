@@ -8,6 +8,7 @@
 pub(crate) mod direct;
 mod lanes;
 mod pack;
+mod packed;
 mod peak;
 mod product;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tile;
 
 use crate::cpu::{self, Path};
 use pack::{Convert, Order};
+pub use packed::Packed;
 pub use peak::peak;
 use product::Product;
 #[cfg(target_arch = "x86_64")]

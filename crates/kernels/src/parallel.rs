@@ -1,6 +1,33 @@
 //! Cutting work into tasks whose borders depend on the shape alone, never on the number of threads.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
+
+thread_local! {
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` with every kernel it calls on the calling thread alone; results are the same to the bit.
+///
+/// For callers that have enough independent pieces for all threads: a thread that does not wait for others at the end of
+/// every operation, and whose piece stays in its own cache, gets more done.
+pub fn alone<R>(work: impl FnOnce() -> R) -> R {
+    /// Puts the flag back, after a panic too.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _before = Before(ALONE.replace(true));
+    work()
+}
+
+/// Threads an operation may use: those of the current pool, or one inside [`alone`].
+pub(crate) fn threads() -> usize {
+    if ALONE.get() { 1 } else { rayon::current_num_threads() }
+}
 
 /// Below this many elements a pass is cheaper on the calling thread than the wake-up of another.
 const SERIAL: usize = 16 * 1024;
@@ -15,7 +42,7 @@ pub(crate) const REDUCE_ROWS: usize = 32;
 
 /// Runs `work` on every task; `elements` is the size of the whole pass.
 pub(crate) fn each<T: Send>(tasks: Vec<T>, elements: usize, work: impl Fn(T) + Sync + Send) {
-    if tasks.len() < 2 || elements < SERIAL {
+    if tasks.len() < 2 || elements < SERIAL || threads() == 1 {
         tasks.into_iter().for_each(work);
     } else {
         tasks.into_par_iter().for_each(work);

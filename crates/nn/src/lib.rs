@@ -9,6 +9,7 @@ pub mod gradient;
 pub mod init;
 pub mod layers;
 pub mod loss;
+mod packs;
 pub mod param;
 pub mod pass;
 pub mod pattern;

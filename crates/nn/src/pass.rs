@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use topwork_kernels::gemm::Precision;
+use topwork_kernels::gemm::{Packed, Precision};
 use topwork_kernels::rng::{Dropout, derive};
 use topwork_ops::Gradient;
 
@@ -175,6 +175,53 @@ impl<'a> Pass<'a> {
         let tensor = plain.autodiff().require_grad();
         leaves.push(Leaf { id, tensor: LeafTensor::Matrix(tensor.clone()), rows: None });
         Ok(tensor)
+    }
+
+    /// `x·weightᵀ + bias`, with packed weights where the store keeps them.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in]`; weight: `[out, in]`; bias: `[out]`
+    /// - returns: `[rows, out]`
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn linear(&self, x: Tensor<2>, weight: ParamId, bias: Option<ParamId>) -> Result<Tensor<2>, Error> {
+        let bias = bias.map(|bias| self.vector(bias)).transpose()?;
+        let packed = self.packed(&[weight])?;
+        let weight = self.matrix(weight)?;
+        Ok(match packed {
+            Some(packed) => topwork_ops::linear_packed(x, weight, bias, packed),
+            None => topwork_ops::linear(x, weight, bias, self.precision),
+        })
+    }
+
+    /// Queries, keys and values of `x` side by side, with packed weights where the store keeps them.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in]`; weights: each `[out, in]`; biases: each `[out]`
+    /// - returns: `[rows, 3 * out]`
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn linear_qkv(
+        &self,
+        x: Tensor<2>,
+        weights: [ParamId; 3],
+        biases: [ParamId; 3],
+    ) -> Result<Tensor<2>, Error> {
+        let packed = self.packed(&weights)?;
+        let [q, k, v] = weights;
+        let weights = [self.matrix(q)?, self.matrix(k)?, self.matrix(v)?];
+        let [q, k, v] = biases;
+        let biases = [self.vector(q)?, self.vector(k)?, self.vector(v)?];
+        Ok(match packed {
+            Some(packed) => topwork_ops::linear_qkv_packed(x, weights, biases, packed),
+            None => topwork_ops::linear_qkv(x, weights, biases, self.precision),
+        })
+    }
+
+    fn packed(&self, weights: &[ParamId]) -> Result<Option<Arc<Packed>>, Error> {
+        if self.training() { Ok(None) } else { self.store.packed(weights, self.precision) }
     }
 
     /// Rows of an embedding table, one for each index.

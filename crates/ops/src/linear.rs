@@ -1,5 +1,7 @@
 //! The linear layer: `y = x·Wᵀ + b`.
 
+use std::sync::Arc;
+
 use burn::{
     Tensor,
     backend::{
@@ -13,7 +15,7 @@ use burn::{
         tensor::FloatTensor,
     },
 };
-use topwork_kernels::gemm::{self, Mat, MatMut, Precision};
+use topwork_kernels::gemm::{self, Mat, MatMut, Packed, Precision};
 use topwork_kernels::unwritten;
 
 use crate::{columns, flex, host, optional::OptionalFloat, profile, record::record};
@@ -48,6 +50,29 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, precisio
     ))
 }
 
+/// [`linear`] with a weight packed once, for inference: the same bits, without packing it again.
+///
+/// A device other than the CPU, and a pass that tracks gradients, computes with `weight` itself.
+///
+/// # Shapes
+/// As [`linear`]; `packed` holds `weight`.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn linear_packed(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    packed: Arc<Packed>,
+) -> Tensor<2> {
+    let ([_, width], [out, expected]) = (x.dims(), weight.dims());
+    assert_eq!(width, expected, "linear: x has {width} columns, weight takes {expected}");
+    assert_eq!((packed.rows(), packed.cols()), (out, width), "linear_packed: panels of another weight");
+    let bias = OptionalFloat::from(bias.map(Tensor::into_dispatch));
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(Dispatch::linear_packed_forward(x, weight, bias, packed))
+}
+
 /// [`linear`] on a backend's primitives.
 #[backend_extension(Flex, Autodiff, Cube: cfg(feature = "cube"))]
 pub trait LinearOps: Backend {
@@ -59,6 +84,16 @@ pub trait LinearOps: Backend {
         precision: Precision,
     ) -> FloatTensor<Self> {
         composed::forward::<Self>(x, weight, bias.into_option(), precision)
+    }
+
+    /// `x·weightᵀ + bias` with `weight` packed: see [`linear_packed`].
+    fn linear_packed_forward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: OptionalFloat<Self>,
+        packed: Arc<Packed>,
+    ) -> FloatTensor<Self> {
+        Self::linear_forward(x, weight, bias, packed.precision())
     }
 
     /// The gradient of `x`: `d_y·weight`, `[tokens, in]`.
@@ -171,6 +206,26 @@ impl LinearOps for Flex {
             false,
             precision,
         );
+        flex::tensor(y, [tokens, out])
+    }
+
+    fn linear_packed_forward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: OptionalFloat<Self>,
+        packed: Arc<Packed>,
+    ) -> FloatTensor<Self> {
+        let _time = profile::time("linear_packed_forward");
+        let bias = bias.into_option();
+        if !flex::all_f32([&x].into_iter().chain(&bias)) {
+            return composed::forward::<Self>(x, weight, bias, packed.precision());
+        }
+        let (x, bias) = (flex::dense(x), bias.map(flex::dense));
+        let [tokens, width] = host::dims(&x);
+        let out = packed.rows();
+        let mut y = unwritten(tokens * out);
+        let x = Mat::new(flex::values(&x), tokens, width);
+        packed.nt(x, MatMut::new(&mut y, tokens, out), bias.as_ref().map(flex::values));
         flex::tensor(y, [tokens, out])
     }
 

@@ -1,5 +1,7 @@
 //! The three projections of attention as one operation: one read of `x`, one gradient of `x`.
 
+use std::sync::Arc;
+
 use burn::{
     Tensor,
     backend::{
@@ -13,7 +15,7 @@ use burn::{
         tensor::FloatTensor,
     },
 };
-use topwork_kernels::gemm::{self, Mat, MatMut, Precision};
+use topwork_kernels::gemm::{self, Mat, MatMut, Packed, Precision};
 use topwork_kernels::unwritten;
 
 use crate::{columns, flex, host, profile, record::record};
@@ -37,13 +39,7 @@ pub fn linear_qkv(
     biases: [Tensor<1>; 3],
     precision: Precision,
 ) -> Tensor<2> {
-    let [_, hidden] = x.dims();
-    let [out, _] = weights[0].dims();
-    for (part, (weight, bias)) in ["query", "key", "value"].iter().zip(weights.iter().zip(&biases)) {
-        let (weight, bias) = (weight.dims(), bias.dims());
-        assert_eq!(weight, [out, hidden], "linear_qkv: the {part} weight has the wrong shape");
-        assert_eq!(bias, [out], "linear_qkv: the {part} bias has the wrong shape");
-    }
+    check(&x, &weights, &biases);
     let [q, k, v] = weights.map(Tensor::into_dispatch);
     let [q_bias, k_bias, v_bias] = biases.map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::linear_qkv_forward(
@@ -56,6 +52,41 @@ pub fn linear_qkv(
         v_bias,
         precision,
     ))
+}
+
+/// [`linear_qkv`] with the three weights packed once on each other, for inference: the same bits.
+///
+/// A device other than the CPU, and a pass that tracks gradients, computes with `weights` themselves.
+///
+/// # Shapes
+/// As [`linear_qkv`]; `packed` holds `weights`.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn linear_qkv_packed(
+    x: Tensor<2>,
+    weights: [Tensor<2>; 3],
+    biases: [Tensor<1>; 3],
+    packed: Arc<Packed>,
+) -> Tensor<2> {
+    check(&x, &weights, &biases);
+    let ([_, hidden], [out, _]) = (x.dims(), weights[0].dims());
+    let shape = (packed.rows(), packed.cols());
+    assert_eq!(shape, (3 * out, hidden), "linear_qkv_packed: panels of other weights");
+    let [q, k, v] = weights.map(Tensor::into_dispatch);
+    let [q_bias, k_bias, v_bias] = biases.map(Tensor::into_dispatch);
+    let x = x.into_dispatch();
+    Tensor::from_dispatch(Dispatch::linear_qkv_packed_forward(x, q, k, v, q_bias, k_bias, v_bias, packed))
+}
+
+fn check(x: &Tensor<2>, weights: &[Tensor<2>; 3], biases: &[Tensor<1>; 3]) {
+    let [_, hidden] = x.dims();
+    let [out, _] = weights[0].dims();
+    for (part, (weight, bias)) in ["query", "key", "value"].iter().zip(weights.iter().zip(biases)) {
+        let (weight, bias) = (weight.dims(), bias.dims());
+        assert_eq!(weight, [out, hidden], "linear_qkv: the {part} weight has the wrong shape");
+        assert_eq!(bias, [out], "linear_qkv: the {part} bias has the wrong shape");
+    }
 }
 
 /// [`linear_qkv`] on a backend's primitives. A `part` is 0 for queries, 1 for keys, 2 for values.
@@ -74,6 +105,20 @@ pub trait LinearQkvOps: Backend {
         precision: Precision,
     ) -> FloatTensor<Self> {
         composed::forward::<Self>(x, [q, k, v], [q_bias, k_bias, v_bias], precision)
+    }
+
+    /// The three projections with packed weights: see [`linear_qkv_packed`].
+    fn linear_qkv_packed_forward(
+        x: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        q_bias: FloatTensor<Self>,
+        k_bias: FloatTensor<Self>,
+        v_bias: FloatTensor<Self>,
+        packed: Arc<Packed>,
+    ) -> FloatTensor<Self> {
+        Self::linear_qkv_forward(x, q, k, v, q_bias, k_bias, v_bias, packed.precision())
     }
 
     /// The gradient of `x`, summed over the three products: `[tokens, hidden]`.
@@ -194,6 +239,31 @@ impl LinearQkvOps for Flex {
                 precision,
             );
         }
+        flex::tensor(y, [tokens, width])
+    }
+
+    fn linear_qkv_packed_forward(
+        x: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        q_bias: FloatTensor<Self>,
+        k_bias: FloatTensor<Self>,
+        v_bias: FloatTensor<Self>,
+        packed: Arc<Packed>,
+    ) -> FloatTensor<Self> {
+        let _time = profile::time("linear_qkv_packed_forward");
+        if !flex::all_f32([&x, &q_bias, &k_bias, &v_bias]) {
+            let (weights, biases) = ([q, k, v], [q_bias, k_bias, v_bias]);
+            return composed::forward::<Self>(x, weights, biases, packed.precision());
+        }
+        let (x, biases) = (flex::dense(x), [q_bias, k_bias, v_bias].map(flex::dense));
+        let bias = biases.each_ref().map(flex::values).concat();
+        let [tokens, hidden] = host::dims(&x);
+        let width = packed.rows();
+        let mut y = unwritten(tokens * width);
+        let x = Mat::new(flex::values(&x), tokens, hidden);
+        packed.nt(x, MatMut::new(&mut y, tokens, width), Some(&bias));
         flex::tensor(y, [tokens, width])
     }
 

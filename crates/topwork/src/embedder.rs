@@ -61,7 +61,8 @@ impl Embedder {
         let spec = HeadSpec::Embed { pool: options.pool, normalise: options.normalise };
         let (tokenizer, opened) =
             rayon::join(|| Tokenizer::from_folder(folder), || Model::open(folder, &spec, 0, &Device::flex()));
-        let ((model, report), tokenizer) = (opened?, tokenizer?);
+        let ((mut model, report), tokenizer) = (opened?, tokenizer?);
+        model.store.keep_packed();
         let model_max = model.size().max_tokens;
         let stated =
             sentence_length(folder).or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);

@@ -37,7 +37,8 @@ pub fn evaluate(
     resamples: usize,
 ) -> Result<Evaluated, Error> {
     let tokenizer = Tokenizer::from_folder(folder)?;
-    let (model, _) = Model::open_saved(folder, &Device::flex())?;
+    let (mut model, _) = Model::open_saved(folder, &Device::flex())?;
+    model.store.keep_packed();
     let saved = SavedNotes::read(folder)?;
     let (kind, labels) = kind_of(&model, folder)?;
     let dataset = read(&data.train, &read_options(data, reader_task(kind))?)?;

@@ -264,7 +264,8 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
 /// reported is what a user of the folder gets.
 fn measure(outcomes: &mut Outcomes, options: &TrainOptions, metric: &Metric) -> Result<(), Error> {
     let best = outcomes.folder.join("best");
-    let (model, _) = Model::open_saved(&best, &Device::flex())?;
+    let (mut model, _) = Model::open_saved(&best, &Device::flex())?;
+    model.store.keep_packed();
     let data = &outcomes.data;
     let precision = options.precision.kernel();
     let run = |part: &crate::prepare::Part| -> Result<(Outcome, Option<f64>), Error> {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use topwork_data::{BatchSize, Sampler};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
 use topwork_text::{Input, Packed, Tokenizer};
@@ -11,7 +10,7 @@ use topwork_weights::LoadReport;
 
 use crate::error::Error;
 use crate::saved::SavedNotes;
-use crate::scoring::EVALUATION_TOKENS;
+use crate::scoring::in_batches;
 
 /// A model folder with a classification or regression head, ready to answer.
 pub struct Predictor {
@@ -58,7 +57,8 @@ impl Predictor {
         let folder = folder.as_ref();
         let (tokenizer, opened) =
             rayon::join(|| Tokenizer::from_folder(folder), || Model::open_saved(folder, &Device::flex()));
-        let ((model, report), tokenizer) = (opened?, tokenizer?);
+        let ((mut model, report), tokenizer) = (opened?, tokenizer?);
+        model.store.keep_packed();
         if !matches!(model.spec(), HeadSpec::Classify { .. } | HeadSpec::Regress { .. }) {
             return Err(Error::Task(format!(
                 "{}: this model has a {} head, which answers no labels or scores",
@@ -168,15 +168,9 @@ impl Predictor {
 /// Runs packed texts in batches of a bounded number of tokens and joins the outputs in order.
 pub(crate) fn run_batches(
     packed: &Packed,
-    mut run: impl FnMut(&Packed) -> Result<Vec<f32>, Error>,
+    run: impl Fn(&Packed) -> Result<Vec<f32>, Error> + Sync,
 ) -> Result<Vec<f32>, Error> {
-    let size = BatchSize { examples: None, tokens: Some(EVALUATION_TOKENS) };
-    let sampler = Sampler::new(packed.lengths(), size, 0)?;
-    let mut values = Vec::new();
-    for indices in sampler.in_order() {
-        values.extend(run(&packed.select(&indices))?);
-    }
-    Ok(values)
+    Ok(in_batches(packed.lengths(), |indices| run(&packed.select(indices)))?.concat())
 }
 
 fn softmax(logits: &[f32]) -> Vec<f64> {

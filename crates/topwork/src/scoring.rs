@@ -1,6 +1,8 @@
 //! From a model's outputs to metrics.
 
+use rayon::prelude::*;
 use topwork_data::{Batch, Inputs, Labels, Sampler};
+use topwork_kernels::alone;
 use topwork_kernels::gemm::Precision;
 use topwork_models::{LossOptions, Model, Targets, model::plain};
 use topwork_nn::Pass;
@@ -8,8 +10,27 @@ use topwork_train::metrics::{Evaluation, Outcome};
 
 use crate::error::Error;
 
-/// Tokens in a batch when nothing has to be remembered for a backward pass.
-pub const EVALUATION_TOKENS: usize = 1024;
+/// Tokens in a batch when nothing has to be remembered for a backward pass: what a layer makes of them stays in a
+/// core's cache.
+const TOKENS: usize = 512;
+
+/// Calls `run` with the indices of each batch of texts of these lengths and gathers what it gives, in order.
+///
+/// # Errors
+/// The first error of `run`; a text without tokens.
+pub(crate) fn in_batches<T: Send>(
+    lengths: impl IntoIterator<Item = usize>,
+    run: impl Fn(&[usize]) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
+    let size = topwork_data::BatchSize { examples: None, tokens: Some(TOKENS) };
+    let batches = Sampler::new(lengths, size, 0)?.in_order();
+    // With some batches for each thread, a batch a thread; else all threads on each batch.
+    if batches.len() >= 4 * rayon::current_num_threads() {
+        batches.par_iter().with_max_len(1).map(|indices| alone(|| run(indices))).collect()
+    } else {
+        batches.iter().map(|indices| run(indices)).collect()
+    }
+}
 
 /// Outputs of a model over a whole set, in the set's order, and the mean loss.
 #[derive(Clone, Debug)]
@@ -35,22 +56,22 @@ pub fn targets(labels: &Labels) -> Option<Targets> {
 /// # Errors
 /// A text longer than the model's positions, or what the model finds wrong.
 pub fn outputs(model: &Model, inputs: &Inputs, precision: Precision) -> Result<Outputs, Error> {
-    let size = topwork_data::BatchSize { examples: None, tokens: Some(EVALUATION_TOKENS) };
-    let sampler = Sampler::new(inputs.packed.lengths(), size, 0)?;
-    let (mut values, mut loss, mut labelled) = (Vec::new(), 0.0, false);
-    for indices in sampler.in_order() {
-        let batch = inputs.batch(&indices);
+    let parts = in_batches(inputs.packed.lengths(), |indices| {
+        let batch = inputs.batch(indices);
         let pass = Pass::eval(&model.store, precision);
         let features = model.features(&pass, &batch.packed)?;
-        let (these, batch_loss) = head_outputs(model, &pass, features, &batch)?;
-        values.extend(these);
-        if let Some(batch_loss) = batch_loss {
-            labelled = true;
-            loss += batch_loss * indices.len() as f64;
+        let (values, loss) = head_outputs(model, &pass, features, &batch)?;
+        Ok((values, loss.map(|loss| loss * indices.len() as f64)))
+    })?;
+    let mut all = Outputs { values: Vec::new(), loss: None };
+    for (values, loss) in parts {
+        all.values.extend(values);
+        if let Some(loss) = loss {
+            *all.loss.get_or_insert(0.0) += loss;
         }
     }
-    let loss = labelled.then(|| loss / inputs.len() as f64);
-    Ok(Outputs { values, loss })
+    all.loss = all.loss.map(|sum| sum / inputs.len() as f64);
+    Ok(all)
 }
 
 /// Outputs and loss of the head over one batch's features.

@@ -12,7 +12,7 @@ use topwork_train::metrics::{Metric, MetricError};
 use topwork_train::{BatchLoss, Scores, Task, TaskError};
 
 use crate::error::Error;
-use crate::scoring::{EVALUATION_TOKENS, evaluation, head_outputs, outcome, outputs, targets};
+use crate::scoring::{evaluation, head_outputs, in_batches, outcome, outputs, targets};
 
 /// Settings of a [`TextTask`] that come from the recipe.
 pub struct TextTaskSettings {
@@ -60,7 +60,7 @@ impl<'a> TextTask<'a> {
     /// # Errors
     /// Batch limits of zero; development labels for which the metric has no value whatever is predicted.
     pub fn new(
-        model: Model,
+        mut model: Model,
         train: &'a Inputs,
         dev: &'a Inputs,
         settings: TextTaskSettings,
@@ -81,6 +81,8 @@ impl<'a> TextTask<'a> {
         }
         let seed = topwork_kernels::rng::derive(settings.seed, "order");
         let sampler = Sampler::new(train.packed.lengths(), settings.batch, seed)?;
+        // For evaluations; released after each, so that steps do not carry them.
+        model.store.keep_packed();
         Ok(TextTask { model, train, dev, sampler, settings, cache: None, saved: Cell::new(false) })
     }
 
@@ -91,20 +93,19 @@ impl<'a> TextTask<'a> {
     /// What the model finds wrong.
     pub fn cache_encoder(&mut self) -> Result<(), Error> {
         let (train, dev) = (self.pooled(self.train)?, self.pooled(self.dev)?);
+        self.model.store.release_packed();
         self.cache = Some(Cache { train, dev });
         Ok(())
     }
 
     fn pooled(&self, inputs: &Inputs) -> Result<Vec<f32>, Error> {
-        let size = BatchSize { examples: None, tokens: Some(EVALUATION_TOKENS) };
-        let sampler = Sampler::new(inputs.packed.lengths(), size, 0)?;
-        let mut rows = Vec::with_capacity(inputs.len() * self.model.size().hidden);
-        for indices in sampler.in_order() {
-            let pass = Pass::eval(&self.model.store, self.settings.precision);
-            let features = self.model.features(&pass, &inputs.packed.select(&indices))?;
-            rows.extend(topwork_models::model::plain(features)?);
-        }
-        Ok(rows)
+        let (model, precision) = (&self.model, self.settings.precision);
+        let parts = in_batches(inputs.packed.lengths(), |indices| {
+            let pass = Pass::eval(&model.store, precision);
+            let features = model.features(&pass, &inputs.packed.select(indices))?;
+            Ok(topwork_models::model::plain(features)?)
+        })?;
+        Ok(parts.concat())
     }
 
     /// The model.
@@ -133,6 +134,7 @@ impl<'a> TextTask<'a> {
         let (values, loss) = match &self.cache {
             None => {
                 let outputs = outputs(&self.model, self.dev, self.settings.precision)?;
+                self.model.store.release_packed();
                 (outputs.values, outputs.loss)
             }
             Some(cache) => {

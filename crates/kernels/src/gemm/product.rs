@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::pack::{Convert, Operand, Order, Part, pack};
 use super::tile::Kernel;
 use super::{Mat, MatMut};
+use crate::parallel;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 
@@ -25,11 +26,27 @@ const SHORT_STRIP: usize = 128;
 /// Tile rows of A packed side by side: whole cache lines are read where A lies across k.
 const TILES: usize = 16;
 
+/// The second factor.
+enum Second<'a> {
+    /// Packed by each task.
+    Rows(Operand<'a>),
+    /// Packed long ago.
+    Panels(Panels<'a>),
+}
+
+/// All panels of a second factor, each holding its blocks of k one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Panels<'a> {
+    pub data: &'a [f32],
+    /// From one panel to the next.
+    pub apart: usize,
+}
+
 /// A product about to be computed.
 pub(crate) struct Product<'a> {
     kernel: Kernel,
     a: Operand<'a>,
-    b: Operand<'a>,
+    b: Second<'a>,
     m: usize,
     n: usize,
     k: usize,
@@ -58,12 +75,30 @@ impl<'a> Product<'a> {
             assert_eq!(bias.len(), n, "product: bias of {} for {n} columns", bias.len());
         }
         let operand = |x: Mat<'a>, order| Operand { data: x.data, stride: x.stride, order, convert };
-        Self { kernel, a: operand(a, a_order), b: operand(b, b_order), m, n, k, bias, accumulate }
+        let b = Second::Rows(operand(b, b_order));
+        Self { kernel, a: operand(a, a_order), b, m, n, k, bias, accumulate }
+    }
+
+    /// A product of the rows of `a` with panels that hold `[n, k]`.
+    pub fn with_panels(
+        a: Mat<'a>,
+        panels: Panels<'a>,
+        [n, k]: [usize; 2],
+        bias: Option<&'a [f32]>,
+        (kernel, convert): (Kernel, Convert),
+    ) -> Self {
+        assert_eq!(a.cols, k, "product: a has k {}, b has k {k}", a.cols);
+        if let Some(bias) = bias {
+            assert_eq!(bias.len(), n, "product: bias of {} for {n} columns", bias.len());
+        }
+        let m = a.rows;
+        let a = Operand { data: a.data, stride: a.stride, order: Order::AlongK, convert };
+        Self { kernel, a, b: Second::Panels(panels), m, n, k, bias, accumulate: false }
     }
 
     /// Computes on all threads of the current pool.
     pub fn run(&self, c: MatMut<'_>) {
-        let threads = rayon::current_num_threads();
+        let threads = parallel::threads();
         if threads == 1 || self.m * self.n * self.k < SERIAL {
             return self.run_here(c);
         }
@@ -163,15 +198,24 @@ impl<'a> Product<'a> {
         let Kernel { height, width, pair, .. } = self.kernel;
         let block = self.kernel.block(self.k);
         let (first, end) = (panels.start * width, (panels.end * width).min(self.n));
-        let mut b_panels = Scratch::new(panels.len() * (block.div_ceil(pair) * width + GAP));
+        let mut scratch = Scratch::new(match self.b {
+            Second::Rows(_) => panels.len() * (block.div_ceil(pair) * width + GAP),
+            Second::Panels(_) => 0,
+        });
         let mut start = 0;
         // At least once: a product over no k at all is zero (plus bias, plus what was there).
         loop {
             let k = start..(start + block).min(self.k);
             let steps = k.len().div_ceil(pair);
-            let apart = steps * width + GAP;
-            let part = Part { first, count: end - first, k: k.clone(), width, apart };
-            pack(&self.kernel, self.b, part, &mut b_panels);
+            let (b_panels, apart) = match &self.b {
+                Second::Rows(b) => {
+                    let apart = steps * width + GAP;
+                    let part = Part { first, count: end - first, k, width, apart };
+                    pack(&self.kernel, *b, part, &mut scratch);
+                    (&*scratch, apart)
+                }
+                Second::Panels(b) => (&b.data[panels.start * b.apart + start / pair * width..], b.apart),
+            };
             for row in rows.clone().step_by(height) {
                 let at = row / height * self.tile_len() + start / pair * height;
                 let a_panel = &packed[at..at + steps * height];

@@ -292,3 +292,37 @@ fn shapes_that_do_not_fit_are_refused() {
         Precision::F32,
     );
 }
+
+#[test]
+fn weights_packed_once_give_the_same_bits() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (m, parts, k) in [
+            (1, vec![1], 1),
+            (3, vec![50], 17),
+            (20, vec![48, 48, 48], 96),
+            (37, vec![31, 7, 90], 385),
+            (130, vec![384], 1536),
+            (2, vec![5], 3001),
+        ] {
+            let n = parts.iter().sum::<usize>();
+            let (a, b, bias) = (random(1, m * k), random(2, n * k), random(3, n));
+            let mut expected = vec![f32::NAN; m * n];
+            let a = Mat::new(&a, m, k);
+            nt(a, Mat::new(&b, n, k), MatMut::new(&mut expected, m, n), Some(&bias), false, precision);
+            let mut rest = b.as_slice();
+            let stacked: Vec<Mat<'_>> = parts
+                .iter()
+                .map(|&rows| {
+                    let (these, after) = rest.split_at(rows * k);
+                    rest = after;
+                    Mat::new(these, rows, k)
+                })
+                .collect();
+            let packed = Packed::new(&stacked, precision);
+            assert_eq!((packed.rows(), packed.cols(), packed.precision()), (n, k, precision));
+            let mut c = vec![f32::NAN; m * n];
+            packed.nt(a, MatMut::new(&mut c, m, n), Some(&bias));
+            assert!(c.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits()), "{m} {parts:?} {k}");
+        }
+    }
+}

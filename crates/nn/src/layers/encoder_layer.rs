@@ -80,9 +80,8 @@ impl EncoderLayer {
     /// [`Error::Unset`].
     pub fn forward(&self, pass: &Pass, x: Tensor<2>, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
         let config = &self.config;
-        let weights = [pass.matrix(self.q.weight)?, pass.matrix(self.k.weight)?, pass.matrix(self.v.weight)?];
-        let biases = [pass.vector(self.q.bias)?, pass.vector(self.k.bias)?, pass.vector(self.v.bias)?];
-        let qkv = topwork_ops::linear_qkv(x.clone(), weights, biases, pass.precision());
+        let weights = [self.q.weight, self.k.weight, self.v.weight];
+        let qkv = pass.linear_qkv(x.clone(), weights, [self.q.bias, self.k.bias, self.v.bias])?;
         let dropout = pass.dropout(config.attention_dropout, &self.sites[0]);
         let mixed = topwork_ops::attention(qkv, offsets, config.heads, dropout);
         let attended = self.out.forward(pass, mixed)?;

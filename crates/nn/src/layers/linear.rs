@@ -35,8 +35,7 @@ impl Linear {
     /// # Errors
     /// [`Error::Unset`].
     pub fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
-        let (weight, bias) = (pass.matrix(self.weight)?, pass.vector(self.bias)?);
-        Ok(topwork_ops::linear(x, weight, Some(bias), pass.precision()))
+        pass.linear(x, self.weight, Some(self.bias))
     }
 
     /// The map followed by an activation; the bias is added in the activation's pass over memory.
@@ -47,7 +46,7 @@ impl Linear {
     /// # Errors
     /// [`Error::Unset`].
     pub fn forward_activated(&self, pass: &Pass, x: Tensor<2>, f: Activation) -> Result<Tensor<2>, Error> {
-        let z = topwork_ops::linear(x, pass.matrix(self.weight)?, None, pass.precision());
+        let z = pass.linear(x, self.weight, None)?;
         Ok(topwork_ops::bias_activation(z, pass.vector(self.bias)?, f))
     }
 }

@@ -93,7 +93,8 @@ pub fn speed(folder: &Path, texts: &[String], options: &SpeedOptions) -> Result<
     let started = Instant::now();
     let tokenizer = Tokenizer::from_folder(folder)?;
     let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
-    let (model, _) = Model::open(folder, &spec, 0, &Device::flex())?;
+    let (mut model, _) = Model::open(folder, &spec, 0, &Device::flex())?;
+    model.store.keep_packed();
     let open = started.elapsed().as_secs_f64();
     let longest = options.max_length.unwrap_or(model.size().max_tokens).min(model.size().max_tokens);
 
