@@ -38,7 +38,8 @@ pub struct PostNormConfig {
 pub struct PostNorm {
     config: PostNormConfig,
     embeddings: Embeddings,
-    layers: Vec<EncoderLayer>,
+    /// Shared with the segments of a pass that recomputes them.
+    layers: Vec<Arc<EncoderLayer>>,
 }
 
 impl PostNorm {
@@ -66,16 +67,18 @@ impl PostNorm {
             std: size.std,
         };
         let embeddings = Embeddings::declare(store, embeddings);
-        let layers = (0..size.layers).map(|i| EncoderLayer::declare(store, i, layer.clone())).collect();
+        let layers =
+            (0..size.layers).map(|i| Arc::new(EncoderLayer::declare(store, i, layer.clone()))).collect();
         PostNorm { config, embeddings, layers }
     }
 }
 
 impl Encoder for PostNorm {
     fn forward(&self, pass: &Pass, input: &Packed, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
-        let mut hidden = self.embeddings.forward(pass, input)?;
+        let mut hidden = pass.cut(self.embeddings.forward(pass, input)?);
         for layer in &self.layers {
-            hidden = layer.forward(pass, hidden, offsets)?;
+            let (layer, offsets) = (Arc::clone(layer), Arc::clone(offsets));
+            hidden = pass.segment(hidden, move |pass, x| layer.forward(pass, x, &offsets))?;
         }
         Ok(hidden)
     }

@@ -43,6 +43,9 @@ pub struct TrainOptions {
     pub evaluate_steps: usize,
     /// Write a checkpoint every so many steps besides the end of each epoch; 0 = at the end of epochs only.
     pub checkpoint_steps: usize,
+    /// Keep the inputs of layers only and compute the layers once more on the way back: most of the memory of a step for
+    /// about a third more time, with the same weights to the bit.
+    pub recompute: bool,
     /// Write the state needed to resume at all.
     pub checkpoints: bool,
     /// The one seed, split by name for initialisation, order and dropout.
@@ -96,6 +99,7 @@ impl Default for TrainOptions {
             evaluate_epochs: 1,
             evaluate_steps: 0,
             checkpoint_steps: 0,
+            recompute: false,
             checkpoints: true,
             seed: 0,
             precision: PrecisionName::best_here(),

@@ -215,13 +215,14 @@ impl<T: Task> Running<'_, '_, T> {
         for (n, batch) in group.iter().enumerate() {
             // Dropout depends on the step's number, not on what was drawn before: resuming needs no state.
             let seed = derive(self.options.seed, &format!("step {} batch {n}", self.at.step));
-            let pass = Pass::train(self.task.store(), self.options.precision.kernel(), seed, &trainable);
+            let pass = Pass::train(self.task.store(), self.options.precision.kernel(), seed, &trainable)
+                .with_recompute(self.options.recompute);
             let result = self.task.loss(&pass, batch)?;
             let value = f64::from(result.loss.clone().into_scalar::<f32>());
             self.finite("loss", value, learning_rate)?;
             let share = result.examples as f64 / all as f64;
             let loss = if group.len() == 1 { result.loss } else { result.loss.mul_scalar(share) };
-            let these = pass.backward(&loss);
+            let these = pass.backward(&loss)?;
             loss_sum += value * share;
             tokens += result.tokens;
             gradients = Some(match gradients {

@@ -278,7 +278,7 @@ fn accumulated_batches_equal_one_large_batch() {
             line.second.forward(&pass, hidden.clone()).unwrap() + line.spare.forward(&pass, hidden).unwrap();
         let y: Vec<f32> = examples.iter().map(|&i| point(i).1).collect();
         let loss = mean_squared_error(out, &y).mul_scalar(share);
-        pass.backward(&loss)
+        pass.backward(&loss).unwrap()
     };
     let whole = Whole(Line::new()).batches(0).unwrap().remove(0);
     let all = gradients(&whole, 1.0);

@@ -35,6 +35,9 @@ pub struct BenchStep {
     /// Measured repetitions, after two that are not
     #[arg(long, default_value_t = 3)]
     iters: usize,
+    /// Layers are computed once more on the way back
+    #[arg(long)]
+    recompute: bool,
     /// One JSON line
     #[arg(long)]
     json: bool,
@@ -66,14 +69,18 @@ impl BenchStep {
             train,
             dropout: self.dropout,
             precision,
+            recompute: self.recompute,
             batch: self.batch,
             seq: self.seq,
             iterations: self.iters,
         })?;
         let mode = if train { "train" } else { "forward" };
         let case = format!(
-            "{shape_name} {mode} {precision_name} dropout {} {}x{}",
-            self.dropout, self.batch, self.seq
+            "{shape_name} {mode} {precision_name} dropout {} {}x{}{}",
+            self.dropout,
+            self.batch,
+            self.seq,
+            if self.recompute { " recomputed" } else { "" }
         );
         let peak_mb = peak_memory().map_or(0.0, |bytes| bytes as f64 / (1 << 20) as f64);
         if self.json {

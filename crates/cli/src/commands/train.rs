@@ -107,6 +107,10 @@ struct Start {
     /// Precision of matrix products [default: bf16 where the CPU has it, else f32]
     #[arg(long)]
     precision: Option<PrecisionName>,
+    /// Save memory: keep the inputs of layers only and compute the layers once more on the way back (about a third more
+    /// time, the same weights)
+    #[arg(long)]
+    recompute: bool,
     /// The one seed, for split, order, initialisation and dropout
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -257,6 +261,7 @@ impl Start {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut lines = Vec::new();
         lines.extend(self.epochs.map(|n| format!("train.epochs={n}")));
+        lines.extend(self.recompute.then(|| "train.recompute=true".to_string()));
         lines.extend(self.learning_rate.map(|rate| format!("train.learning-rate={rate:?}")));
         lines.extend(self.schedule.as_deref().map(|name| format!("train.schedule={}", quoted(name))));
         lines.extend(self.precision.map(|precision| format!("train.precision={}", quoted(precision.name()))));

@@ -29,6 +29,8 @@ pub struct StepBench {
     pub dropout: f64,
     /// Precision of products.
     pub precision: Precision,
+    /// Layers are computed once more on the way back.
+    pub recompute: bool,
     /// Sequences in the batch.
     pub batch: usize,
     /// Tokens in each sequence.
@@ -87,9 +89,10 @@ pub fn step_seconds(bench: &StepBench) -> Result<Vec<f64>, Error> {
     for n in 0..bench.iterations + 2 {
         let started = Instant::now();
         if bench.train {
-            let pass = Pass::train(&model.store, bench.precision, n as u64, &trainable);
+            let pass = Pass::train(&model.store, bench.precision, n as u64, &trainable)
+                .with_recompute(bench.recompute);
             let loss = model.loss(&pass, &input, &targets, &LossOptions::default())?;
-            let mut gradients = pass.backward(&loss);
+            let mut gradients = pass.backward(&loss)?;
             optimizer.step(&mut model.store, &mut gradients, &plan, 1e-5, 1.0)?;
         } else {
             model.predict(&input, bench.precision)?;

@@ -169,7 +169,7 @@ fn training(folder: &Path, packed: &Packed, options: &SpeedOptions) -> Result<Ra
         let started = Instant::now();
         let pass = Pass::train(&model.store, options.precision, n as u64, &trainable);
         let loss = model.loss(&pass, &batch, &targets, &LossOptions::default())?;
-        let mut gradients = pass.backward(&loss);
+        let mut gradients = pass.backward(&loss)?;
         let norm =
             gradients.ids().filter_map(|id| gradients.get(id)).map(gradient::sum_squares).sum::<f64>().sqrt();
         let scale = (train.clip_norm / (norm + 1e-6)).min(1.0);
