@@ -96,6 +96,7 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
         ),
         task: words(data.kind).to_string(),
         how_to_use: format!("topwork predict {} \"some text\"", outcomes.folder.join("best").display()),
+        in_python: in_python(outcomes),
         limits: limits(outcomes),
     });
     Ok(report)
@@ -145,6 +146,43 @@ fn words(kind: Kind) -> &'static str {
 
 fn stem(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// How transformers gives the same answers. A head that pools in a way no class of transformers does stands in a file of
+/// its own, and is five lines.
+fn in_python(outcomes: &Outcomes) -> String {
+    use topwork_models::Pooling;
+    let folder = outcomes.folder.join("best").display().to_string();
+    let pooled = match outcomes.resolved.task.pool.unwrap_or(Pooling::Family) {
+        Pooling::Family => {
+            return format!(
+                "from transformers import pipeline\n\nprint(pipeline(\"text-classification\", {folder:?})(\"some text\"))\n"
+            );
+        }
+        Pooling::Cls => "hidden[:, 0]",
+        Pooling::Mean => "(hidden * mask).sum(1) / mask.sum(1)",
+        Pooling::Max => "hidden.masked_fill(mask == 0, float(\"-inf\")).amax(1)",
+    };
+    let answer = match outcomes.data.kind {
+        Kind::Classify => "logits.softmax(-1)",
+        Kind::MultiLabel => "logits.sigmoid()",
+        Kind::Regress => "logits",
+    };
+    format!(
+        "import torch\nfrom safetensors.torch import load_file\nfrom transformers import AutoModel, AutoTokenizer\n\n\
+         folder = {folder:?}\n\
+         tokenizer, encoder = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()\n\
+         head = load_file(f\"{{folder}}/{}\")\n\
+         limits = dict(padding=True, truncation=True, max_length={})\n\
+         inputs = tokenizer([\"some text\"], return_tensors=\"pt\", **limits)\n\
+         with torch.no_grad():\n    \
+             hidden, mask = encoder(**inputs).last_hidden_state, inputs[\"attention_mask\"].unsqueeze(-1)\n    \
+             pooled = {pooled}\n    \
+             logits = pooled @ head[\"head.out.weight\"].T + head[\"head.out.bias\"]\n\
+         print({answer})\n",
+        topwork_models::model::HEAD_WEIGHTS,
+        outcomes.data.max_length,
+    )
 }
 
 fn model_class(outcomes: &Outcomes) -> String {

@@ -61,6 +61,11 @@ fn model(report: &Report, out: &mut String) {
         let fence = fence(&model.how_to_use);
         let _ = writeln!(out, "## How to use it\n\n{fence}sh\n{}\n{fence}\n", model.how_to_use.trim_end());
     }
+    if !model.in_python.is_empty() {
+        let fence = fence(&model.in_python);
+        let code = model.in_python.trim_end();
+        let _ = writeln!(out, "The same with transformers:\n\n{fence}python\n{code}\n{fence}\n");
+    }
 }
 
 fn scores(report: &Report, out: &mut String) {

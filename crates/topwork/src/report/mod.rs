@@ -302,6 +302,8 @@ pub struct ModelFacts {
     pub task: String,
     /// The line to type to use it.
     pub how_to_use: String,
+    /// The same with transformers, in Python.
+    pub in_python: String,
     /// What it is not made for, and where it fails.
     pub limits: Vec<String>,
 }

@@ -77,6 +77,7 @@ fn full(text: &str) -> Report {
             architecture: s(),
             task: s(),
             how_to_use: s(),
+            in_python: s(),
             limits: vec![s()],
         }),
         recipe: Some(s()),
