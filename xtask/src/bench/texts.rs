@@ -151,16 +151,15 @@ fn own(
     }))
 }
 
-/// The one line of JSON a process prints.
+/// The line of JSON a process prints last; libraries may print lines of their own before it.
 fn line(command: &mut Command) -> Result<Value> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
         bail!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find(|line| line.starts_with('{'));
-    let line = line.with_context(|| format!("{command:?} printed \"{}\"", text.trim()))?;
-    Ok(serde_json::from_str(line)?)
+    let object = |line: &str| serde_json::from_str(line).ok().filter(Value::is_object);
+    text.lines().rev().find_map(object).with_context(|| format!("{command:?} printed \"{}\"", text.trim()))
 }
 
 /// Markdown: each number, and in brackets how many times better topwork in bf16 is.
