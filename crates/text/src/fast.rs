@@ -87,6 +87,26 @@ impl Work {
     }
 }
 
+/// Which pieces of one text or two a limit leaves.
+#[derive(Clone, Copy)]
+struct Kept {
+    /// Where the second text begins.
+    first: usize,
+    /// Pieces that stay of each text.
+    kept: [usize; 2],
+    pair: bool,
+    /// Pieces that do not.
+    cut: usize,
+}
+
+impl Kept {
+    /// Hands over what stays of each text.
+    fn within<T>(self, pieces: &[Piece], hand: impl FnOnce(&[&[Piece]]) -> T) -> T {
+        let texts = [&pieces[..self.kept[0]], &pieces[self.first..self.first + self.kept[1]]];
+        hand(if self.pair { &texts } else { &texts[..1] })
+    }
+}
+
 /// The fast way of one tokenizer.
 pub(crate) struct Fast {
     words: Words,
@@ -147,25 +167,57 @@ impl Fast {
         max_tokens: Option<usize>,
         work: &mut Work,
     ) -> Option<Result<Encoding>> {
+        let kept = self.kept(model, input, max_tokens, work)?;
+        let frame = self.frame(input);
+        Some(kept.map(|kept| kept.within(&work.pieces, |texts| frame.fill(texts, kept.cut))))
+    }
+
+    /// As [`encode`](Self::encode), but only the ids, put at the end of others, and how many tokens were cut off.
+    pub fn ids(
+        &self,
+        model: &ModelWrapper,
+        input: Input<'_>,
+        max_tokens: Option<usize>,
+        work: &mut Work,
+        ids: &mut Vec<u32>,
+    ) -> Option<Result<usize>> {
+        let kept = self.kept(model, input, max_tokens, work)?;
+        let frame = self.frame(input);
+        Some(kept.map(|kept| {
+            kept.within(&work.pieces, |texts| frame.ids(texts, ids));
+            kept.cut
+        }))
+    }
+
+    fn frame(&self, input: Input<'_>) -> &Frame {
+        &self.frames[usize::from(input.pair.is_some())]
+    }
+
+    /// Puts the pieces of the texts into `work.pieces` and says which of them stay.
+    fn kept(
+        &self,
+        model: &ModelWrapper,
+        input: Input<'_>,
+        max_tokens: Option<usize>,
+        work: &mut Work,
+    ) -> Option<Result<Kept>> {
         work.pieces.clear();
         self.pieces(model, input.text, work)?;
         let first = work.pieces.len();
-        let frame = &self.frames[usize::from(input.pair.is_some())];
         if let Some(pair) = input.pair {
             self.pieces(model, pair, work)?;
         }
         let lengths = [first, work.pieces.len() - first];
         let mut kept = lengths;
         if let Some(max_tokens) = max_tokens {
-            let special = frame.added();
+            let special = self.frame(input).added();
             if max_tokens <= special {
                 return Some(Err(Error::TooShort { max_tokens, special }));
             }
             kept = longest_first(lengths, max_tokens - special);
         }
-        let texts = [&work.pieces[..kept[0]], &work.pieces[first..first + kept[1]]];
-        let texts = if input.pair.is_some() { &texts[..] } else { &texts[..1] };
-        Some(Ok(frame.fill(texts, lengths[0] - kept[0] + lengths[1] - kept[1])))
+        let cut = lengths[0] - kept[0] + lengths[1] - kept[1];
+        Some(Ok(Kept { first, kept, pair: input.pair.is_some(), cut }))
     }
 
     fn pieces(&self, model: &ModelWrapper, text: &str, work: &mut Work) -> Option<()> {

@@ -3,8 +3,10 @@
 #[path = "../examples/million/lines.rs"]
 mod lines;
 
+use std::io::{BufReader, Cursor, Read};
+
 use rayon::prelude::*;
-use topwork_text::Tokenizer;
+use topwork_text::{Encoding, Error, Tokenizer};
 
 /// Texts that are in the repository, in more than one language.
 const TEXTS: [&str; 4] = [
@@ -14,8 +16,12 @@ const TEXTS: [&str; 4] = [
     include_str!("../../../ARCHITECTURE.md"),
 ];
 
+fn path(folder: &str) -> String {
+    format!("{}/../../fixtures/tokenizer/{folder}/tokenizer.json", env!("CARGO_MANIFEST_DIR"))
+}
+
 fn check(folder: &str, count: u64) {
-    let path = format!("{}/../../fixtures/tokenizer/{folder}/tokenizer.json", env!("CARGO_MANIFEST_DIR"));
+    let path = path(folder);
     let ours = Tokenizer::from_file(&path).unwrap();
     let mut crates = tokenizers::Tokenizer::from_file(&path).unwrap();
     crates.with_truncation(None).unwrap();
@@ -49,4 +55,90 @@ fn made_lines_encode_as_in_the_crate_by_word_pieces() {
 #[test]
 fn made_lines_encode_as_in_the_crate_by_byte_pairs() {
     check("roberta", 10_000);
+}
+
+/// Lines with every end there is, and enough of them for several blocks.
+fn text_of_lines() -> String {
+    let texts: Vec<&str> = TEXTS[2..].iter().flat_map(|text| lines::pieces(text)).collect();
+    let (mut text, mut line) = (String::new(), String::new());
+    for number in 0..20_000 {
+        lines::make(&texts, 11, number, &mut line);
+        text.push_str(&line);
+        text.push_str(["\n", "\r\n", "\n\n"][number as usize % 3]);
+    }
+    text.push_str("the last line has no end");
+    assert!(text.len() > 3 << 19, "{} bytes", text.len());
+    text
+}
+
+/// A reader that gives few bytes at a time.
+struct Slow<'a>(&'a [u8]);
+
+impl Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = buffer.len().min(4099);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+#[test]
+fn lines_of_a_reader_are_encoded_as_lines_of_a_text() {
+    let text = text_of_lines();
+    let texts: Vec<&str> = text.lines().collect();
+    for folder in ["bert", "roberta"] {
+        let tokenizer = Tokenizer::from_file(path(folder)).unwrap();
+        for most in [None, Some(9)] {
+            let expected = tokenizer.encode_batch(&texts, most).unwrap();
+            let got: Result<Vec<Encoding>, Error> = tokenizer.encode_lines(text.as_bytes(), most).collect();
+            assert!(got.unwrap() == expected, "{folder} within {most:?}");
+            let (mut lines, mut cut, mut parts) = (expected.iter(), 0, 0);
+            for some in tokenizer.ids_of_lines(BufReader::new(Slow(text.as_bytes())), most) {
+                let some = some.unwrap();
+                assert!(!some.is_empty());
+                assert_eq!(some.iter().map(<[u32]>::len).sum::<usize>(), some.ids().len());
+                for ids in some.iter() {
+                    assert_eq!(Some(ids), lines.next().map(|encoding| &encoding.ids[..]), "{folder}");
+                }
+                cut += some.cut();
+                parts += 1;
+            }
+            assert!(lines.next().is_none() && parts > 3);
+            assert_eq!(cut, expected.iter().map(|encoding| encoding.cut).sum::<usize>());
+        }
+    }
+}
+
+#[test]
+fn a_reader_without_lines_gives_none() {
+    let tokenizer = Tokenizer::from_file(path("bert")).unwrap();
+    assert_eq!(tokenizer.encode_lines(Cursor::new(""), None).count(), 0);
+    assert_eq!(tokenizer.ids_of_lines(Cursor::new(""), None).count(), 0);
+    assert_eq!(tokenizer.encode_lines(Cursor::new("\n"), None).count(), 1);
+}
+
+#[test]
+fn a_line_longer_than_a_block_is_one_line() {
+    let tokenizer = Tokenizer::from_file(path("roberta")).unwrap();
+    let text = format!("first\n{}\nlast", "abc de ".repeat(400_000));
+    let got: Vec<Encoding> = tokenizer.encode_lines(text.as_bytes(), None).map(Result::unwrap).collect();
+    assert_eq!(got.len(), 3);
+    assert_eq!(got[1].offsets[got[1].len() - 2].1, 2_800_000);
+    assert_eq!(got[2], tokenizer.encode("last", None, None).unwrap());
+}
+
+#[test]
+fn an_error_says_the_line_and_ends_the_lines() {
+    let tokenizer = Tokenizer::from_file(path("bert")).unwrap();
+    let mut text = text_of_lines().into_bytes();
+    let at = text.len() - 40_000;
+    text[at] = 0xff;
+    let line = text[..at].iter().filter(|&&byte| byte == b'\n').count();
+    let mut found = tokenizer.ids_of_lines(&text[..], None).filter_map(Result::err);
+    let Some(Error::ReadLine { line: said, source }) = found.next() else { panic!("no error") };
+    assert_eq!((said, source.kind()), (line, std::io::ErrorKind::InvalidData));
+    assert!(found.next().is_none());
+
+    let mut short = tokenizer.encode_lines(&b"a\nb"[..], Some(1));
+    assert!(matches!(short.next(), Some(Err(Error::TooShort { .. }))));
+    assert!(short.next().is_none());
 }
