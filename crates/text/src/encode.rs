@@ -78,11 +78,11 @@ impl Tokenizer {
     ) where
         I: Into<Input<'a>> + Copy,
     {
-        let model = self.inner.get_model();
         let mut fast = self.fast.as_ref().map(|fast| (fast, fast.take()));
         for (index, (encoding, &input)) in encodings.iter_mut().zip(inputs).enumerate() {
             let input = input.into();
-            let found = fast.as_mut().and_then(|(fast, work)| fast.encode(model, input, max_tokens, work));
+            let found =
+                fast.as_mut().and_then(|(fast, work)| fast.encode(&self.inner, input, max_tokens, work));
             *encoding = found.unwrap_or_else(|| self.encode_slowly(from + index, input, max_tokens));
         }
         if let Some((fast, work)) = fast {
@@ -98,14 +98,14 @@ impl Tokenizer {
         max_tokens: Option<usize>,
         mut each: impl FnMut(&mut dyn FnMut(&mut Vec<u32>) -> Result<usize>) -> Result<()>,
     ) -> Result<()> {
-        let model = self.inner.get_model();
         let mut fast = self.fast.as_ref().map(|fast| (fast, fast.take()));
         let mut done = Ok(());
         for (index, text) in texts.enumerate() {
             let input = Input::from(text);
             done = each(&mut |ids| {
-                let found =
-                    fast.as_mut().and_then(|(fast, work)| fast.ids(model, input, max_tokens, work, ids));
+                let found = fast
+                    .as_mut()
+                    .and_then(|(fast, work)| fast.ids(&self.inner, input, max_tokens, work, ids));
                 found.unwrap_or_else(|| {
                     let encoding = self.encode_slowly(index, input, max_tokens)?;
                     ids.extend_from_slice(&encoding.ids);

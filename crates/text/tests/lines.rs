@@ -53,6 +53,11 @@ fn made_lines_encode_as_in_the_crate_by_word_pieces() {
 }
 
 #[test]
+fn made_lines_encode_as_in_the_crate_by_unigrams() {
+    check("unigram", 10_000);
+}
+
+#[test]
 fn made_lines_encode_as_in_the_crate_by_byte_pairs() {
     check("roberta", 10_000);
 }
