@@ -1,4 +1,7 @@
-//! Lines that a seed makes, as `tokenizers` encodes them: what the example `million` does, small.
+//! Lines that a seed makes, as `tokenizers` encodes them: what the example `million` does, small. Also the lines of a
+//! reader.
+
+#![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
 
 #[path = "../examples/million/lines.rs"]
 mod lines;
