@@ -1,7 +1,8 @@
 //! Compares ids and offsets with those of the `tokenizers` crate on a million lines that a seed makes of texts at
 //! hand, and measures both on one core:
 //! `cargo run --release -p topwork-text --example million -- TOKENIZER.json LINES TEXTS...`.
-//! Ends with an error at the first line that differs.
+//! `as-is` for LINES encodes each line of the texts once and unchanged, which measures ordinary text that words are not
+//! known from before. Ends with an error at the first line that differs.
 #![allow(clippy::print_stdout, reason = "its output is the measurement")]
 
 mod lines;
@@ -30,12 +31,13 @@ fn main() -> Outcome<()> {
     let [tokenizer, count, texts @ ..] = arguments.as_slice() else {
         return Err("expected at least three arguments: TOKENIZER.json LINES TEXTS...".into());
     };
-    let count: u64 = count.parse()?;
     let texts: Vec<String> = texts.iter().map(std::fs::read_to_string).collect::<Result<_, _>>()?;
     let texts: Vec<&str> = texts.iter().flat_map(|text| lines::pieces(text)).collect();
     if texts.is_empty() {
         return Err("expected texts with at least one line, got none".into());
     }
+    let as_is = count == "as-is";
+    let count: u64 = if as_is { texts.len() as u64 } else { count.parse()? };
     let ours = Tokenizer::from_file(tokenizer)?;
     let mut crates = tokenizers::Tokenizer::from_file(tokenizer)?;
     crates.with_truncation(None)?;
@@ -47,7 +49,11 @@ fn main() -> Outcome<()> {
     for from in (0..count).step_by(BLOCK as usize) {
         let mut block = vec![String::new(); (count - from).min(BLOCK) as usize];
         for (line, number) in block.iter_mut().zip(from..) {
-            lines::make(&texts, SEED, number, line);
+            if as_is {
+                line.push_str(texts[number as usize]);
+            } else {
+                lines::make(&texts, SEED, number, line);
+            }
         }
         let block: Vec<&str> = block.iter().map(String::as_str).collect();
         let (got, expected, spent) = pool.install(|| -> Outcome<_> {
