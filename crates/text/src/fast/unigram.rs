@@ -395,7 +395,10 @@ fn is_local(normalizer: &NormalizerWrapper, replaced: &mut String) -> bool {
 
 /// Whether a pre-tokenizer begins a word at each space and nowhere looks further back.
 fn cuts(split: &PreTokenizerWrapper) -> bool {
-    let meta = |split: &PreTokenizerWrapper| matches!(split, PreTokenizerWrapper::Metaspace(meta) if meta.get_split() && meta.get_replacement() == META);
+    let meta = |split: &PreTokenizerWrapper| match split {
+        PreTokenizerWrapper::Metaspace(meta) => meta.get_split() && meta.get_replacement() == META,
+        _ => false,
+    };
     match split {
         PreTokenizerWrapper::Sequence(steps) => {
             matches!(steps.as_ref(), [PreTokenizerWrapper::WhitespaceSplit(_), last] if meta(last))
