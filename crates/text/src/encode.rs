@@ -78,16 +78,48 @@ impl Tokenizer {
     ) where
         I: Into<Input<'a>> + Copy,
     {
-        let model = self.inner.get_model();
         let mut fast = self.fast.as_ref().map(|fast| (fast, fast.take()));
         for (index, (encoding, &input)) in encodings.iter_mut().zip(inputs).enumerate() {
             let input = input.into();
-            let found = fast.as_mut().and_then(|(fast, work)| fast.encode(model, input, max_tokens, work));
+            let found =
+                fast.as_mut().and_then(|(fast, work)| fast.encode(&self.inner, input, max_tokens, work));
             *encoding = found.unwrap_or_else(|| self.encode_slowly(from + index, input, max_tokens));
         }
         if let Some((fast, work)) = fast {
             fast.put_back(work);
         }
+    }
+
+    /// Ids of texts, one after the other: `each` is given what puts them at the end of others, and says how many
+    /// the limit cut off.
+    pub(crate) fn ids_of<'a>(
+        &self,
+        texts: impl Iterator<Item = &'a str>,
+        max_tokens: Option<usize>,
+        mut each: impl FnMut(&mut dyn FnMut(&mut Vec<u32>) -> Result<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let mut fast = self.fast.as_ref().map(|fast| (fast, fast.take()));
+        let mut done = Ok(());
+        for (index, text) in texts.enumerate() {
+            let input = Input::from(text);
+            done = each(&mut |ids| {
+                let found = fast
+                    .as_mut()
+                    .and_then(|(fast, work)| fast.ids(&self.inner, input, max_tokens, work, ids));
+                found.unwrap_or_else(|| {
+                    let encoding = self.encode_slowly(index, input, max_tokens)?;
+                    ids.extend_from_slice(&encoding.ids);
+                    Ok(encoding.cut)
+                })
+            });
+            if done.is_err() {
+                break;
+            }
+        }
+        if let Some((fast, work)) = fast {
+            fast.put_back(work);
+        }
+        done
     }
 
     /// Encodes one input with the `tokenizers` crate.

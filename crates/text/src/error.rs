@@ -29,6 +29,14 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A line of a reader could not be read, or is not UTF-8.
+    #[error("cannot read line {}: {source}", .line + 1)]
+    ReadLine {
+        /// Number of the line, from 0.
+        line: usize,
+        /// The reason.
+        source: std::io::Error,
+    },
     /// A file could not be written.
     #[error("cannot write {}: {source}", .path.display())]
     Write {

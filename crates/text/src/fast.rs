@@ -11,12 +11,16 @@ mod cache;
 mod chars;
 mod frame;
 mod trie;
+mod unigram;
+mod viterbi;
 mod wordpiece;
 
 #[cfg(test)]
 mod bytelevel_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unigram_tests;
 
 use std::sync::Mutex;
 
@@ -24,8 +28,10 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreToken
 
 use self::added::Added;
 use self::bytelevel::ByteWords;
-use self::cache::Cache;
+use self::cache::{Cache, Part};
 use self::frame::Frame;
+use self::unigram::UnigramWords;
+use self::viterbi::Best;
 use self::wordpiece::BertWords;
 use crate::encode::longest_first;
 use crate::tokens::tokens;
@@ -61,7 +67,11 @@ pub(crate) struct Work {
     /// The normalized text, where added tokens are looked for in it.
     normalized: String,
     /// Words of byte-level BPE met before.
-    cache: Cache,
+    cache: Cache<Part>,
+    /// Stretches of texts for Unigram met before, and those that began a text.
+    stretches: [Cache<Piece>; 2],
+    /// Ways through a word for Unigram.
+    best: Vec<Best>,
 }
 
 /// A text cannot be encoded here.
@@ -71,6 +81,7 @@ struct Unsure;
 enum Words {
     Bert(Box<BertWords>),
     Bytes(Box<ByteWords>),
+    Unigram(Box<UnigramWords>),
 }
 
 impl Work {
@@ -80,10 +91,32 @@ impl Work {
         self.word.clear();
         self.from.clear();
         self.normalized.clear();
+        self.best.clear();
         self.pieces.shrink_to(KEPT);
         self.word.shrink_to(KEPT);
         self.from.shrink_to(KEPT);
         self.normalized.shrink_to(KEPT);
+        self.best.shrink_to(KEPT);
+    }
+}
+
+/// Which pieces of one text or two a limit leaves.
+#[derive(Clone, Copy)]
+struct Kept {
+    /// Where the second text begins.
+    first: usize,
+    /// Pieces that stay of each text.
+    kept: [usize; 2],
+    pair: bool,
+    /// Pieces that do not.
+    cut: usize,
+}
+
+impl Kept {
+    /// Hands over what stays of each text.
+    fn within<T>(self, pieces: &[Piece], hand: impl FnOnce(&[&[Piece]]) -> T) -> T {
+        let texts = [&pieces[..self.kept[0]], &pieces[self.first..self.first + self.kept[1]]];
+        hand(if self.pair { &texts } else { &texts[..1] })
     }
 }
 
@@ -119,6 +152,9 @@ impl Fast {
             (None, Some(&PreTokenizerWrapper::ByteLevel(split)), ModelWrapper::BPE(model)) => {
                 Words::Bytes(Box::new(ByteWords::new(split, trim, model)?))
             }
+            (_, _, ModelWrapper::Unigram(_)) if trim.is_none() => {
+                Words::Unigram(Box::new(UnigramWords::new(tokenizer)?))
+            }
             _ => return None,
         };
         let frames = [Frame::new(post, 1)?, Frame::new(post, 2)?];
@@ -139,42 +175,75 @@ impl Fast {
         }
     }
 
-    /// The encoding, or `None` if the texts must go through the crate. The model is that of the tokenizer.
+    /// The encoding, or `None` if the texts must go through the crate. The tokenizer is
+    /// the one that this was made from.
     pub fn encode(
         &self,
-        model: &ModelWrapper,
+        tokenizer: &tokenizers::Tokenizer,
         input: Input<'_>,
         max_tokens: Option<usize>,
         work: &mut Work,
     ) -> Option<Result<Encoding>> {
+        let kept = self.kept(tokenizer, input, max_tokens, work)?;
+        let frame = self.frame(input);
+        Some(kept.map(|kept| kept.within(&work.pieces, |texts| frame.fill(texts, kept.cut))))
+    }
+
+    /// As [`encode`](Self::encode), but only the ids, put at the end of others, and how many tokens were cut off.
+    pub fn ids(
+        &self,
+        tokenizer: &tokenizers::Tokenizer,
+        input: Input<'_>,
+        max_tokens: Option<usize>,
+        work: &mut Work,
+        ids: &mut Vec<u32>,
+    ) -> Option<Result<usize>> {
+        let kept = self.kept(tokenizer, input, max_tokens, work)?;
+        let frame = self.frame(input);
+        Some(kept.map(|kept| {
+            kept.within(&work.pieces, |texts| frame.ids(texts, ids));
+            kept.cut
+        }))
+    }
+
+    fn frame(&self, input: Input<'_>) -> &Frame {
+        &self.frames[usize::from(input.pair.is_some())]
+    }
+
+    /// Puts the pieces of the texts into `work.pieces` and says which of them stay.
+    fn kept(
+        &self,
+        tokenizer: &tokenizers::Tokenizer,
+        input: Input<'_>,
+        max_tokens: Option<usize>,
+        work: &mut Work,
+    ) -> Option<Result<Kept>> {
         work.pieces.clear();
-        self.pieces(model, input.text, work)?;
+        self.pieces(tokenizer, input.text, work)?;
         let first = work.pieces.len();
-        let frame = &self.frames[usize::from(input.pair.is_some())];
         if let Some(pair) = input.pair {
-            self.pieces(model, pair, work)?;
+            self.pieces(tokenizer, pair, work)?;
         }
         let lengths = [first, work.pieces.len() - first];
         let mut kept = lengths;
         if let Some(max_tokens) = max_tokens {
-            let special = frame.added();
+            let special = self.frame(input).added();
             if max_tokens <= special {
                 return Some(Err(Error::TooShort { max_tokens, special }));
             }
             kept = longest_first(lengths, max_tokens - special);
         }
-        let texts = [&work.pieces[..kept[0]], &work.pieces[first..first + kept[1]]];
-        let texts = if input.pair.is_some() { &texts[..] } else { &texts[..1] };
-        Some(Ok(frame.fill(texts, lengths[0] - kept[0] + lengths[1] - kept[1])))
+        let cut = lengths[0] - kept[0] + lengths[1] - kept[1];
+        Some(Ok(Kept { first, kept, pair: input.pair.is_some(), cut }))
     }
 
-    fn pieces(&self, model: &ModelWrapper, text: &str, work: &mut Work) -> Option<()> {
+    fn pieces(&self, tokenizer: &tokenizers::Tokenizer, text: &str, work: &mut Work) -> Option<()> {
         // Places in a text are kept in 32 bits.
         if u32::try_from(text.len()).is_err() || self.added.in_text(text) {
             return None;
         }
         let normalized = self.added.in_normalized();
-        match (&self.words, model) {
+        match (&self.words, tokenizer.get_model()) {
             (Words::Bert(words), _) => {
                 if let Some(search) = normalized {
                     let sure = words.chars().normalize(text, &mut work.normalized);
@@ -188,6 +257,7 @@ impl Fast {
             (Words::Bytes(_), _) if normalized.is_some_and(|search| search.finds(text)) => None,
             (Words::Bytes(words), ModelWrapper::BPE(model)) => words.pieces(text, model, work).ok(),
             (Words::Bytes(_), _) => None,
+            (Words::Unigram(words), _) => words.pieces(text, tokenizer, &self.added, work).ok(),
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! A [`Tokenizer`] is read from a HuggingFace folder and never pads or truncates on its own: a limit is an argument
 //! of each call, and what it cut is counted in the [`Encoding`]. Encodings are laid end to end in a [`Packed`] batch.
+//! [`Tokenizer::encode_lines`] and [`Tokenizer::ids_of_lines`] are for files larger than memory.
 
 mod encode;
 mod encoding;
 mod error;
 mod fast;
+mod lines;
 mod packed;
 mod save;
 mod settings;
@@ -18,6 +20,7 @@ mod vocabulary;
 pub use encode::Input;
 pub use encoding::Encoding;
 pub use error::{Error, Result};
+pub use lines::{LineEncodings, LineIds, TokenIds};
 pub use packed::Packed;
 pub use special::SpecialTokens;
 pub use tokenizer::Tokenizer;

@@ -37,7 +37,8 @@ impl Added {
     }
 }
 
-fn normalize(normalizer: Option<&NormalizerWrapper>, content: &str) -> Option<String> {
+/// What becomes of the content of an added token.
+pub(super) fn normalize(normalizer: Option<&NormalizerWrapper>, content: &str) -> Option<String> {
     let mut text = NormalizedString::from(content);
     if let Some(normalizer) = normalizer {
         normalizer.normalize(&mut text).ok()?;

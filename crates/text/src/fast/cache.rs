@@ -30,19 +30,24 @@ struct Slot {
 }
 
 /// Words and their pieces.
-#[derive(Default)]
-pub(super) struct Cache {
+pub(super) struct Cache<P> {
     /// At most half of them are taken.
     slots: Vec<Slot>,
     taken: usize,
     words: Vec<u8>,
-    parts: Vec<Part>,
+    parts: Vec<P>,
 }
 
-impl Cache {
+impl<P> Default for Cache<P> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), taken: 0, words: Vec::new(), parts: Vec::new() }
+    }
+}
+
+impl<P: Copy> Cache<P> {
     /// The pieces of a word, if it was met before.
     #[inline]
-    pub fn get(&self, word: &[u8]) -> Option<&[Part]> {
+    pub fn get(&self, word: &[u8]) -> Option<&[P]> {
         if self.slots.is_empty() || word.len() > LONGEST {
             return None;
         }
@@ -61,7 +66,7 @@ impl Cache {
     }
 
     /// Keeps the pieces of a word that is not kept yet.
-    pub fn insert(&mut self, word: &[u8], parts: &[Part]) {
+    pub fn insert(&mut self, word: &[u8], parts: &[P]) {
         // A word has no more pieces than bytes, but nothing here needs that to be so.
         if word.is_empty() || word.len() > LONGEST || parts.len() > LONGEST {
             return;

@@ -66,6 +66,15 @@ impl Frame {
         self.special.iter().map(Vec::len).sum()
     }
 
+    /// Puts the ids of the texts, each given as its pieces, at the end of others.
+    pub fn ids(&self, texts: &[&[Piece]], ids: &mut Vec<u32>) {
+        for (index, special) in self.special.iter().enumerate() {
+            ids.extend(special.iter().map(|&(id, _)| id));
+            let Some(pieces) = texts.get(index) else { break };
+            ids.extend(pieces.iter().map(|piece| piece.id));
+        }
+    }
+
     /// The encoding of the texts, each given as its pieces.
     pub fn fill(&self, texts: &[&[Piece]], cut: usize) -> Encoding {
         let tokens = self.added() + texts.iter().map(|pieces| pieces.len()).sum::<usize>();

@@ -88,7 +88,7 @@ impl Both {
             .map_or(Ok(()), |field| Err(format!("{field} of {input:?} within {max_tokens:?}: {got:?}")))?;
         let fast = self.ours.fast.as_ref().unwrap();
         let mut work = fast.take();
-        let went = fast.encode(self.ours.inner.get_model(), input, max_tokens, &mut work).is_some();
+        let went = fast.encode(&self.ours.inner, input, max_tokens, &mut work).is_some();
         fast.put_back(work);
         Ok(went)
     }
