@@ -207,8 +207,8 @@ multiversion! {
     fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body;
 }
 
-/// Rows are `width` apart, of which `seq` numbers count. Replaces each row of scores by `e^(scale * score - max)`, dropped where dropout says so; `inverse` receives
-/// what the weighted sum of values is to be multiplied with.
+/// Rows are `width` apart, of which `seq` numbers count. Replaces each row of scores by `e^(scale * score - max)`,
+/// dropped where dropout says so; `inverse` receives what the weighted sum of values is to be multiplied with.
 #[inline(always)]
 fn softmax_body<const FMA: bool>(
     scores: &mut [f32],
@@ -258,8 +258,8 @@ fn softmax_body<const FMA: bool>(
     }
 }
 
-/// Rows as in [`softmax_body`]. From scores and the gradient of the dropped probabilities: the dropped probabilities and the gradient of the
-/// unscaled scores, in place.
+/// Rows as in [`softmax_body`]. From scores and the gradient of the dropped probabilities: the dropped probabilities and
+/// the gradient of the unscaled scores, in place.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn score_gradient_body<const FMA: bool>(
