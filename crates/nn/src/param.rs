@@ -156,7 +156,7 @@ impl ParamStore {
             });
         }
         param.value = Some(upload(values, &param.shape, &self.device));
-        self.forget_packs();
+        self.release_packed();
         Ok(())
     }
 
@@ -198,14 +198,14 @@ impl ParamStore {
     /// # Errors
     /// [`Error::Unset`].
     pub fn take(&mut self, id: ParamId) -> Result<DispatchTensor, Error> {
-        self.forget_packs();
+        self.release_packed();
         let param = &mut self.params[id.0];
         param.value.take().ok_or_else(|| Error::Unset { path: param.path.clone() })
     }
 
     /// Puts back a tensor of the parameter's shape.
     pub fn put(&mut self, id: ParamId, value: DispatchTensor) {
-        self.forget_packs();
+        self.release_packed();
         self.params[id.0].value = Some(value);
     }
 
@@ -222,12 +222,6 @@ impl ParamStore {
     /// Gives the memory of packed weights back until they are used again.
     pub fn release_packed(&self) {
         self.packs.iter().for_each(Packs::release);
-    }
-
-    fn forget_packs(&mut self) {
-        if self.packs.is_some() {
-            self.packs = Some(Packs::default());
-        }
     }
 
     /// The panels of weights stacked on each other, where they are kept.
