@@ -36,5 +36,5 @@ pub use buffer::unwritten;
 pub use cpu::{Cpu, Path, cpu};
 pub use gemm::{Mat, MatMut, Precision};
 pub use map::{MappedFile, map_file};
-pub use parallel::alone;
+pub use parallel::{alone, threads};
 pub use rng::Dropout;

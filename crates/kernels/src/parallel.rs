@@ -25,7 +25,7 @@ pub fn alone<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// Threads an operation may use: those of the current pool, or one inside [`alone`].
-pub(crate) fn threads() -> usize {
+pub fn threads() -> usize {
     if ALONE.get() { 1 } else { rayon::current_num_threads() }
 }
 

@@ -1,11 +1,14 @@
 //! Where the time of a step goes: seconds by operation, on the CPU backend.
 //!
-//! Off unless asked for; then each operation costs two readings of the clock. Operations run one after the other, each
-//! parallel inside, so their times add up to the time spent in operations.
+//! Off unless asked for; then each operation costs two readings of the clock. An operation that has one thread of
+//! several to itself ([`topwork_kernels::alone`]) counts for its share of them, so the times add up to the time spent in
+//! operations, whether these run one after the other or side by side.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use topwork_kernels::threads;
 
 static ON: AtomicBool = AtomicBool::new(false);
 static SPENT: Mutex<Vec<Spent>> = Mutex::new(Vec::new());
@@ -48,7 +51,7 @@ pub(crate) fn time(name: &'static str) -> Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         let Some((name, started)) = self.0 else { return };
-        let time = started.elapsed();
+        let time = started.elapsed().mul_f64(threads() as f64 / rayon::current_num_threads() as f64);
         let Ok(mut spent) = SPENT.lock() else { return };
         match spent.iter_mut().find(|entry| entry.name == name) {
             Some(entry) => {

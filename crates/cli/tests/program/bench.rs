@@ -33,6 +33,14 @@ fn bench_measures_the_texts_it_is_given() {
     let sum: f64 = spent.iter().map(|entry| entry["seconds"].as_f64().unwrap()).sum();
     assert!(spent.len() > 10 && sum <= number("/training/seconds"), "{json}");
 
+    // Also where there are batches for all threads, which then work on one each.
+    stage.program.file("many.txt", "you have won a free prize call now to see it\n".repeat(4000)).unwrap();
+    let many = stage.ok("bench bert --file many.txt --steps 1 --threads 2 --precision f32 --json").out();
+    let many: Value = serde_json::from_str(&many).unwrap();
+    let spent = many["inference"]["spent"].as_array().unwrap();
+    let sum: f64 = spent.iter().map(|entry| entry["seconds"].as_f64().unwrap()).sum();
+    assert!(sum <= many["inference"]["seconds"].as_f64().unwrap(), "{sum}: {many}");
+
     // Few texts are gone through several times; nothing is left behind.
     assert!(stage.ok("bench bert win --steps 5 --batch 4").out().contains("1 text of"));
     assert!(!stage.path("runs").exists());
