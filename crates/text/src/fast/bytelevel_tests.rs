@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::tests::{Both, added, text};
+use super::tests::{Both, added, random_texts, text};
 use crate::Input;
 
 /// A vocabulary of all bytes but one, with merges for some words, made as training would make it.
@@ -153,25 +153,7 @@ fn spaced() -> impl Strategy<Value = String> {
 #[test]
 fn random_texts_encode_as_in_the_crate() {
     let kinds = kinds();
-    let went = std::sync::Mutex::new([0usize; 2]);
-    kinds.par_iter().for_each(|both| {
-        let config = ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() };
-        let text = || prop_oneof![text(), spaced()];
-        proptest!(config, |(text in text(), pair in text(), most in 5usize..40)| {
-            let pair = Input { text: &text, pair: Some(&pair) };
-            for (input, most) in [
-                (Input { text: &text, pair: None }, None),
-                (Input { text: &text, pair: None }, Some(most)),
-                (pair, None),
-                (pair, Some(most)),
-            ] {
-                let fast = both.compare(input, most).map_err(TestCaseError::fail)?;
-                went.lock().unwrap()[usize::from(fast)] += 1;
-            }
-        });
-    });
-    let [slow, fast] = *went.lock().unwrap();
-    assert_eq!(slow + fast, 16 * 250 * 4);
+    let [slow, fast] = random_texts(&kinds, || prop_oneof![text(), spaced()], 5..40, 250);
     assert!(fast > slow && slow > 500, "{fast} texts fast, {slow} through the crate");
 }
 

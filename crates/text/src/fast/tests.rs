@@ -2,6 +2,7 @@
 //! nothing of this crate's code between a text and an encoding is in it.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use tokenizers::normalizers::BertNormalizer;
@@ -92,6 +93,39 @@ impl Both {
         fast.put_back(work);
         Ok(went)
     }
+}
+
+/// Random texts and pairs of them, whole and cut, through each tokenizer: how many of the texts went through the
+/// crate, and how many the fast way. The same texts each time, unless `PROPTEST_CASES` asks for so many new ones.
+pub(super) fn random_texts<S: Strategy<Value = String>>(
+    kinds: &[Both],
+    text: impl Fn() -> S + Sync,
+    most: std::ops::Range<usize>,
+    cases: u32,
+) -> [usize; 2] {
+    let asked = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let fresh = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if fresh { asked.cases } else { cases };
+    let went = std::sync::Mutex::new([0; 2]);
+    kinds.par_iter().enumerate().for_each(|(kind, both)| {
+        let seed = if fresh { asked.rng_seed } else { RngSeed::Fixed(kind as u64) };
+        let config = ProptestConfig { cases, rng_seed: seed, ..asked.clone() };
+        proptest!(config, |(text in text(), pair in text(), most in most.clone())| {
+            let pair = Input { text: &text, pair: Some(&pair) };
+            for (input, most) in [
+                (Input { text: &text, pair: None }, None),
+                (Input { text: &text, pair: None }, Some(most)),
+                (pair, None),
+                (pair, Some(most)),
+            ] {
+                let fast = both.compare(input, most).map_err(TestCaseError::fail)?;
+                went.lock().unwrap()[usize::from(fast)] += 1;
+            }
+        });
+    });
+    let went = went.into_inner().unwrap();
+    assert_eq!(went.iter().sum::<usize>(), kinds.len() * cases as usize * 4);
+    went
 }
 
 /// The first field in which two encodings differ.
@@ -302,25 +336,7 @@ fn random_texts_encode_as_in_the_crate() {
         kinds.push(bert(flags, prefix, longest, none, [&template(), &Value::Null][index % 2].clone()));
     }
     let kinds: Vec<Both> = kinds.iter().map(Both::new).collect();
-    let went = std::sync::Mutex::new([0usize; 2]);
-    (0..kinds.len()).into_par_iter().for_each(|kind| {
-        let both = &kinds[kind];
-        let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
-        proptest!(config, |(text in text(), pair in text(), most in 4usize..40)| {
-            let pair = Input { text: &text, pair: Some(&pair) };
-            for (input, most) in [
-                (Input { text: &text, pair: None }, None),
-                (Input { text: &text, pair: None }, Some(most)),
-                (pair, None),
-                (pair, Some(most)),
-            ] {
-                let fast = both.compare(input, most).map_err(TestCaseError::fail)?;
-                went.lock().unwrap()[usize::from(fast)] += 1;
-            }
-        });
-    });
-    let [slow, fast] = *went.lock().unwrap();
-    assert_eq!(slow + fast, kinds.len() * 300 * 4);
+    let [slow, fast] = random_texts(&kinds, text, 4..40, 300);
     assert!(fast > slow && slow > 1000, "{fast} texts fast, {slow} through the crate");
 }
 

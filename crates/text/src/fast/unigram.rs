@@ -231,6 +231,18 @@ impl UnigramWords {
             }
             pieces.push(Piece::new(id, start - before.len(), end - before.len(), (word - begin) as u32));
         }
+        // What the last character became may have joined with the space that follows.
+        let reaches = pieces.last().is_some_and(|last| last.end as usize == stretch.text.len());
+        if stretch.solid && !reaches {
+            let one = |text: &str| {
+                let split = normalized(tokenizer, text)?;
+                let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
+                splits.first().map(|(text, ..)| String::from(*text)).ok_or(Unsure)
+            };
+            if one(&text)?.strip_suffix(after) != Some(&one(&text[..text.len() - after.len()])?) {
+                return Err(Unsure);
+            }
+        }
         Ok(pieces)
     }
 }
