@@ -35,6 +35,6 @@ mod testing;
 pub use buffer::unwritten;
 pub use cpu::{Cpu, Path, cpu};
 pub use gemm::{Mat, MatMut, Precision};
-pub use map::{MappedFile, map_file};
+pub use map::{MappedFile, map_file, map_open};
 pub use parallel::{alone, threads};
 pub use rng::Dropout;

@@ -34,7 +34,14 @@ impl AsRef<[u8]> for MappedFile {
 /// # Errors
 /// The file cannot be opened, is not a regular file, or cannot be mapped.
 pub fn map_file(path: impl AsRef<Path>) -> io::Result<MappedFile> {
-    let file = File::open(path)?;
+    map_open(&File::open(path)?)
+}
+
+/// Maps an open file into memory for reading, on the same condition as [`map_file`]; a file without a name meets it.
+///
+/// # Errors
+/// As [`map_file`].
+pub fn map_open(file: &File) -> io::Result<MappedFile> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -45,7 +52,7 @@ pub fn map_file(path: impl AsRef<Path>) -> io::Result<MappedFile> {
     }
     // SAFETY: the map is read-only and private to this value; the remaining hazard, another process shrinking
     // the file under it, is the documented condition above and the same one every weight loader accepts.
-    let map = unsafe { memmap2::Mmap::map(&file)? };
+    let map = unsafe { memmap2::Mmap::map(file)? };
     Ok(MappedFile { map: Some(map) })
 }
 
@@ -63,5 +70,10 @@ mod tests {
         assert!(map_file(&path).unwrap().is_empty());
         assert!(map_file(folder.path()).is_err());
         assert!(map_file(folder.path().join("absent")).is_err());
+        let mut nameless = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut nameless, b"kept").unwrap();
+        let map = map_open(&nameless).unwrap();
+        drop(nameless);
+        assert_eq!(&*map, b"kept");
     }
 }

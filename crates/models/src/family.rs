@@ -1,5 +1,6 @@
 //! What a model family is, and the list of all families.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -55,15 +56,34 @@ pub struct MaskedLmStyle {
     pub eps: f64,
 }
 
-/// Packed token ids to hidden states.
+/// Packed token ids to hidden states, in parts: the embeddings, then one part a layer. The parts are the depth groups
+/// of the parameters (`topwork_nn::Param::group`).
 pub trait Encoder: Send + Sync {
+    /// The embeddings alone.
+    ///
     /// # Shapes
-    /// - `input`: `tokens` ids in `batch` sequences; `offsets`: the same as `input.offsets`, shared
+    /// - `input`: `tokens` ids in `batch` sequences
     /// - returns: `[tokens, hidden]`
     ///
     /// # Errors
     /// A sequence longer than [`Size::max_tokens`], an id outside a table, a parameter without values.
-    fn forward(&self, pass: &Pass, input: &Packed, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error>;
+    fn embed(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error>;
+
+    /// Some of the layers, counted from 0.
+    ///
+    /// # Shapes
+    /// - `x`: what the embeddings or the layer before returned, `[tokens, hidden]`; `offsets`: of the sequences
+    /// - returns: `[tokens, hidden]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn layers(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        offsets: &Arc<[u32]>,
+        which: Range<usize>,
+    ) -> Result<Tensor<2>, Error>;
 
     /// Its sizes.
     fn size(&self) -> &Size;

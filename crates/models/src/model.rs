@@ -181,8 +181,72 @@ impl Model {
     /// # Errors
     /// A sequence too long for the model, an id outside its tables.
     pub fn hidden(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
+        self.layers_from(pass, self.encoder.embed(pass, input)?, input, 0)
+    }
+
+    /// Parts of the encoder, counted as the depth groups of its parameters are: the embeddings, then each layer.
+    pub fn depth(&self) -> usize {
+        1 + self.size().layers
+    }
+
+    /// What the first `depth` parts of the encoder make of a batch, for [`Model::features_from`] to go on from: hidden
+    /// states, or for the whole encoder what the head reads.
+    ///
+    /// # Shapes
+    /// - returns: `[tokens, hidden]`, or as [`Model::features`]
+    ///
+    /// # Panics
+    /// If `depth` is 0 or above [`Model::depth`].
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn features_to(&self, pass: &Pass, input: &Packed, depth: usize) -> Result<Tensor<2>, Error> {
+        assert!((1..=self.depth()).contains(&depth), "a depth of 1 to {}, not {depth}", self.depth());
         let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
-        self.encoder.forward(pass, input, &offsets)
+        let hidden = self.encoder.embed(pass, input)?;
+        let hidden = self.encoder.layers(pass, hidden, &offsets, 0..depth - 1)?;
+        Ok(if depth == self.depth() { self.pool(hidden, &offsets) } else { hidden })
+    }
+
+    /// The rest of the way to what the head reads, from what [`Model::features_to`] returned for the same batch and
+    /// depth: the same as [`Model::features`] does at once.
+    ///
+    /// # Shapes
+    /// - `x`: as [`Model::features_to`] returns it
+    /// - returns: as [`Model::features`]
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn features_from(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        input: &Packed,
+        depth: usize,
+    ) -> Result<Tensor<2>, Error> {
+        if depth == self.depth() {
+            return Ok(x);
+        }
+        let hidden = self.layers_from(pass, x, input, depth - 1)?;
+        Ok(self.pool(hidden, &Arc::from(input.offsets.as_slice())))
+    }
+
+    fn layers_from(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        input: &Packed,
+        first: usize,
+    ) -> Result<Tensor<2>, Error> {
+        let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
+        self.encoder.layers(pass, x, &offsets, first..self.size().layers)
+    }
+
+    fn pool(&self, hidden: Tensor<2>, offsets: &Arc<[u32]>) -> Tensor<2> {
+        match self.head.pooled() {
+            None => hidden,
+            Some(pool) => topwork_ops::pool(hidden, offsets, pool),
+        }
     }
 
     /// What the head reads: one pooled row for each text, or every token's hidden state.
@@ -193,12 +257,8 @@ impl Model {
     /// # Errors
     /// As [`Model::hidden`].
     pub fn features(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
-        let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
-        let hidden = self.encoder.forward(pass, input, &offsets)?;
-        Ok(match self.head.pooled() {
-            None => hidden,
-            Some(pool) => topwork_ops::pool(hidden, &offsets, pool),
-        })
+        let hidden = self.hidden(pass, input)?;
+        Ok(self.pool(hidden, &Arc::from(input.offsets.as_slice())))
     }
 
     /// The head on features.

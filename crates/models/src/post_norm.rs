@@ -1,6 +1,7 @@
 //! The encoder that BERT, RoBERTa and DistilBERT have in common: embeddings, then post-norm layers. A family file
 //! reads its own config into these settings; nothing here knows which family it serves.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -74,9 +75,19 @@ impl PostNorm {
 }
 
 impl Encoder for PostNorm {
-    fn forward(&self, pass: &Pass, input: &Packed, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
-        let mut hidden = pass.cut(self.embeddings.forward(pass, input)?);
-        for layer in &self.layers {
+    fn embed(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
+        Ok(self.embeddings.forward(pass, input)?)
+    }
+
+    fn layers(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        offsets: &Arc<[u32]>,
+        which: Range<usize>,
+    ) -> Result<Tensor<2>, Error> {
+        let mut hidden = pass.cut(x);
+        for layer in &self.layers[which] {
             let (layer, offsets) = (Arc::clone(layer), Arc::clone(offsets));
             hidden = pass.segment(hidden, move |pass, x| layer.forward(pass, x, &offsets))?;
         }

@@ -23,6 +23,14 @@ impl Packs {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Forgets what was made of one parameter.
+    pub fn forget(&self, id: ParamId) {
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(weights, _), _| !weights.contains(&id));
+    }
+
     /// The panels of weights stacked on each other.
     pub fn get(
         &self,

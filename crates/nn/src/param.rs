@@ -156,7 +156,7 @@ impl ParamStore {
             });
         }
         param.value = Some(upload(values, &param.shape, &self.device));
-        self.release_packed();
+        self.forget_packed(id);
         Ok(())
     }
 
@@ -198,19 +198,23 @@ impl ParamStore {
     /// # Errors
     /// [`Error::Unset`].
     pub fn take(&mut self, id: ParamId) -> Result<DispatchTensor, Error> {
-        self.release_packed();
+        self.forget_packed(id);
         let param = &mut self.params[id.0];
         param.value.take().ok_or_else(|| Error::Unset { path: param.path.clone() })
     }
 
     /// Puts back a tensor of the parameter's shape.
     pub fn put(&mut self, id: ParamId, value: DispatchTensor) {
-        self.release_packed();
+        self.forget_packed(id);
         self.params[id.0].value = Some(value);
     }
 
+    fn forget_packed(&self, id: ParamId) {
+        self.packs.iter().for_each(|packs| packs.forget(id));
+    }
+
     /// From now on passes that track no gradients keep weights packed for the CPU's inner loop, each from its first
-    /// use on until any parameter changes: results are the same to the bit, and a short text no longer waits for
+    /// use on until the parameter changes: results are the same to the bit, and a short text no longer waits for
     /// weights to be packed. Takes as much memory again as the weights of the linear maps, half as much in bf16. On
     /// devices other than the CPU it changes nothing.
     pub fn keep_packed(&mut self) {

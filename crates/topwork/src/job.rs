@@ -222,12 +222,9 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         save: SaveOptions { files: tokenizer_files(&tokenizer)?, notes: saved.to_map() },
     };
     let mut task = TextTask::new(model, &data.train.inputs, &data.dev.inputs, settings)?;
-    if recipe.freezes_encoder() {
-        let started = Instant::now();
-        task.cache_encoder()?;
-        let seconds = started.elapsed().as_secs_f64();
-        observer
-            .note(&format!("frozen encoder: its outputs computed once, in {seconds:.1} s, for all epochs"));
+    let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
+    if let Some(said) = task.keep_frozen(&options.freeze, folder, most_bytes, stop)? {
+        observer.note(&said);
     }
     let mut keeping = Keeping { observer, events: Vec::new() };
     let run_context = RunContext { folder: Some(folder), resume, stop, observer: &mut keeping };

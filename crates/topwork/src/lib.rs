@@ -23,6 +23,7 @@ pub mod demo;
 pub mod embedder;
 pub mod error;
 pub mod evaluate;
+mod frozen;
 pub mod hub;
 pub mod job;
 pub mod linear_baseline;

@@ -1,5 +1,6 @@
 //! From a model's outputs to metrics.
 
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 use topwork_data::{Batch, Inputs, Labels, Sampler};
 use topwork_kernels::alone;
@@ -56,10 +57,27 @@ pub fn targets(labels: &Labels) -> Option<Targets> {
 /// # Errors
 /// A text longer than the model's positions, or what the model finds wrong.
 pub fn outputs(model: &Model, inputs: &Inputs, precision: Precision) -> Result<Outputs, Error> {
-    let parts = in_batches(inputs.packed.lengths(), |indices| {
+    outputs_of(model, inputs, precision, inputs.packed.lengths(), |pass, batch, _| {
+        Ok(model.features(pass, &batch.packed)?)
+    })
+}
+
+/// The same with features that come from elsewhere; `costs` says for each example how many tokens are computed for it,
+/// and `features` is given each batch and its indices.
+///
+/// # Errors
+/// What the model or `features` find wrong.
+pub(crate) fn outputs_of(
+    model: &Model,
+    inputs: &Inputs,
+    precision: Precision,
+    costs: impl IntoIterator<Item = usize>,
+    features: impl Fn(&Pass, &Batch, &[usize]) -> Result<Tensor<2>, Error> + Sync,
+) -> Result<Outputs, Error> {
+    let parts = in_batches(costs, |indices| {
         let batch = inputs.batch(indices);
         let pass = Pass::eval(&model.store, precision);
-        let features = model.features(&pass, &batch.packed)?;
+        let features = features(&pass, &batch, indices)?;
         let (values, loss) = head_outputs(model, &pass, features, &batch)?;
         Ok((values, loss.map(|loss| loss * indices.len() as f64)))
     })?;
@@ -75,10 +93,10 @@ pub fn outputs(model: &Model, inputs: &Inputs, precision: Precision) -> Result<O
 }
 
 /// Outputs and loss of the head over one batch's features.
-pub(crate) fn head_outputs(
+fn head_outputs(
     model: &Model,
     pass: &Pass,
-    features: burn::tensor::Tensor<2>,
+    features: Tensor<2>,
     batch: &Batch,
 ) -> Result<(Vec<f32>, Option<f64>), Error> {
     let values = plain(model.head(pass, features.clone())?)?;

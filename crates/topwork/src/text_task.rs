@@ -2,17 +2,20 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
-use burn::tensor::{Tensor, TensorData};
-use topwork_data::{Batch, BatchSize, Inputs, Sampler};
+use topwork_data::{BatchSize, Inputs, Sampler};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{LossOptions, Model, SaveOptions};
 use topwork_nn::{ParamStore, Pass};
 use topwork_train::metrics::{Metric, MetricError};
+use topwork_train::plan::ParamInfo;
+use topwork_train::techniques::freeze;
 use topwork_train::{BatchLoss, Scores, Task, TaskError};
 
 use crate::error::Error;
-use crate::scoring::{evaluation, head_outputs, in_batches, outcome, outputs, targets};
+use crate::frozen::{Frozen, Place, Set};
+use crate::scoring::{Outputs, evaluation, outcome, targets};
 
 /// Settings of a [`TextTask`] that come from the recipe.
 pub struct TextTaskSettings {
@@ -41,17 +44,9 @@ pub struct TextTask<'a> {
     dev: &'a Inputs,
     sampler: Sampler,
     settings: TextTaskSettings,
-    cache: Option<Cache>,
+    frozen: Frozen,
     /// True once this process has written the whole model folder.
     saved: Cell<bool>,
-}
-
-/// Pooled outputs of a frozen encoder, computed once for all epochs.
-struct Cache {
-    /// `[examples, hidden]`.
-    train: Vec<f32>,
-    /// `[examples, hidden]`.
-    dev: Vec<f32>,
 }
 
 impl<'a> TextTask<'a> {
@@ -83,29 +78,42 @@ impl<'a> TextTask<'a> {
         let sampler = Sampler::new(train.packed.lengths(), settings.batch, seed)?;
         // For evaluations; released after each, so that steps do not carry them.
         model.store.keep_packed();
-        Ok(TextTask { model, train, dev, sampler, settings, cache: None, saved: Cell::new(false) })
+        Ok(TextTask {
+            model,
+            train,
+            dev,
+            sampler,
+            settings,
+            frozen: Frozen::default(),
+            saved: Cell::new(false),
+        })
     }
 
-    /// Computes the encoder's outputs once, for runs that freeze all of it. The encoder then works as in inference:
-    /// no dropout inside it.
+    /// The lower part of the encoder that these patterns freeze works as in inference from now on, without dropout, and
+    /// what it makes of the texts is computed once and kept in a nameless file in `folder`. Embeddings alone are not
+    /// worth it and stay as they are. Returns what was done, in words.
+    ///
+    /// Nothing is kept, and all is computed anew for each batch, to the same bits, if it would take more than
+    /// `most_bytes` or than the disk has, or if `stop` was set.
     ///
     /// # Errors
-    /// What the model finds wrong.
-    pub fn cache_encoder(&mut self) -> Result<(), Error> {
-        let (train, dev) = (self.pooled(self.train)?, self.pooled(self.dev)?);
+    /// A pattern that matches nothing; a folder that cannot be written to; what the model finds wrong.
+    pub fn keep_frozen(
+        &mut self,
+        patterns: &[String],
+        folder: &Path,
+        most_bytes: u64,
+        stop: &AtomicBool,
+    ) -> Result<Option<String>, Error> {
+        let depth = freeze::depth(patterns, &ParamInfo::of(&self.model.store))?.min(self.model.depth());
+        if depth < 2 {
+            return Ok(None);
+        }
+        self.frozen = Frozen::below(depth);
+        let place = Place { folder, most_bytes, stop, precision: self.settings.precision };
+        let said = self.frozen.keep(&self.model, [self.train, self.dev], &place)?;
         self.model.store.release_packed();
-        self.cache = Some(Cache { train, dev });
-        Ok(())
-    }
-
-    fn pooled(&self, inputs: &Inputs) -> Result<Vec<f32>, Error> {
-        let (model, precision) = (&self.model, self.settings.precision);
-        let parts = in_batches(inputs.packed.lengths(), |indices| {
-            let pass = Pass::eval(&model.store, precision);
-            let features = model.features(&pass, &inputs.packed.select(indices))?;
-            Ok(topwork_models::model::plain(features)?)
-        })?;
-        Ok(parts.concat())
+        Ok(Some(said))
     }
 
     /// The model.
@@ -113,38 +121,10 @@ impl<'a> TextTask<'a> {
         &self.model
     }
 
-    /// What the head reads for a batch: from the cache, or through the encoder.
-    fn features(
-        &self,
-        pass: &Pass,
-        batch: &Batch,
-        cached: Option<(&[f32], &[usize])>,
-    ) -> Result<Tensor<2>, Error> {
-        let Some((rows, indices)) = cached else { return Ok(self.model.features(pass, &batch.packed)?) };
-        let hidden = self.model.size().hidden;
-        let mut values = Vec::with_capacity(indices.len() * hidden);
-        for &index in indices {
-            values.extend_from_slice(&rows[index * hidden..(index + 1) * hidden]);
-        }
-        let data = TensorData::new(values, [indices.len(), hidden]);
-        Ok(Tensor::from_data(data, self.model.store.device()))
-    }
-
     fn scores(&self) -> Result<Scores, Error> {
-        let (values, loss) = match &self.cache {
-            None => {
-                let outputs = outputs(&self.model, self.dev, self.settings.precision)?;
-                self.model.store.release_packed();
-                (outputs.values, outputs.loss)
-            }
-            Some(cache) => {
-                let all: Vec<usize> = (0..self.dev.len()).collect();
-                let batch = self.dev.batch(&all);
-                let pass = Pass::eval(&self.model.store, self.settings.precision);
-                let features = self.features(&pass, &batch, Some((&cache.dev, &all)))?;
-                head_outputs(&self.model, &pass, features, &batch)?
-            }
-        };
+        let Outputs { values, loss } =
+            self.frozen.outputs(&self.model, self.dev, Set::Dev, self.settings.precision)?;
+        self.model.store.release_packed();
         let width = values.len() / self.dev.len().max(1);
         let outcome = outcome(&self.dev.labels, &values, width, self.settings.positive)?;
         let evaluation = evaluation(&outcome, &self.settings.labels, loss)?;
@@ -177,8 +157,7 @@ impl Task for TextTask<'_> {
 
     fn loss(&self, pass: &Pass, examples: &[usize]) -> Result<BatchLoss, TaskError> {
         let batch = self.train.batch(examples);
-        let cached = self.cache.as_ref().map(|cache| (cache.train.as_slice(), examples));
-        let features = self.features(pass, &batch, cached)?;
+        let features = self.frozen.features(&self.model, pass, &batch.packed, Set::Train, examples)?;
         let targets =
             targets(&batch.labels).ok_or_else(|| Error::Task("the training data has no labels".into()))?;
         let loss = self.model.head_loss(pass, features, &targets, &self.settings.loss)?;
@@ -191,7 +170,7 @@ impl Task for TextTask<'_> {
 
     fn save(&self, folder: &Path, _: &Scores) -> Result<(), TaskError> {
         // With a frozen encoder only the head is new since this run last wrote the folder.
-        if self.cache.is_some() && self.saved.get() && self.model.save_head(folder)? {
+        if self.frozen.depth == self.model.depth() && self.saved.get() && self.model.save_head(folder)? {
             return Ok(());
         }
         self.model.save(folder, &self.settings.save)?;

@@ -203,6 +203,67 @@ fn a_frozen_encoder_keeps_its_bytes() {
     assert!((f1 - best.last().unwrap()).abs() < 1e-9, "{f1} {best:?}");
 }
 
+/// Keeps what is said, and stops the run after so many steps.
+struct Listening<'a> {
+    said: Vec<String>,
+    stop: StopAfter<'a>,
+}
+
+impl Observer for Listening<'_> {
+    fn event(&mut self, event: &Event) {
+        self.stop.event(event);
+    }
+}
+
+impl JobObserver for Listening<'_> {
+    fn note(&mut self, line: &str) {
+        self.said.push(line.to_string());
+    }
+}
+
+#[test]
+fn frozen_layers_are_computed_once_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = classes(folder.path());
+    let run = |name: &str, extra: &str, steps: usize, resume: bool| {
+        let (hub, stop) = (hub(folder.path()), AtomicBool::new(false));
+        let target = folder.path().join(name);
+        let mut observer = Listening { said: Vec::new(), stop: StopAfter(steps, &stop) };
+        let context = JobContext {
+            folder: &target,
+            hub: &hub,
+            progress: &hub::Silent,
+            stop: &stop,
+            observer: &mut observer,
+        };
+        let recipe = recipe(
+            &data,
+            &format!("epochs = 2\nfreeze = [\"embed\", \"layers.0\"]\nrecompute = true\n{extra}"),
+        );
+        let run = if resume { job::resume(context) } else { job::train(&recipe, context) }.unwrap();
+        let said = observer.said.iter().find(|line| line.starts_with("frozen")).cloned();
+        (run, said.unwrap())
+    };
+    let (kept, said) = run("kept", "", usize::MAX, false);
+    assert!(said.starts_with("frozen embeddings and first 1 of 2 layers: outputs computed once"), "{said}");
+    let (anew, said) = run("anew", "frozen-gigabytes = 1e-6\n", usize::MAX, false);
+    assert!(said.contains("computed anew in each step") && said.contains("train.frozen-gigabytes"), "{said}");
+    assert_eq!(bytes(&kept.folder), bytes(&anew.folder));
+    assert_eq!(kept.run.best, anew.run.best);
+    let (first, _) = run("stopped", "", 5, false);
+    assert!(first.run.interrupted);
+    let (second, _) = run("stopped", "", usize::MAX, true);
+    assert_eq!(bytes(&kept.folder), bytes(&second.folder));
+    // Nothing of it is left in the run folder.
+    let names = |folder: &Path| {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&kept.folder), names(&anew.folder));
+}
+
 #[test]
 fn regression_pairs_and_several_labels() {
     let folder = tempfile::tempdir().unwrap();

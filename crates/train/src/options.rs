@@ -35,6 +35,9 @@ pub struct TrainOptions {
     pub eps: f64,
     /// Path patterns of parameters that stay as they are.
     pub freeze: Vec<String>,
+    /// Most disk space, in GB, for what frozen layers at the bottom make of the texts, which is computed once; 0 = compute
+    /// it anew in each step. The weights are the same to the bit.
+    pub frozen_gigabytes: f64,
     /// Evaluations without a better score before training stops; 0 = never stops early.
     pub patience: usize,
     /// Evaluate at the end of every so many epochs, and of the last one always.
@@ -95,6 +98,7 @@ impl Default for TrainOptions {
             beta2: 0.999,
             eps: 1e-8,
             freeze: Vec::new(),
+            frozen_gigabytes: 16.0,
             patience: 0,
             evaluate_epochs: 1,
             evaluate_steps: 0,
@@ -124,6 +128,8 @@ impl TrainOptions {
         rule(self.accumulate > 0, "accumulate", "at least 1", self.accumulate as f64)?;
         rule(self.clip_norm >= 0.0, "clip-norm", "at least 0 (0 = no clipping)", self.clip_norm)?;
         rule(self.weight_decay >= 0.0, "weight-decay", "at least 0", self.weight_decay)?;
+        let room = self.frozen_gigabytes;
+        rule((0.0..=1e9).contains(&room), "frozen-gigabytes", "a number from 0 to 1e9", room)?;
         rule((0.0..1.0).contains(&self.beta1), "beta1", "at least 0 and below 1", self.beta1)?;
         rule((0.0..1.0).contains(&self.beta2), "beta2", "at least 0 and below 1", self.beta2)?;
         rule(self.eps > 0.0, "eps", "above 0", self.eps)
@@ -157,5 +163,6 @@ mod tests {
         check(|o| o.accumulate = 0, "accumulate");
         check(|o| o.beta2 = 1.5, "beta2");
         check(|o| o.clip_norm = -1.0, "clip-norm");
+        check(|o| o.frozen_gigabytes = f64::INFINITY, "frozen-gigabytes");
     }
 }

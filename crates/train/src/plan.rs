@@ -1,5 +1,7 @@
 //! What happens to each parameter at a step.
 
+use topwork_nn::ParamStore;
+
 /// One named parameter, as techniques see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamInfo {
@@ -7,6 +9,13 @@ pub struct ParamInfo {
     pub path: String,
     /// Depth group, 0 = embeddings, last = head.
     pub group: usize,
+}
+
+impl ParamInfo {
+    /// Every parameter of a store, in its order.
+    pub fn of(store: &ParamStore) -> Vec<Self> {
+        store.iter().map(|(_, p)| ParamInfo { path: p.path.clone(), group: p.group }).collect()
+    }
 }
 
 /// What the optimizer will do to one parameter at one step.

@@ -77,8 +77,7 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     let started = Instant::now();
     options.check()?;
     let RunContext { folder, resume, stop, observer } = context;
-    let params: Vec<ParamInfo> =
-        task.store().iter().map(|(_, p)| ParamInfo { path: p.path.clone(), group: p.group }).collect();
+    let params = ParamInfo::of(task.store());
     let mut techniques = Vec::new();
     if !options.freeze.is_empty() {
         techniques.push((freeze::ENTRY.build)(&json!({"patterns": options.freeze}), &params)?);

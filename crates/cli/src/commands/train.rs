@@ -74,7 +74,7 @@ struct Start {
     /// Train on so many examples only, chosen with all classes in proportion
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Leave parameters as they are: `encoder` (or `all`: all but the head), or a path pattern such as `embed` or `layers.{0..4}`; may be repeated
+    /// Leave parameters as they are: `encoder` (or `all`: all but the head), or a path pattern such as `embed` or `layers.{0..4}`; may be repeated. Embeddings and layers frozen from the bottom up are computed once for all epochs, without dropout
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
     /// Passes over the data

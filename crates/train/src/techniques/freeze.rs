@@ -25,11 +25,8 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
             Some(Value::Array(list)) if keys.len() == 1 => list,
             _ => return Err(bad(options)),
         };
-        let mut frozen = vec![false; params.len()];
-        for text in list {
-            let text = text.as_str().ok_or_else(|| bad(options))?;
-            mark(text, params, &mut frozen)?;
-        }
+        let patterns: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+        let frozen = frozen(&patterns.ok_or_else(|| bad(options))?, params)?;
         Ok(Box::new(Freeze { frozen }))
     },
 };
@@ -44,6 +41,23 @@ pub fn is_encoder(pattern: &str) -> bool {
 
 struct Freeze {
     frozen: Vec<bool>,
+}
+
+/// How many depth groups from the bottom up hold nothing that learns under these patterns: what comes out of them is
+/// the same in every step.
+///
+/// # Errors
+/// A pattern that matches nothing.
+pub fn depth(patterns: &[String], params: &[ParamInfo]) -> Result<usize, Error> {
+    let frozen = frozen(patterns, params)?;
+    let learning = params.iter().zip(frozen).filter(|(_, frozen)| !frozen).map(|(param, _)| param.group);
+    Ok(learning.min().unwrap_or_else(|| params.iter().map(|param| param.group + 1).max().unwrap_or(0)))
+}
+
+fn frozen(patterns: &[impl AsRef<str>], params: &[ParamInfo]) -> Result<Vec<bool>, Error> {
+    let mut frozen = vec![false; params.len()];
+    patterns.iter().try_for_each(|text| mark(text.as_ref(), params, &mut frozen))?;
+    Ok(frozen)
 }
 
 fn mark(text: &str, params: &[ParamInfo], frozen: &mut [bool]) -> Result<(), Error> {
@@ -111,6 +125,20 @@ mod tests {
     #[test]
     fn patterns_add_up() {
         assert_eq!(trained(json!(["embed", "layers.{1..}"])).unwrap(), [false, true, false, true, true]);
+    }
+
+    #[test]
+    fn the_depth_ends_below_the_first_that_learns() {
+        let depth = |patterns: &[&str]| {
+            depth(&patterns.iter().map(|text| text.to_string()).collect::<Vec<_>>(), &params()).unwrap()
+        };
+        assert_eq!(depth(&[]), 0);
+        assert_eq!(depth(&["layers"]), 0);
+        assert_eq!(depth(&["embed"]), 1);
+        assert_eq!(depth(&["embed", "layers.1"]), 1);
+        assert_eq!(depth(&["embed", "layers.0"]), 2);
+        assert_eq!(depth(&["encoder"]), 4);
+        assert_eq!(depth(&["encoder", "head"]), 5);
     }
 
     #[test]
