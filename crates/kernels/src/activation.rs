@@ -106,6 +106,23 @@ pub fn backward(x: &[f32], bias: &[f32], act: Activation, dy: &[f32], dx: &mut [
     sum_rows(&partial, d_bias);
 }
 
+/// [`backward`] with what [`forward`] gave, in place: `x` becomes `act(x + bias)` and `dy` becomes `dx`, the same bits;
+/// `d_bias` is overwritten.
+///
+/// # Shapes
+/// - `x`, `dy`: `[rows, bias.len()]`; `d_bias`: `[bias.len()]`
+pub fn backward_in_place(x: &mut [f32], bias: &[f32], act: Activation, dy: &mut [f32], d_bias: &mut [f32]) {
+    let cols = check(x, bias);
+    assert_eq!(dy.len(), x.len(), "activation: dy and x");
+    assert_eq!(d_bias.len(), cols, "activation: d_bias and bias");
+    let size = REDUCE_ROWS * cols;
+    let len = x.len();
+    let mut partial = Scratch::new(len.div_ceil(size) * cols);
+    let tasks: Vec<_> = x.chunks_mut(size).zip(dy.chunks_mut(size)).zip(partial.chunks_mut(cols)).collect();
+    each(tasks, len, |((x, dy), d_bias)| in_place_rows(x, bias, act, dy, d_bias));
+    sum_rows(&partial, d_bias);
+}
+
 fn check(x: &[f32], bias: &[f32]) -> usize {
     let cols = bias.len();
     assert!(cols > 0 && x.len().is_multiple_of(cols), "activation: x {} is not rows of {cols}", x.len());
@@ -117,6 +134,7 @@ multiversion! {
     fn backward_rows(
         x: &[f32], bias: &[f32], act: Activation, dy: &[f32], dx: &mut [f32], d_bias: &mut [f32],
     ) = backward_body;
+    fn in_place_rows(x: &mut [f32], bias: &[f32], act: Activation, dy: &mut [f32], d_bias: &mut [f32]) = in_place_body;
 }
 
 #[inline(always)]
@@ -151,6 +169,24 @@ fn backward_body<const FMA: bool>(
 }
 
 #[inline(always)]
+fn in_place_body<const FMA: bool>(
+    x: &mut [f32],
+    bias: &[f32],
+    act: Activation,
+    dy: &mut [f32],
+    d_bias: &mut [f32],
+) {
+    match act {
+        Activation::Gelu => both::<Gelu, FMA>(x, bias, dy, d_bias),
+        Activation::GeluTanh => both::<GeluTanh, FMA>(x, bias, dy, d_bias),
+        Activation::Relu => both::<Relu, FMA>(x, bias, dy, d_bias),
+        Activation::Silu => both::<Silu, FMA>(x, bias, dy, d_bias),
+        Activation::Tanh => both::<Tanh, FMA>(x, bias, dy, d_bias),
+        Activation::Identity => both::<Identity, FMA>(x, bias, dy, d_bias),
+    }
+}
+
+#[inline(always)]
 fn values<C: Curve, const FMA: bool>(x: &[f32], bias: &[f32], y: &mut [f32]) {
     for (x, y) in x.chunks_exact(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
         for ((x, bias), y) in x.iter().zip(bias).zip(y) {
@@ -173,6 +209,20 @@ fn slopes<C: Curve, const FMA: bool>(
         for ((((x, bias), dy), dx), d_bias) in x.iter().zip(bias).zip(dy).zip(dx).zip(&mut *d_bias) {
             *dx = dy * C::slope::<FMA>(x + bias);
             *d_bias += *dx;
+        }
+    }
+}
+
+#[inline(always)]
+fn both<C: Curve, const FMA: bool>(x: &mut [f32], bias: &[f32], dy: &mut [f32], d_bias: &mut [f32]) {
+    let cols = bias.len();
+    d_bias.fill(0.0);
+    for (x, dy) in x.chunks_exact_mut(cols).zip(dy.chunks_exact_mut(cols)) {
+        for (((x, bias), dy), d_bias) in x.iter_mut().zip(bias).zip(dy).zip(&mut *d_bias) {
+            let at = *x + bias;
+            *x = C::value::<FMA>(at);
+            *dy *= C::slope::<FMA>(at);
+            *d_bias += *dy;
         }
     }
 }
@@ -336,6 +386,9 @@ mod tests {
                 close(&dx, &slopes, 2e-6);
                 let sums: Vec<f64> = (0..cols).map(|c| slopes.iter().skip(c).step_by(cols).sum()).collect();
                 close(&d_bias, &sums, 2e-6);
+                let (mut x, mut dy, mut again) = (x.clone(), dy.clone(), bias.clone());
+                backward_in_place(&mut x, &bias, act, &mut dy, &mut again);
+                assert_eq!((x, dy, again), (y, dx, d_bias), "{act:?}");
                 seen += 1;
             }
         }

@@ -8,6 +8,7 @@
 //! the kernels compute in `f32`; tensors of another type take the composed body.
 
 mod accumulate;
+mod activation_linear;
 mod adamw;
 mod attention;
 mod bias_activation;
@@ -35,6 +36,7 @@ pub use topwork_kernels::{
 
 pub use crate::{
     accumulate::accumulate,
+    activation_linear::{ActivationLinearOps, activation_linear},
     adamw::{AdamWOps, Gradient, adamw},
     attention::{AttentionOps, attention},
     bias_activation::{BiasActivationOps, bias_activation},
@@ -52,11 +54,11 @@ pub use crate::{
 /// The operations in Burn's own operations, for any backend.
 pub mod composed {
     pub use crate::{
-        adamw::composed as adamw, attention::composed as attention,
-        bias_activation::composed as bias_activation, cross_entropy::composed as cross_entropy,
-        dropout::composed as dropout, embedding::composed as embedding, linear::composed as linear,
-        linear_qkv::composed as linear_qkv, norm::composed as norm, pool::composed as pool,
-        sum_squares::composed as sum_squares,
+        activation_linear::composed as activation_linear, adamw::composed as adamw,
+        attention::composed as attention, bias_activation::composed as bias_activation,
+        cross_entropy::composed as cross_entropy, dropout::composed as dropout,
+        embedding::composed as embedding, linear::composed as linear, linear_qkv::composed as linear_qkv,
+        norm::composed as norm, pool::composed as pool, sum_squares::composed as sum_squares,
     };
 }
 
@@ -83,6 +85,8 @@ macro_rules! ops {
 ops! {
     accumulate (accumulate::tests::sums):
         "gradients added up in place",
+    activation_linear (activation_linear::tests::gradients):
+        "an activation and the linear layer behind it, keeping only what comes before both",
     adamw (adamw::tests::steps):
         "one AdamW step in one pass, dense or by rows",
     attention (attention::tests::gradients):

@@ -89,8 +89,7 @@ impl EncoderLayer {
         let x = self.attention_norm.forward_residual(pass, attended, x, dropout)?;
         let x = pass.at(Site::AfterAttention, self.index, x);
 
-        let inner = self.up.forward_activated(pass, x.clone(), config.activation)?;
-        let fed = self.down.forward(pass, inner)?;
+        let fed = self.up.forward_through(pass, x.clone(), config.activation, &self.down)?;
         let dropout = pass.dropout(config.hidden_dropout, &self.sites[2]);
         let x = self.ffn_norm.forward_residual(pass, fed, x, dropout)?;
         Ok(pass.at(Site::BlockOutput, self.index, x))

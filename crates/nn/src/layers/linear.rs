@@ -49,4 +49,29 @@ impl Linear {
         let z = pass.linear(x, self.weight, None)?;
         Ok(topwork_ops::bias_activation(z, pass.vector(self.bias)?, f))
     }
+
+    /// The map followed by an activation and another map. A training pass keeps neither the activation's output nor
+    /// anything else of that width but its input.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in]`
+    /// - returns: `[rows, out]` of `next`
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn forward_through(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        f: Activation,
+        next: &Linear,
+    ) -> Result<Tensor<2>, Error> {
+        if !pass.training() {
+            return next.forward(pass, self.forward_activated(pass, x, f)?);
+        }
+        let z = pass.linear(x, self.weight, None)?;
+        let (bias, next_bias) = (pass.vector(self.bias)?, pass.vector(next.bias)?);
+        let next_weight = pass.matrix(next.weight)?;
+        Ok(topwork_ops::activation_linear(z, bias, f, next_weight, next_bias, pass.precision()))
+    }
 }
