@@ -87,6 +87,11 @@ pub(crate) fn pack(kernel: &Kernel, operand: Operand<'_>, part: Part, panels: &m
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
+        Path::Avx512 if operand.convert == Convert::Keep && operand.order == Order::AcrossK => unsafe {
+            pairs::pack_across(operand, part, panels)
+        },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
         Path::Avx512 => unsafe { avx512(operand, part, panels) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]

@@ -23,8 +23,8 @@ pub(super) unsafe fn pack(operand: Operand<'_>, part: Part, panels: &mut [f32]) 
         match (operand.order, part.width) {
             (Order::AlongK, HEIGHT) => along::<HEIGHT>(operand, part, panels),
             (Order::AlongK, WIDTH) => along::<WIDTH>(operand, part, panels),
-            (Order::AcrossK, HEIGHT) => across::<HEIGHT>(operand, part, panels),
-            (Order::AcrossK, WIDTH) => across::<WIDTH>(operand, part, panels),
+            (Order::AcrossK, HEIGHT) => across::<Pair, HEIGHT>(operand, part, panels),
+            (Order::AcrossK, WIDTH) => across::<Pair, WIDTH>(operand, part, panels),
             _ => unreachable!("panels are 8 or 48 wide"),
         }
     }
@@ -105,32 +105,93 @@ unsafe fn along<const W: usize>(operand: Operand<'_>, part: Part, panels: &mut [
     }
 }
 
-/// Steps lie in rows, two to a step: they are woven together.
+/// Fills panels as [`super::pack`] does, with the numbers as they are, where steps lie in rows.
 ///
 /// # Safety
-/// As [`pack`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-unsafe fn across<const W: usize>(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
-    /// Steps done together, so that whole cache lines are written.
-    const TOGETHER: usize = 8;
-    let Part { first, count, k, apart, .. } = part;
-    let steps = k.len().div_ceil(2);
-    let to = panels.as_mut_ptr();
-    // Words 0, 16, 1, 17, ...: number i of the first row beside number i of the second.
-    let mut order = [0_u16; 32];
-    for (i, pair) in order.chunks_exact_mut(2).enumerate() {
-        pair.copy_from_slice(&[i as u16, i as u16 + 16]);
+/// The CPU has the features; the operand and the panels hold the part.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn pack_across(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+    // SAFETY: passed on.
+    unsafe {
+        match part.width {
+            HEIGHT => across::<Single, HEIGHT>(operand, part, panels),
+            WIDTH => across::<Single, WIDTH>(operand, part, panels),
+            _ => unreachable!("panels are 8 or 48 wide"),
+        }
     }
-    // SAFETY: 32 words.
-    let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
-    for block in (0..steps).step_by(TOGETHER) {
-        let end = (block + TOGETHER).min(steps);
+}
+
+/// What rows of the operand make one step of the panels.
+trait Step {
+    /// How many rows.
+    const ROWS: usize;
+    /// Steps done together, so that whole cache lines are written; with more, rows that lie a multiple of 4 KiB apart
+    /// push each other out of the first-level cache.
+    const TOGETHER: usize;
+    /// Sixteen elements of a step, from the first row and, if there is one, the second.
+    ///
+    /// # Safety
+    /// The CPU has the features that packing with this step is compiled for.
+    unsafe fn join(first: __m512, second: __m512) -> __m512;
+}
+
+/// A number of one row.
+struct Single;
+
+impl Step for Single {
+    const ROWS: usize = 1;
+    const TOGETHER: usize = 8;
+
+    #[inline(always)]
+    unsafe fn join(first: __m512, _: __m512) -> __m512 {
+        first
+    }
+}
+
+/// Numbers of two rows as bf16, woven together.
+struct Pair;
+
+impl Step for Pair {
+    const ROWS: usize = 2;
+    const TOGETHER: usize = 4;
+
+    #[inline(always)]
+    unsafe fn join(first: __m512, second: __m512) -> __m512 {
+        // Words 0, 16, 1, 17, ...: number i of the first row beside number i of the second.
+        const ORDER: [u16; 32] = {
+            let mut order = [0; 32];
+            let mut i = 0;
+            while i < 16 {
+                order[2 * i] = i as u16;
+                order[2 * i + 1] = i as u16 + 16;
+                i += 1;
+            }
+            order
+        };
+        // SAFETY: the caller's promise; 32 words.
+        unsafe {
+            let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, rounded(first, second)))
+        }
+    }
+}
+
+/// Steps lie in rows.
+///
+/// # Safety
+/// Inlined where the features of `S` are enabled; the operand and the panels hold the part.
+#[inline(always)]
+unsafe fn across<S: Step, const W: usize>(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+    let Part { first, count, k, apart, .. } = part;
+    let steps = k.len().div_ceil(S::ROWS);
+    let to = panels.as_mut_ptr();
+    for block in (0..steps).step_by(S::TOGETHER) {
+        let end = (block + S::TOGETHER).min(steps);
         for p in (0..count.next_multiple_of(W)).step_by(N) {
             let mask = lanes(count.saturating_sub(p));
             for step in block..end {
-                let at = k.start + 2 * step;
-                let second = if at + 1 < k.end { mask } else { 0 };
+                let at = k.start + S::ROWS * step;
+                let second = if S::ROWS == 2 && at + 1 < k.end { mask } else { 0 };
                 // SAFETY: lanes that are read lie in rows `at` and `at + 1` before `count`; `p` lies in the part rounded
                 // up to whole panels.
                 unsafe {
@@ -138,10 +199,10 @@ unsafe fn across<const W: usize>(operand: Operand<'_>, part: Part, panels: &mut 
                     let next = from.wrapping_add(operand.stride);
                     let (a, b) = (_mm512_maskz_loadu_ps(mask, from), _mm512_maskz_loadu_ps(second, next));
                     // Rows lie in different pages, which the CPU does not foresee.
-                    prefetch(from.wrapping_add(2 * TOGETHER * operand.stride));
-                    prefetch(next.wrapping_add(2 * TOGETHER * operand.stride));
-                    let woven = _mm512_permutexvar_epi16(order, rounded(a, b));
-                    put::<W>(to, p, count, apart, step, _mm512_castsi512_ps(woven));
+                    for row in 0..S::ROWS {
+                        prefetch(from.wrapping_add((S::ROWS * S::TOGETHER + row) * operand.stride));
+                    }
+                    put::<W>(to, p, count, apart, step, S::join(a, b));
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! One product cut into tasks: A is packed whole, then each task makes strips of C, one panel of B wide.
+//! One product cut into tasks: A is packed whole, or read where it lies if its rows run along k and need no conversion;
+//! then each task makes strips of C, one panel of B wide.
 #![allow(unsafe_code, reason = "tasks write strips of one matrix; tiles are called through pointers")]
 
 use std::ops::Range;
@@ -6,7 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::pack::{Convert, Operand, Order, Part, pack};
-use super::tile::Kernel;
+use super::tile::{Kernel, Tile};
 use super::{Mat, MatMut};
 use crate::parallel;
 use crate::scratch::Scratch;
@@ -104,7 +105,7 @@ impl<'a> Product<'a> {
         }
         self.check(&c);
         let mut packed = Scratch::new(self.packed_len());
-        let tiles = self.m.div_ceil(self.kernel.height);
+        let tiles = if packed.is_empty() { 0 } else { self.m.div_ceil(self.kernel.height) };
         // Enough pieces to keep all threads busy, each at least a few thousand elements.
         let tiles_per_task =
             tiles.div_ceil(4 * threads).max(8192 / (self.kernel.height * self.k).max(1)).max(1);
@@ -142,7 +143,9 @@ impl<'a> Product<'a> {
     pub fn run_here(&self, c: MatMut<'_>) {
         self.check(&c);
         let mut packed = Scratch::new(self.packed_len());
-        self.pack_a(0, self.m.div_ceil(self.kernel.height), &mut packed);
+        if !packed.is_empty() {
+            self.pack_a(0, self.m.div_ceil(self.kernel.height), &mut packed);
+        }
         let stride = c.stride;
         let c = Shared::new(c.data);
         let panels = self.n.div_ceil(self.kernel.width);
@@ -168,7 +171,16 @@ impl<'a> Product<'a> {
         self.k.div_ceil(self.kernel.pair) * self.kernel.height + GAP
     }
 
+    /// The tiles for an A that is read where it lies; `None` if it has to be packed.
+    fn row_tiles(&self) -> Option<&'static [&'static [Tile]]> {
+        let as_is = self.a.order == Order::AlongK && self.a.convert == Convert::Keep;
+        self.kernel.rows.filter(|_| as_is)
+    }
+
     fn packed_len(&self) -> usize {
+        if self.row_tiles().is_some() {
+            return 0;
+        }
         self.m.div_ceil(self.kernel.height) * self.tile_len()
     }
 
@@ -217,8 +229,11 @@ impl<'a> Product<'a> {
                 Second::Panels(b) => (&b.data[panels.start * b.apart + start / pair * width..], b.apart),
             };
             for row in rows.clone().step_by(height) {
-                let at = row / height * self.tile_len() + start / pair * height;
-                let a_panel = &packed[at..at + steps * height];
+                let a_panel = if self.row_tiles().is_some() {
+                    &self.a.data[row * self.a.stride + start..]
+                } else {
+                    &packed[row / height * self.tile_len() + start / pair * height..][..steps * height]
+                };
                 for (panel, col) in (first..end).step_by(width).enumerate() {
                     let b_panel = &b_panels[panel * apart..][..steps * width];
                     let (rows, cols) = (row..(row + height).min(rows.end), col..(col + width).min(end));
@@ -250,9 +265,13 @@ impl<'a> Product<'a> {
         c: &Shared<'_>,
         stride: usize,
     ) {
-        let Kernel { height, width, lanes, .. } = self.kernel;
-        assert!(a.len() == steps * height && b.len() == steps * width, "product: panels");
-        let tile = self.kernel.tiles[rows.len() - 1][cols.len().div_ceil(lanes) - 1];
+        let Kernel { height, width, lanes, tiles, .. } = self.kernel;
+        let (tiles, a_stride, needed) = match self.row_tiles() {
+            Some(tiles) => (tiles, self.a.stride, (rows.len() - 1) * self.a.stride + steps),
+            None => (tiles, 0, steps * height),
+        };
+        assert!(a.len() >= needed && b.len() == steps * width, "product: panels");
+        let tile = tiles[rows.len() - 1][cols.len().div_ceil(lanes) - 1];
         let add = self.accumulate || later;
         let bias = self.bias.filter(|_| !later).map(|bias| &bias[cols.clone()]);
         if cols.len().is_multiple_of(lanes) {
@@ -261,13 +280,15 @@ impl<'a> Product<'a> {
             unsafe {
                 let c = c.pointer(rows.start * stride + cols.start..(rows.end - 1) * stride + cols.end);
                 let bias = bias.map_or(std::ptr::null(), <[f32]>::as_ptr);
-                tile(steps, a.as_ptr(), b.as_ptr(), c, stride, bias, add);
+                tile(steps, a.as_ptr(), a_stride, b.as_ptr(), c, stride, bias, add);
             }
             return;
         }
         let mut edge = [0.0_f32; EDGE];
         // SAFETY: `edge` holds a whole tile.
-        unsafe { tile(steps, a.as_ptr(), b.as_ptr(), edge.as_mut_ptr(), width, std::ptr::null(), false) };
+        unsafe {
+            tile(steps, a.as_ptr(), a_stride, b.as_ptr(), edge.as_mut_ptr(), width, std::ptr::null(), false)
+        };
         for (row, sums) in rows.zip(edge.chunks_exact(width)) {
             // SAFETY: this task's own elements.
             let c = unsafe { c.piece(row * stride + cols.start..row * stride + cols.end) };

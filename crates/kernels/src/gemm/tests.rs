@@ -84,10 +84,11 @@ impl Case {
 ///
 /// # Safety
 /// As [`Tile`]; the kernel below is the only one to call it.
-#[allow(unsafe_code, reason = "has the type of a tile")]
+#[allow(unsafe_code, clippy::too_many_arguments, reason = "has the type of a tile")]
 unsafe fn plain_pairs<const R: usize, const W: usize>(
     steps: usize,
     a: *const f32,
+    _: usize,
     b: *const f32,
     c: *mut f32,
     stride: usize,
@@ -121,7 +122,7 @@ fn plain_pair_kernel() -> (Kernel, Convert) {
         &[plain_pairs::<3, 1>, plain_pairs::<3, 2>],
         &[plain_pairs::<4, 1>, plain_pairs::<4, 2>],
     ];
-    (Kernel { tiles: TILES, pair: 2, depth: 48, ..f32_kernel(Path::Portable) }, Convert::Pair)
+    (Kernel { tiles: TILES, rows: None, pair: 2, depth: 48, ..f32_kernel(Path::Portable) }, Convert::Pair)
 }
 
 fn kernels() -> Vec<(Kernel, Convert)> {
