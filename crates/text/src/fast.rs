@@ -10,6 +10,8 @@ mod bytelevel;
 mod cache;
 mod chars;
 mod frame;
+mod known;
+mod merges;
 mod trie;
 mod unigram;
 mod viterbi;
@@ -30,6 +32,8 @@ use self::added::Added;
 use self::bytelevel::ByteWords;
 use self::cache::{Cache, Part};
 use self::frame::Frame;
+use self::known::Known;
+use self::merges::Merging;
 use self::unigram::UnigramWords;
 use self::viterbi::Best;
 use self::wordpiece::BertWords;
@@ -66,8 +70,12 @@ pub(crate) struct Work {
     from: Vec<(u32, u32)>,
     /// The normalized text, where added tokens are looked for in it.
     normalized: String,
-    /// Words of byte-level BPE met before.
+    /// Short words of byte-level BPE met before, and the others.
+    known: Known,
     cache: Cache<Part>,
+    /// The pieces of a word that is not among them.
+    parts: Vec<Part>,
+    merging: Merging,
     /// Stretches of texts for Unigram met before, and those that began a text.
     stretches: [Cache<Piece>; 2],
     /// Ways through a word for Unigram.
@@ -92,11 +100,14 @@ impl Work {
         self.from.clear();
         self.normalized.clear();
         self.best.clear();
+        self.parts.clear();
         self.pieces.shrink_to(KEPT);
         self.word.shrink_to(KEPT);
         self.from.shrink_to(KEPT);
         self.normalized.shrink_to(KEPT);
         self.best.shrink_to(KEPT);
+        self.parts.shrink_to(KEPT);
+        self.merging.shrink_to(KEPT);
     }
 }
 
@@ -150,7 +161,8 @@ impl Fast {
                 Words::Bert(Box::new(BertWords::new(normalizer, model, &tokens(tokenizer.get_model()))?))
             }
             (None, Some(&PreTokenizerWrapper::ByteLevel(split)), ModelWrapper::BPE(model)) => {
-                Words::Bytes(Box::new(ByteWords::new(split, trim, model)?))
+                let vocab = tokens(tokenizer.get_model());
+                Words::Bytes(Box::new(ByteWords::new(split, trim, model, &vocab)?))
             }
             (_, _, ModelWrapper::Unigram(_)) if trim.is_none() => {
                 Words::Unigram(Box::new(UnigramWords::new(tokenizer)?))

@@ -1,16 +1,21 @@
 //! Byte-level BPE as GPT-2 and RoBERTa have it: the words of a text, and their pieces out of a cache.
 //!
-//! A word that is not in the cache is taken apart by the `tokenizers` crate; nothing about merges is repeated here.
+//! A word that is not in the cache is merged by [`Merges`], or by the `tokenizers` crate where these do not know how.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
+use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+use tokenizers::utils::SysRegex;
 
 use super::cache::Part;
+use super::known::Key;
+use super::merges::Merges;
 use super::{Piece, Unsure, Work};
 
+/// Words that are looked up in one go, so that no one waits for the memory of each.
+const SOME: usize = 16;
 /// Characters a page of the table of classes.
 const PAGE: usize = 64;
 
@@ -34,12 +39,14 @@ pub(super) struct ByteWords {
     pages: Box<[OnceLock<Box<[Class; PAGE]>>]>,
     /// The character that stands for each byte in the vocabulary.
     letters: [char; 256],
+    /// `None` if the crate has to merge.
+    pub merges: Option<Merges>,
 }
 
 impl ByteWords {
     /// `None` if the pre-tokenizer or the model does more than is known here.
-    pub fn new(split: ByteLevel, trim: Option<bool>, model: &BPE) -> Option<Self> {
-        if !split.use_regex || model.dropout.is_some() {
+    pub fn new(split: ByteLevel, trim: Option<bool>, model: &BPE, vocab: &[(String, u32)]) -> Option<Self> {
+        if !split.use_regex || model.dropout.is_some() || CLASSES.is_none() {
             return None;
         }
         let mut ascii = [Class::Other; 128];
@@ -47,30 +54,45 @@ impl ByteWords {
             classes.copy_from_slice(&classify(page)[..]);
         }
         let pages = (0..(char::MAX as usize + 1) / PAGE).map(|_| OnceLock::new()).collect();
-        Some(Self { prefix: split.add_prefix_space, trim, ascii, pages, letters: letters() })
+        let letters = letters();
+        let merges = Merges::new(model, &letters, vocab);
+        Some(Self { prefix: split.add_prefix_space, trim, ascii, pages, letters, merges })
     }
 
     /// Puts the pieces of a text at the end of `work.pieces`.
     pub fn pieces(&self, text: &str, model: &BPE, work: &mut Work) -> Result<(), Unsure> {
         let before = work.pieces.len();
-        let mut space = self.prefix && !text.is_empty() && !text.starts_with(' ');
         let (mut at, mut number) = (0, 0);
-        while space || at < text.len() {
-            let end = self.word_end(text, at, space);
-            let place = Place { text, at, space, number };
-            if space {
-                work.word.clear();
-                work.word.push(b' ');
-                work.word.extend_from_slice(&text.as_bytes()[at..end]);
-                let word = std::mem::take(&mut work.word);
-                self.word(&word, &place, before, model, work)?;
-                work.word = word;
-            } else {
-                self.word(&text.as_bytes()[at..end], &place, before, model, work)?;
-            }
-            space = false;
-            at = end;
+        if self.prefix && !text.is_empty() && !text.starts_with(' ') {
+            at = self.word_end(text, 0, true);
+            let mut word = std::mem::take(&mut work.word);
+            word.clear();
+            word.push(b' ');
+            word.extend_from_slice(&text.as_bytes()[..at]);
+            let place = Place { text, at: 0, space: true, number };
+            self.word(&word, Key::new(&word, 0, word.len()), &place, before, model, work)?;
+            work.word = word;
             number += 1;
+        }
+        let mut some = [(0, None); SOME];
+        while at < text.len() {
+            let (mut from, mut count) = (at, 0);
+            while count < SOME && at < text.len() {
+                let end = self.word_end(text, at, false);
+                let key = Key::new(text.as_bytes(), at, end - at);
+                if let Some(key) = key {
+                    work.known.fetch(key);
+                }
+                some[count] = (end, key);
+                at = end;
+                count += 1;
+            }
+            for &(end, key) in &some[..count] {
+                let place = Place { text, at: from, space: false, number };
+                self.word(&text.as_bytes()[from..end], key, &place, before, model, work)?;
+                from = end;
+                number += 1;
+            }
         }
         Ok(())
     }
@@ -129,6 +151,48 @@ impl ByteWords {
     fn word(
         &self,
         bytes: &[u8],
+        key: Option<Key>,
+        place: &Place<'_>,
+        before: usize,
+        model: &BPE,
+        work: &mut Work,
+    ) -> Result<(), Unsure> {
+        let Work { known, cache, pieces, parts, merging, .. } = work;
+        let Some(merges) = &self.merges else {
+            return self.foreign(bytes, place, before, model, work);
+        };
+        if let Some((ids, ends)) = key.and_then(|key| known.get(key)) {
+            let mut start = 0;
+            for (&id, &end) in ids.iter().zip(ends) {
+                self.put(&Part::new(id, bytes, start, usize::from(end)), place, before, pieces);
+                start = usize::from(end);
+            }
+            return Ok(());
+        }
+        if key.is_none() {
+            if let Some(parts) = cache.get(bytes) {
+                parts.iter().for_each(|part| self.put(part, place, before, pieces));
+                return Ok(());
+            }
+        }
+        parts.clear();
+        let part = |id, start, end| parts.push(Part::new(id, bytes, start, end));
+        if !merges.split(bytes, merging, part) {
+            return self.foreign(bytes, place, before, model, work);
+        }
+        parts.iter().for_each(|part| self.put(part, place, before, pieces));
+        match key {
+            Some(key) => known.insert(key, parts.iter().map(|part| (part.id, part.last as u8 + 1))),
+            None => cache.insert(bytes, parts),
+        }
+        Ok(())
+    }
+
+    /// Puts the pieces of a word that only the crate can take apart.
+    #[cold]
+    fn foreign(
+        &self,
+        bytes: &[u8],
         place: &Place<'_>,
         before: usize,
         model: &BPE,
@@ -136,31 +200,30 @@ impl ByteWords {
     ) -> Result<(), Unsure> {
         let Work { cache, pieces, .. } = work;
         if let Some(parts) = cache.get(bytes) {
-            self.put(parts, place, before, pieces);
+            parts.iter().for_each(|part| self.put(part, place, before, pieces));
             return Ok(());
         }
         let parts = self.take_apart(bytes, model)?;
-        self.put(&parts, place, before, pieces);
+        parts.iter().for_each(|part| self.put(part, place, before, pieces));
         cache.insert(bytes, &parts);
         Ok(())
     }
 
-    fn put(&self, parts: &[Part], place: &Place<'_>, before: usize, pieces: &mut Vec<Piece>) {
-        for part in parts {
-            let mut start = place.start(part.first as usize);
-            let mut end = place.end(part.last as usize);
-            if let Some(keep) = self.trim {
-                // The crate counts the spaces in the token and takes as many bytes.
-                let first = pieces.len() == before || start == 0;
-                let lead = if part.lead == 1 && keep && first { 0 } else { part.lead as usize };
-                let trail = part.trail as usize;
-                start = end.min(start + lead);
-                if end >= trail {
-                    end = start.max(end - trail);
-                }
+    #[inline]
+    fn put(&self, part: &Part, place: &Place<'_>, before: usize, pieces: &mut Vec<Piece>) {
+        let mut start = place.start(part.first as usize);
+        let mut end = place.end(part.last as usize);
+        if let Some(keep) = self.trim {
+            // The crate counts the spaces in the token and takes as many bytes.
+            let first = pieces.len() == before || start == 0;
+            let lead = if part.lead == 1 && keep && first { 0 } else { part.lead as usize };
+            let trail = part.trail as usize;
+            start = end.min(start + lead);
+            if end >= trail {
+                end = start.max(end - trail);
             }
-            pieces.push(Piece::new(part.id, start, end, place.number));
         }
+        pieces.push(Piece::new(part.id, start, end, place.number));
     }
 
     /// The pieces of a word, from the crate.
@@ -218,29 +281,22 @@ impl Place<'_> {
     }
 }
 
-/// The classes of a page of characters, as the crate's expression has them: it goes on over a character of the class
-/// it is in, and begins anew at any other.
+/// The characters of the classes, in the engine of the crate's own expression.
+static CLASSES: LazyLock<Option<[(Class, SysRegex); 3]>> = LazyLock::new(|| {
+    let class = |class, expression| Some((class, SysRegex::new(expression).ok()?));
+    Some([class(Class::Letter, r"\p{L}+")?, class(Class::Number, r"\p{N}+")?, class(Class::Space, r"\s+")?])
+});
+
+/// The classes of a page of characters.
 fn classify(page: usize) -> Box<[Class; PAGE]> {
-    let mut classes = Box::new([Class::Space; PAGE]);
-    let chars: Vec<char> =
-        (page * PAGE..(page + 1) * PAGE).filter_map(|code| char::from_u32(code as u32)).collect();
-    for (class, before) in [(Class::Letter, 'a'), (Class::Number, '1'), (Class::Other, '!')] {
-        let text: String = chars.iter().flat_map(|&char| [before, char]).collect();
-        let mut split = PreTokenizedString::from(text);
-        // It has no way to fail on a text of two kilobytes; a class that stays `Space` would show in the tests.
-        if ByteLevel::new(false, false, true).pre_tokenize(&mut split).is_err() {
-            continue;
-        }
-        let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        let mut starts = splits.iter().map(|&(_, (start, _), _)| start).peekable();
-        let mut at = 0;
-        for &char in &chars {
-            at += before.len_utf8();
-            while starts.next_if(|&start| start < at).is_some() {}
-            if starts.peek() != Some(&at) {
-                classes[char as usize % PAGE] = class;
+    let mut classes = Box::new([Class::Other; PAGE]);
+    let chars = (page * PAGE..(page + 1) * PAGE).filter_map(|code| char::from_u32(code as u32));
+    let text: String = chars.collect();
+    for (class, expression) in CLASSES.iter().flatten() {
+        for (start, end) in expression.find_iter(&text) {
+            for char in text[start..end].chars() {
+                classes[char as usize % PAGE] = *class;
             }
-            at += char.len_utf8();
         }
     }
     classes
@@ -264,6 +320,8 @@ fn letters() -> [char; 256] {
 
 #[cfg(test)]
 mod tests {
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
     use super::*;
 
     #[test]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use super::Words;
 use super::tests::{Both, added, random_texts, text};
 use crate::Input;
 
@@ -105,6 +106,90 @@ fn kinds() -> Vec<Both> {
     kinds.iter().map(Both::new).collect()
 }
 
+/// Models that do what the merges here do not, and whether there are such merges for other words.
+fn strange() -> Vec<(Value, bool)> {
+    let vocab = || model()["vocab"].as_object().unwrap().clone();
+    let tokens = || vocab().keys().cloned().collect::<Vec<String>>();
+    let add = |vocab: &mut serde_json::Map<String, Value>, token: String| {
+        let id = vocab.len() + 10;
+        vocab.entry(token).or_insert(json!(id));
+    };
+    let mut kinds = Vec::new();
+    // Where every piece but the first of a word has another form.
+    let (mut changed, mut forms) = (model(), vocab());
+    tokens().into_iter().for_each(|token| add(&mut forms, format!("##{token}")));
+    let merges = changed["merges"].as_array().unwrap().iter();
+    let merges = merges.flat_map(|pair| {
+        let [left, right] = [0, 1].map(|side| pair[side].as_str().unwrap());
+        [json!([left, format!("##{right}")]), json!([format!("##{left}"), format!("##{right}")])]
+    });
+    changed["merges"] = merges.collect();
+    changed["continuing_subword_prefix"] = json!("##");
+    changed["vocab"] = Value::Object(forms);
+    kinds.push((changed, false));
+    // And where the last has.
+    let (mut changed, mut forms) = (model(), vocab());
+    tokens().into_iter().for_each(|token| add(&mut forms, format!("{token}</w>")));
+    let mut merges = changed["merges"].as_array().unwrap().clone();
+    merges.extend(changed["merges"].as_array().unwrap().iter().map(|pair| {
+        let [left, right] = [0, 1].map(|side| pair[side].as_str().unwrap());
+        json!([left, format!("{right}</w>")])
+    }));
+    changed["merges"] = json!(merges);
+    changed["end_of_word_suffix"] = json!("</w>");
+    changed["vocab"] = Value::Object(forms);
+    kinds.push((changed, false));
+    // The byte that has no token has one for each byte of its letter.
+    let (mut changed, mut forms) = (model(), vocab());
+    ["<0xC3>", "<0x83>"].iter().for_each(|token| add(&mut forms, token.to_string()));
+    changed["byte_fallback"] = json!(true);
+    changed["vocab"] = Value::Object(forms);
+    kinds.push((changed, true));
+    // Two tokens with one id.
+    let mut changed = model();
+    changed["vocab"]["xyz"] = changed["vocab"]["ABC"].clone();
+    kinds.push((changed, false));
+    // What stands for the unknown merges with what stands beside it, and merges that come twice.
+    let (mut changed, mut forms) = (model(), vocab());
+    ["<unk>t", "a<unk>"].iter().for_each(|token| add(&mut forms, token.to_string()));
+    let mut merges = changed["merges"].as_array().unwrap().clone();
+    merges.insert(0, json!(["<unk>", "t"]));
+    merges.push(json!(["a", "<unk>"]));
+    merges.extend(merges[..5].to_vec());
+    changed["merges"] = json!(merges);
+    changed["unk_token"] = json!("<unk>");
+    changed["vocab"] = Value::Object(forms);
+    kinds.push((changed, true));
+    kinds
+}
+
+/// Long words and short ones of the letters that the merges know, and of some that they do not.
+fn words() -> impl Strategy<Value = String> {
+    let parts: &[&str] =
+        &["the", "under", "stand", "abc", "xyz", "ABC", "aaa", "é", "中", "国", "а", "12", "...", " "];
+    let part = (prop::sample::select(parts), 1..40usize).prop_map(|(part, times)| part.repeat(times));
+    prop::collection::vec(prop_oneof![3 => spaced(), 1 => part], 0..6).prop_map(|parts| parts.concat())
+}
+
+#[test]
+fn models_that_do_more_encode_as_in_the_crate() {
+    let mut kinds = Vec::new();
+    for (model, known) in strange() {
+        for prefix in [false, true] {
+            let mut kind = whole(prefix, roberta(prefix, true), None, json!(specials()));
+            kind["model"] = model.clone();
+            let both = Both::new(&kind);
+            let Words::Bytes(words) = &both.ours.fast.as_ref().unwrap().words else {
+                unreachable!("not BPE")
+            };
+            assert_eq!(words.merges.is_some(), known, "{}", model["end_of_word_suffix"]);
+            kinds.push(both);
+        }
+    }
+    let [slow, fast] = random_texts(&kinds, words, 5..40, 250);
+    assert!(fast > slow && slow > 100, "{fast} texts fast, {slow} through the crate");
+}
+
 /// What GPT-2's expression tells apart, beside the fragments that BERT does.
 fn spaced() -> impl Strategy<Value = String> {
     let parts: &[&str] = &[
@@ -153,7 +238,7 @@ fn spaced() -> impl Strategy<Value = String> {
 #[test]
 fn random_texts_encode_as_in_the_crate() {
     let kinds = kinds();
-    let [slow, fast] = random_texts(&kinds, || prop_oneof![text(), spaced()], 5..40, 250);
+    let [slow, fast] = random_texts(&kinds, || prop_oneof![text(), spaced(), words()], 5..40, 250);
     assert!(fast > slow && slow > 500, "{fast} texts fast, {slow} through the crate");
 }
 

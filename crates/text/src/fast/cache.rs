@@ -12,6 +12,18 @@ pub(super) struct Part {
     pub trail: u32,
 }
 
+impl Part {
+    /// The piece of these bytes of a word.
+    #[inline]
+    pub fn new(id: u32, word: &[u8], start: usize, end: usize) -> Self {
+        let token = &word[start..end];
+        let blank = |byte: &&u8| **byte == b' ';
+        let lead = token.iter().take_while(blank).count() as u32;
+        let trail = token.iter().rev().take_while(blank).count() as u32;
+        Self { id, first: start as u32, last: end as u32 - 1, lead, trail }
+    }
+}
+
 /// Bytes of the longest word that is kept: a longer one is not met again.
 const LONGEST: usize = 64;
 /// Most words that are kept; then all are forgotten. At a few pieces a word this is some megabytes.
