@@ -30,7 +30,7 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreToken
 
 use self::added::Added;
 use self::bytelevel::ByteWords;
-use self::cache::{Cache, Part};
+use self::cache::{Cache, Token};
 use self::frame::Frame;
 use self::known::Known;
 use self::merges::Merging;
@@ -70,16 +70,31 @@ pub(crate) struct Work {
     from: Vec<(u32, u32)>,
     /// The normalized text, where added tokens are looked for in it.
     normalized: String,
-    /// Short words of byte-level BPE met before, and the others.
+    /// Short words met before.
     known: Known,
-    cache: Cache<Part>,
+    /// Long words of byte-level BPE met before.
+    cache: Cache<Token>,
     /// The pieces of a word that is not among them.
-    parts: Vec<Part>,
+    tokens: Vec<Token>,
     merging: Merging,
+    /// The pieces of a word for WordPiece.
+    cuts: Vec<(u32, usize)>,
     /// Stretches of texts for Unigram met before, and those that began a text.
     stretches: [Cache<Piece>; 2],
     /// Ways through a word for Unigram.
     best: Vec<Best>,
+}
+
+/// A part of a text between added tokens.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    /// The text up to the end of the part, and where in it the part begins.
+    text: &'a str,
+    start: usize,
+    /// Number of its first word.
+    word: u32,
+    /// How many pieces there were before those of the text.
+    first: usize,
 }
 
 /// A text cannot be encoded here.
@@ -100,13 +115,13 @@ impl Work {
         self.from.clear();
         self.normalized.clear();
         self.best.clear();
-        self.parts.clear();
+        self.tokens.clear();
         self.pieces.shrink_to(KEPT);
         self.word.shrink_to(KEPT);
         self.from.shrink_to(KEPT);
         self.normalized.shrink_to(KEPT);
         self.best.shrink_to(KEPT);
-        self.parts.shrink_to(KEPT);
+        self.tokens.shrink_to(KEPT);
         self.merging.shrink_to(KEPT);
     }
 }
@@ -251,9 +266,31 @@ impl Fast {
 
     fn pieces(&self, tokenizer: &tokenizers::Tokenizer, text: &str, work: &mut Work) -> Option<()> {
         // Places in a text are kept in 32 bits.
-        if u32::try_from(text.len()).is_err() || self.added.in_text(text) {
-            return None;
+        u32::try_from(text.len()).ok()?;
+        let first = work.pieces.len();
+        let (mut at, mut word) = (0, 0);
+        loop {
+            let found = match self.added.next(text, at) {
+                // For Unigram it matters where in a text a part stands.
+                Some(_) if matches!(self.words, Words::Unigram(_)) => return None,
+                Some(found) => Some((found.start, found.end, found.id?)),
+                None => None,
+            };
+            let end = found.map_or(text.len(), |(start, ..)| start);
+            if at < end {
+                let part = Part { text: &text[..end], start: at, word, first };
+                word = self.part(tokenizer, part, work)?;
+            }
+            let Some((start, end, id)) = found else { return Some(()) };
+            work.pieces.push(Piece::new(id, start, end, word));
+            word += 1;
+            at = end;
         }
+    }
+
+    /// Puts the pieces of a part of a text at the end of `work.pieces`, and gives the number of the next word.
+    fn part(&self, tokenizer: &tokenizers::Tokenizer, part: Part<'_>, work: &mut Work) -> Option<u32> {
+        let text = &part.text[part.start..];
         let normalized = self.added.in_normalized();
         match (&self.words, tokenizer.get_model()) {
             (Words::Bert(words), _) => {
@@ -263,13 +300,16 @@ impl Fast {
                         return None;
                     }
                 }
-                words.pieces(text, work).ok()
+                words.pieces(part, work).ok()
             }
             // Without normalizer the normalized text is the text.
             (Words::Bytes(_), _) if normalized.is_some_and(|search| search.finds(text)) => None,
-            (Words::Bytes(words), ModelWrapper::BPE(model)) => words.pieces(text, model, work).ok(),
+            (Words::Bytes(words), ModelWrapper::BPE(model)) => words.pieces(part, model, work).ok(),
             (Words::Bytes(_), _) => None,
-            (Words::Unigram(words), _) => words.pieces(text, tokenizer, &self.added, work).ok(),
+            (Words::Unigram(words), _) => {
+                words.pieces(text, tokenizer, &self.added, work).ok()?;
+                Some(0)
+            }
         }
     }
 }

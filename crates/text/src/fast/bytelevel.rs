@@ -9,10 +9,10 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::utils::SysRegex;
 
-use super::cache::Part;
+use super::cache::Token;
 use super::known::Key;
 use super::merges::Merges;
-use super::{Piece, Unsure, Work};
+use super::{Part, Piece, Unsure, Work};
 
 /// Words that are looked up in one go, so that no one waits for the memory of each.
 const SOME: usize = 16;
@@ -59,18 +59,18 @@ impl ByteWords {
         Some(Self { prefix: split.add_prefix_space, trim, ascii, pages, letters, merges })
     }
 
-    /// Puts the pieces of a text at the end of `work.pieces`.
-    pub fn pieces(&self, text: &str, model: &BPE, work: &mut Work) -> Result<(), Unsure> {
-        let before = work.pieces.len();
-        let (mut at, mut number) = (0, 0);
-        if self.prefix && !text.is_empty() && !text.starts_with(' ') {
-            at = self.word_end(text, 0, true);
+    /// Puts the pieces of a part of a text at the end of `work.pieces`, and gives the number of the next word.
+    pub fn pieces(&self, part: Part<'_>, model: &BPE, work: &mut Work) -> Result<u32, Unsure> {
+        let Part { text, start, word: mut number, first } = part;
+        let mut at = start;
+        if self.prefix && !text[at..].starts_with(' ') {
+            at = self.word_end(text, start, true);
             let mut word = std::mem::take(&mut work.word);
             word.clear();
             word.push(b' ');
-            word.extend_from_slice(&text.as_bytes()[..at]);
-            let place = Place { text, at: 0, space: true, number };
-            self.word(&word, Key::new(&word, 0, word.len()), &place, before, model, work)?;
+            word.extend_from_slice(&text.as_bytes()[start..at]);
+            let place = Place { text, at: start, space: true, number };
+            self.word(&word, Key::new(&word, 0, word.len()), &place, first, model, work)?;
             work.word = word;
             number += 1;
         }
@@ -79,22 +79,19 @@ impl ByteWords {
             let (mut from, mut count) = (at, 0);
             while count < SOME && at < text.len() {
                 let end = self.word_end(text, at, false);
-                let key = Key::new(text.as_bytes(), at, end - at);
-                if let Some(key) = key {
-                    work.known.fetch(key);
-                }
-                some[count] = (end, key);
+                some[count] = (end, Key::new(text.as_bytes(), at, end - at));
                 at = end;
                 count += 1;
             }
+            work.known.fetch(some[..count].iter().filter_map(|&(_, key)| key));
             for &(end, key) in &some[..count] {
                 let place = Place { text, at: from, space: false, number };
-                self.word(&text.as_bytes()[from..end], key, &place, before, model, work)?;
+                self.word(&text.as_bytes()[from..end], key, &place, first, model, work)?;
                 from = end;
                 number += 1;
             }
         }
-        Ok(())
+        Ok(number)
     }
 
     /// Where the word ends that begins at `at`, or with a space put before it: the first match of
@@ -157,14 +154,14 @@ impl ByteWords {
         model: &BPE,
         work: &mut Work,
     ) -> Result<(), Unsure> {
-        let Work { known, cache, pieces, parts, merging, .. } = work;
+        let Work { known, cache, pieces, tokens, merging, .. } = work;
         let Some(merges) = &self.merges else {
             return self.foreign(bytes, place, before, model, work);
         };
         if let Some((ids, ends)) = key.and_then(|key| known.get(key)) {
             let mut start = 0;
             for (&id, &end) in ids.iter().zip(ends) {
-                self.put(&Part::new(id, bytes, start, usize::from(end)), place, before, pieces);
+                self.put(&Token::new(id, bytes, start, usize::from(end)), place, before, pieces);
                 start = usize::from(end);
             }
             return Ok(());
@@ -175,15 +172,15 @@ impl ByteWords {
                 return Ok(());
             }
         }
-        parts.clear();
-        let part = |id, start, end| parts.push(Part::new(id, bytes, start, end));
+        tokens.clear();
+        let part = |id, start, end| tokens.push(Token::new(id, bytes, start, end));
         if !merges.split(bytes, merging, part) {
             return self.foreign(bytes, place, before, model, work);
         }
-        parts.iter().for_each(|part| self.put(part, place, before, pieces));
+        tokens.iter().for_each(|part| self.put(part, place, before, pieces));
         match key {
-            Some(key) => known.insert(key, parts.iter().map(|part| (part.id, part.last as u8 + 1))),
-            None => cache.insert(bytes, parts),
+            Some(key) => known.insert(key, tokens.iter().map(|part| (part.id, part.last as u8 + 1))),
+            None => cache.insert(bytes, tokens),
         }
         Ok(())
     }
@@ -210,7 +207,7 @@ impl ByteWords {
     }
 
     #[inline]
-    fn put(&self, part: &Part, place: &Place<'_>, before: usize, pieces: &mut Vec<Piece>) {
+    fn put(&self, part: &Token, place: &Place<'_>, before: usize, pieces: &mut Vec<Piece>) {
         let mut start = place.start(part.first as usize);
         let mut end = place.end(part.last as usize);
         if let Some(keep) = self.trim {
@@ -227,7 +224,7 @@ impl ByteWords {
     }
 
     /// The pieces of a word, from the crate.
-    fn take_apart(&self, bytes: &[u8], model: &BPE) -> Result<Vec<Part>, Unsure> {
+    fn take_apart(&self, bytes: &[u8], model: &BPE) -> Result<Vec<Token>, Unsure> {
         let mut word = String::with_capacity(bytes.len() * 2);
         // Which byte of the word each byte of its spelling stands for.
         let mut from = Vec::with_capacity(bytes.len() * 2);
@@ -238,7 +235,7 @@ impl ByteWords {
         let blank = |char: &char| *char == self.letters[usize::from(b' ')] || char.is_whitespace();
         let tokens = model.tokenize(&word).map_err(|_| Unsure)?;
         let part = |token: &tokenizers::Token| {
-            Some(Part {
+            Some(Token {
                 id: token.id,
                 first: *from.get(token.offsets.0)?,
                 last: *from.get(token.offsets.1.checked_sub(1)?)?,
@@ -254,7 +251,7 @@ impl ByteWords {
 struct Place<'a> {
     text: &'a str,
     at: usize,
-    /// A space was put before it, which came from the first character of the text.
+    /// A space was put before it, which came from its first character.
     space: bool,
     number: u32,
 }
@@ -263,7 +260,7 @@ impl Place<'_> {
     /// Start of the character of the text that a byte of the word came from.
     #[inline]
     fn start(&self, byte: usize) -> usize {
-        let mut at = (self.at + byte).saturating_sub(usize::from(self.space));
+        let mut at = self.at + byte.saturating_sub(usize::from(self.space));
         while !self.text.is_char_boundary(at) {
             at -= 1;
         }
@@ -273,7 +270,7 @@ impl Place<'_> {
     /// End of the character of the text that a byte of the word came from.
     #[inline]
     fn end(&self, byte: usize) -> usize {
-        let mut at = (self.at + byte).saturating_sub(usize::from(self.space)) + 1;
+        let mut at = self.at + byte.saturating_sub(usize::from(self.space)) + 1;
         while !self.text.is_char_boundary(at) {
             at += 1;
         }

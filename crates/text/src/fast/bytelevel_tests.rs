@@ -228,6 +228,8 @@ fn spaced() -> impl Strategy<Value = String> {
         "中国",
         "<mask>",
         "<s",
+        "<s>",
+        "</s>",
         "under",
         "\u{85}",
         "x\u{ad}",

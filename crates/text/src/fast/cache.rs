@@ -2,7 +2,7 @@
 
 /// A piece of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct Token {
     pub id: u32,
     /// The bytes of the word that it begins and ends in.
     pub first: u32,
@@ -12,7 +12,7 @@ pub(super) struct Part {
     pub trail: u32,
 }
 
-impl Part {
+impl Token {
     /// The piece of these bytes of a word.
     #[inline]
     pub fn new(id: u32, word: &[u8], start: usize, end: usize) -> Self {
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_and_memory_is_bounded() {
         let mut cache = Cache::default();
-        let part = |id| Part { id, first: 0, last: 1, lead: 0, trail: 0 };
+        let part = |id| Token { id, first: 0, last: 1, lead: 0, trail: 0 };
         assert_eq!(cache.get(b"a"), None);
         for round in 0..3 * MOST as u32 {
             let word = format!("w{round}");

@@ -118,6 +118,11 @@ fn fill(normalizer: &BertNormalizer, number: usize) -> Box<Page> {
         .filter_map(|code| char::from_u32(code as u32))
         .partition(|&char| char == usual);
     let mut page = Box::new(Page { entries: [Entry::Unsure; PAGE], several: Vec::new() });
+    // Most pages hold only what is cleaned away, which no separators are needed to tell.
+    if separator.is_empty() && is_nothing(normalizer, &chars) {
+        page.entries = [Entry::Nothing; PAGE];
+        return page;
+    }
     for (chars, between) in [(chars, usual), (separator, other)] {
         if let Some(answers) = ask(normalizer, &chars, between) {
             enter(&mut page, &chars, &answers);
@@ -152,6 +157,13 @@ fn ask(normalizer: &BertNormalizer, chars: &[char], between: char) -> Option<Ans
         answers.push((!movable).then_some(classed));
     }
     Some(answers)
+}
+
+/// Whether cleaning, which comes first, leaves nothing of these characters.
+fn is_nothing(normalizer: &BertNormalizer, chars: &[char]) -> bool {
+    let clean = BertNormalizer::new(normalizer.clean_text, false, Some(false), false);
+    let mut text = NormalizedString::from(chars.iter().collect::<String>());
+    clean.normalize(&mut text).is_ok() && text.get().is_empty()
 }
 
 /// What becomes of each character between two separators; `None` if the separators do not come out as they went in.

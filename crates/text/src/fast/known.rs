@@ -67,11 +67,11 @@ impl Known {
         Some((&slot.ids[..count], &slot.ends[..count]))
     }
 
-    /// Has the place of a word brought near, for a [`get`](Self::get) soon after.
+    /// Has the places of words brought near, all at once, for a [`get`](Self::get) soon after.
     #[inline]
-    pub fn fetch(&self, key: Key) {
+    pub fn fetch(&self, keys: impl Iterator<Item = Key>) {
         if !self.slots.is_empty() {
-            black_box(self.slots[self.first(key)].count);
+            black_box(keys.fold(0, |all, key| all ^ self.slots[self.first(key)].count));
         }
     }
 

@@ -341,9 +341,12 @@ fn random_texts_encode_as_in_the_crate() {
 }
 
 #[test]
-fn added_tokens_in_a_text_go_through_the_crate() {
+fn added_tokens_whose_neighbours_matter_go_through_the_crate() {
     for (set, text, expected) in [
-        (0, "the [MASK] stands", false),
+        (0, "the [MASK] stands", true),
+        (0, "[CLS][MASK]the[SEP] \u{301}[MASK]\u{200b}[SEP]", true),
+        (1, "the [CLS] stands", true),
+        (1, "the [MASK] stands", false),
         (0, "the [mask] stands", true),
         (0, "the [ MASK ] stands", true),
         (1, "thunder", false),

@@ -7,8 +7,9 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 
 use super::chars::{Chars, Class, Made};
+use super::known::Key;
 use super::trie::Trie;
-use super::{Piece, Unsure, Work};
+use super::{Part, Piece, Unsure, Work};
 
 /// Words of up to so many bytes are looked up as one number.
 const SHORT: usize = 7;
@@ -79,17 +80,16 @@ impl BertWords {
         &self.chars
     }
 
-    /// Puts the pieces of a text at the end of `work.pieces`.
-    pub fn pieces(&self, text: &str, work: &mut Work) -> Result<(), Unsure> {
+    /// Puts the pieces of a part of a text at the end of `work.pieces`, and gives the number of the next word.
+    pub fn pieces(&self, part: Part<'_>, work: &mut Work) -> Result<u32, Unsure> {
+        let Part { text, start: mut at, mut word, .. } = part;
         let bytes = text.as_bytes();
-        let mut word = 0;
-        let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             let ascii = self.ascii[usize::from(byte)];
             match ascii.does {
                 Does::Space => at += 1,
                 Does::Alone => {
-                    self.plain(at, &[ascii.to], word, &mut work.pieces);
+                    self.short(&[ascii.to], work, |id, _, _| Piece::new(id, at, at + 1, word));
                     word += 1;
                     at += 1;
                 }
@@ -98,7 +98,7 @@ impl BertWords {
                         let length = work.word.len();
                         match self.short.get(key) {
                             Some(id) => work.pieces.push(Piece::new(id, at, at + length, word)),
-                            None => self.plain(at, &work.word, word, &mut work.pieces),
+                            None => self.split(work, |id, from, to| Piece::new(id, at + from, at + to, word)),
                         }
                         word += 1;
                         at += length;
@@ -108,7 +108,7 @@ impl BertWords {
                 Does::Other => at = self.mixed(text, at, &mut word, work)?,
             }
         }
-        Ok(())
+        Ok(word)
     }
 
     /// Reads a word that is all ASCII into `word`, and gives its [`Short::key`]; `None` if it turns out not to be.
@@ -130,14 +130,47 @@ impl BertWords {
         Some(if word.len() <= SHORT { Short::finish(key, word.len()) } else { 0 })
     }
 
-    /// The pieces of a word that has the same bytes, one for one, in the text from `start` on.
-    fn plain(&self, start: usize, bytes: &[u8], word: u32, pieces: &mut Vec<Piece>) {
-        self.split(bytes, pieces, |id, from, to| Piece::new(id, start + from, start + to, word));
+    /// Puts the pieces of a word that may be in the vocabulary as it is.
+    #[inline]
+    fn short(&self, bytes: &[u8], work: &mut Work, piece: impl Fn(u32, usize, usize) -> Piece) {
+        let key = bytes.iter().fold(0, |key, &byte| key << 8 | u64::from(byte));
+        let fits = bytes.len() <= SHORT;
+        match self.short.get(if fits { Short::finish(key, bytes.len()) } else { 0 }) {
+            Some(id) => work.pieces.push(piece(id, 0, bytes.len())),
+            None => {
+                work.word.clear();
+                work.word.extend_from_slice(bytes);
+                self.split(work, piece);
+            }
+        }
     }
 
-    /// Cuts a normalized word into the longest pieces of the vocabulary.
-    fn split(&self, bytes: &[u8], pieces: &mut Vec<Piece>, piece: impl Fn(u32, usize, usize) -> Piece) {
-        let before = pieces.len();
+    /// Cuts the normalized word in `work.word` into the longest pieces of the vocabulary.
+    fn split(&self, work: &mut Work, piece: impl Fn(u32, usize, usize) -> Piece) {
+        let Work { word: bytes, known, cuts, pieces, .. } = work;
+        let key = Key::new(bytes, 0, bytes.len());
+        if let Some((ids, ends)) = key.and_then(|key| known.get(key)) {
+            let mut start = 0;
+            for (&id, &end) in ids.iter().zip(ends) {
+                pieces.push(piece(id, start, usize::from(end)));
+                start = usize::from(end);
+            }
+            return;
+        }
+        self.cut(bytes, cuts);
+        let mut start = 0;
+        for &(id, end) in &*cuts {
+            pieces.push(piece(id, start, end));
+            start = end;
+        }
+        if let Some(key) = key {
+            known.insert(key, cuts.iter().map(|&(id, end)| (id, end as u8)));
+        }
+    }
+
+    /// The pieces of a word: id, and the byte that each ends before.
+    fn cut(&self, bytes: &[u8], cuts: &mut Vec<(u32, usize)>) {
+        cuts.clear();
         // A word has at most as many characters as bytes, which saves most words the counting.
         let mut known = bytes.len() <= self.longest
             || bytes.iter().filter(|&&byte| !is_continuation(byte)).count() <= self.longest;
@@ -146,16 +179,16 @@ impl BertWords {
         while known && at < bytes.len() {
             match node.and_then(|node| self.trie.longest(node, &bytes[at..])) {
                 Some((id, length)) => {
-                    pieces.push(piece(id, at, at + length));
                     at += length;
+                    cuts.push((id, at));
                     node = self.inside;
                 }
                 None => known = false,
             }
         }
         if !known {
-            pieces.truncate(before);
-            pieces.push(piece(self.unknown, 0, bytes.len()));
+            cuts.clear();
+            cuts.push((self.unknown, bytes.len()));
         }
     }
 
@@ -207,13 +240,14 @@ impl BertWords {
         if work.word.is_empty() {
             return;
         }
-        let from = &work.from;
-        self.split(&work.word, &mut work.pieces, |id, first, end| Piece {
+        let (bytes, from) = (std::mem::take(&mut work.word), std::mem::take(&mut work.from));
+        self.short(&bytes, work, |id, first, end| Piece {
             id,
             start: from[first].0,
             end: from[end - 1].1,
             word: *word,
         });
+        (work.word, work.from) = (bytes, from);
         *word += 1;
         work.word.clear();
         work.from.clear();
