@@ -1,12 +1,13 @@
 //! What BERT's normalizer and pre-tokenizer make of each single character, as a table.
 //!
-//! Nothing here knows Unicode. A page of the table is filled when a text first needs it, by asking the `tokenizers`
+//! Nothing here knows Unicode. A page of the table is filled once texts need it often, by asking the `tokenizers`
 //! crate, so that there is no second opinion on any character. A table by character can stand for the whole
 //! normalizer because each of its steps but one looks at one character at a time. The exception is the canonical
 //! decomposition, which sorts combining characters over character borders; all of those that it can move are removed
 //! right after, except a few that the crate's tables do not call nonspacing. These few are [`Made::Unsure`].
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
@@ -16,6 +17,10 @@ use tokenizers::{
 
 /// Characters a page. Small, because a text in a script with many characters touches many pages.
 const PAGE: usize = 64;
+
+/// How often a character is asked about alone before its page is filled: a text with a few stray characters, each in
+/// another page, fills none.
+const FEW: u8 = 12;
 
 /// Stand between characters that are asked about in one go: no step changes a digit, and it joins with letters.
 /// The second is for the first.
@@ -73,18 +78,27 @@ pub(super) struct Chars {
     normalizer: BertNormalizer,
     /// Boxed, because most pages are never filled.
     pages: Box<[OnceLock<Box<Page>>]>,
+    /// How often each page was asked for without being filled.
+    asked: Box<[AtomicU8]>,
 }
 
 impl Chars {
     pub fn new(normalizer: BertNormalizer) -> Self {
         let pages = (char::MAX as usize + 1) / PAGE;
-        Self { normalizer, pages: (0..pages).map(|_| OnceLock::new()).collect() }
+        let asked = (0..pages).map(|_| AtomicU8::new(0)).collect();
+        Self { normalizer, pages: (0..pages).map(|_| OnceLock::new()).collect(), asked }
     }
 
     /// What becomes of a character.
     pub fn get(&self, char: char) -> Made<'_> {
         let (number, index) = (char as usize / PAGE, char as usize % PAGE);
-        let page = self.pages[number].get_or_init(|| fill(&self.normalizer, number));
+        let page = match self.pages[number].get() {
+            Some(page) => page,
+            None => match self.ask_one(char, number) {
+                Some(made) => return made,
+                None => self.pages[number].get_or_init(|| fill(&self.normalizer, number)),
+            },
+        };
         match page.entries[index] {
             Entry::Nothing => Made::Nothing,
             Entry::Space(to) => Made::Space(to),
@@ -93,6 +107,23 @@ impl Chars {
             Entry::Spaced(to) => Made::Spaced(to),
             Entry::Several(at) => Made::Several(&page.several[usize::from(at)]),
             Entry::Unsure => Made::Unsure,
+        }
+    }
+
+    /// What becomes of a character in a page that is not filled; `None` if it is time to fill it.
+    #[cold]
+    fn ask_one(&self, char: char, number: usize) -> Option<Made<'static>> {
+        if char.is_ascii() || self.asked[number].fetch_add(1, Ordering::Relaxed) >= FEW {
+            return None;
+        }
+        match ask(&self.normalizer, &[char], BETWEEN[0])?.first()?.as_deref().map_or(Entry::Unsure, entry) {
+            Entry::Nothing => Some(Made::Nothing),
+            Entry::Space(to) => Some(Made::Space(to)),
+            Entry::Word(to) => Some(Made::Word(to)),
+            Entry::Alone(to) => Some(Made::Alone(to)),
+            Entry::Spaced(to) => Some(Made::Spaced(to)),
+            Entry::Several(_) => None,
+            Entry::Unsure => Some(Made::Unsure),
         }
     }
 
@@ -145,7 +176,9 @@ fn ask(normalizer: &BertNormalizer, chars: &[char], between: char) -> Option<Ans
         let kept: Vec<Vec<char>> = kept.iter().map(|kept| kept.chars().collect()).collect();
         let movable = move_in_front(&kept.concat(), between)?;
         let mut movable = movable.into_iter();
-        kept.iter().map(|kept| movable.by_ref().take(kept.len()).any(|movable| movable)).collect()
+        kept.iter()
+            .map(|kept| movable.by_ref().take(kept.len()).fold(false, |any, movable| any | movable))
+            .collect()
     } else {
         vec![false; chars.len()]
     };
@@ -229,20 +262,25 @@ fn classify(text: &str, between: char) -> Option<Vec<Class>> {
 
 fn enter(page: &mut Page, chars: &[char], answers: &Answers) {
     for (&char, answer) in chars.iter().zip(answers) {
-        page.entries[char as usize % PAGE] = match answer.as_deref() {
-            None => Entry::Unsure,
-            Some([]) => Entry::Nothing,
-            Some(&[(Class::Space, to)]) => Entry::Space(to),
-            Some(&[(Class::Word, to)]) => Entry::Word(to),
-            Some(&[(Class::Alone, to)]) => Entry::Alone(to),
-            Some(&[(Class::Space, ' '), (Class::Word | Class::Alone, to), (Class::Space, ' ')]) => {
-                Entry::Spaced(to)
-            }
-            Some(several) => {
-                page.several.push(several.to_vec());
+        page.entries[char as usize % PAGE] = match answer.as_deref().map_or(Entry::Unsure, entry) {
+            Entry::Several(_) => {
+                page.several.push(answer.clone().unwrap_or_default());
                 Entry::Several((page.several.len() - 1) as u8)
             }
+            one => one,
         };
+    }
+}
+
+/// The entry of a character that becomes these; the place of several is not known yet.
+fn entry(answer: &[(Class, char)]) -> Entry {
+    match *answer {
+        [] => Entry::Nothing,
+        [(Class::Space, to)] => Entry::Space(to),
+        [(Class::Word, to)] => Entry::Word(to),
+        [(Class::Alone, to)] => Entry::Alone(to),
+        [(Class::Space, ' '), (Class::Word | Class::Alone, to), (Class::Space, ' ')] => Entry::Spaced(to),
+        _ => Entry::Several(0),
     }
 }
 
@@ -272,6 +310,16 @@ mod tests {
         ] {
             assert_eq!(chars.get(char), expected, "{char:?}");
         }
+        // A page that is asked for often is filled, and says the same.
+        for code in 0x1100..0x1200u32 {
+            let char = char::from_u32(code).unwrap();
+            let alone = chars.get(char);
+            for _ in 0..FEW {
+                assert_eq!(chars.get(char), alone, "{char:?}");
+            }
+            assert!(chars.pages[char as usize / PAGE].get().is_some());
+        }
+        assert!(chars.pages[0x2600 / PAGE].get().is_none());
         let cased = Chars::new(BertNormalizer::new(false, false, None, false));
         for (char, expected) in [
             ('A', Made::Word('A')),
@@ -284,5 +332,27 @@ mod tests {
         // Lowercase without stripping: the dot of İ stays.
         let marked = Chars::new(BertNormalizer::new(true, true, Some(false), true));
         assert_eq!(marked.get('İ'), Made::Several(&[(Class::Word, 'i'), (Class::Word, '\u{307}')]));
+    }
+
+    /// The neighbours that a character has in its page make no difference.
+    #[test]
+    fn a_character_alone_becomes_what_it_becomes_in_its_page() {
+        for normalizer in [BertNormalizer::default(), BertNormalizer::new(false, false, Some(true), false)] {
+            let (chars, mut seen) = (Chars::new(normalizer), 0);
+            for number in 2..0x2_0000 / PAGE {
+                let page = fill(&normalizer, number);
+                chars.pages[number].set(page).unwrap_or_else(|_| panic!("page {number} was filled"));
+                for char in
+                    (number * PAGE..(number + 1) * PAGE).filter_map(|code| char::from_u32(code as u32))
+                {
+                    chars.asked[number].store(0, Ordering::Relaxed);
+                    if let Some(alone) = chars.ask_one(char, number) {
+                        assert_eq!(alone, chars.get(char), "{char:?}");
+                        seen += 1;
+                    }
+                }
+            }
+            assert!(seen > 100_000, "{seen}");
+        }
     }
 }
