@@ -369,6 +369,11 @@ mod tests {
         (model, merges)
     }
 
+    /// One that merges, rarely one that does not: a word is long only as far as it has no border in it.
+    fn letter() -> impl Strategy<Value = u8> {
+        prop_oneof![99 => b'a'..b'e', 1 => Just(b'e')]
+    }
+
     fn check(model: &BPE, merges: &Merges, word: &[u8]) -> usize {
         let mut got = Vec::new();
         let spelled =
@@ -396,7 +401,7 @@ mod tests {
         #[test]
         fn merges_are_the_crates_in_whatever_order_they_rank(
             pairs in prop::collection::vec((0..200usize, 0..200usize), 0..60),
-            words in prop::collection::vec(prop::collection::vec(b'a'..b'f', 1..200), 20),
+            words in prop::collection::vec(prop::collection::vec(letter(), 1..200), 20),
             turn in 0..60usize,
             whole: bool,
         ) {
