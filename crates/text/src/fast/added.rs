@@ -24,10 +24,10 @@ impl Added {
                 continue;
             }
             // A space in it would be taken off its offsets.
-            let alone = !(token.single_word || token.lstrip || token.rstrip)
-                && !token.content.contains(|char: char| char.is_whitespace() || char == 'Ġ');
+            let spaced = token.content.contains(|char: char| char.is_whitespace() || char == 'Ġ');
+            let near = [token.single_word, token.lstrip, token.rstrip, spaced].contains(&true);
             raw.push(token.content.clone());
-            ids.push(Some(id).filter(|_| alone));
+            ids.push((!near).then_some(id));
         }
         // Of two that are the same no one knows which is found.
         for (content, id) in raw.iter().zip(&mut ids) {

@@ -166,11 +166,9 @@ impl ByteWords {
             }
             return Ok(());
         }
-        if key.is_none() {
-            if let Some(parts) = cache.get(bytes) {
-                parts.iter().for_each(|part| self.put(part, place, before, pieces));
-                return Ok(());
-            }
+        if let Some(parts) = key.is_none().then(|| cache.get(bytes)).flatten() {
+            parts.iter().for_each(|part| self.put(part, place, before, pieces));
+            return Ok(());
         }
         tokens.clear();
         let part = |id, start, end| tokens.push(Token::new(id, bytes, start, end));
