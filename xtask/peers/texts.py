@@ -5,6 +5,7 @@ The other side of `cargo xtask bench texts`. One process measures one side and p
 
 trainer    the transformers Trainer as it comes: f32, batches padded to their longest text
 best       the fastest loop found: bf16 autocast, fused AdamW, batches of texts of like length
+compile    the same under torch.compile with dynamic shapes, after it has compiled
 encode     sentence-transformers encode(), f32, which sorts by length
 onnx       ONNX Runtime, f32, batches sorted by length
 onnx-int8  the same with weights quantised dynamically
@@ -21,7 +22,7 @@ import time
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=["trainer", "best", "encode", "onnx", "onnx-int8", "torch"])
+    parser.add_argument("side", choices=["trainer", "best", "compile", "encode", "onnx", "onnx-int8", "torch"])
     parser.add_argument("--model", required=True)
     parser.add_argument("--texts", required=True, help="a text a line")
     parser.add_argument("--steps", type=int, default=40)
@@ -87,11 +88,13 @@ def trainer(args, torch, ids):
     return {"train": args.steps * args.batch / (clock["end"] - clock["start"])}
 
 
-def best(args, torch, ids):
+def best(args, torch, ids, compiled=False):
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=2).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, fused=True)
+    if compiled:
+        model = torch.compile(model, dynamic=True)
     need = (args.steps + 5) * args.batch
     pool = sorted((ids * (need // len(ids) + 1))[:need], key=len)
     batches = [pool[at : at + args.batch] for at in range(0, need, args.batch)]
@@ -204,11 +207,12 @@ def main():
     with open(args.texts, encoding="utf8") as file:
         texts = file.read().splitlines()
     ids = tokenizer(texts, truncation=True, max_length=512, padding=False)["input_ids"]
-    if args.side in ("trainer", "best"):
+    if args.side in ("trainer", "best", "compile"):
         random.shuffle(ids)
     sides = {
         "trainer": trainer,
         "best": best,
+        "compile": lambda *rest: best(*rest, compiled=True),
         "encode": encode,
         "onnx": onnx,
         "onnx-int8": lambda *rest: onnx(*rest, int8=True),

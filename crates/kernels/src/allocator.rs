@@ -59,8 +59,10 @@ fn range() -> Option<&'static Range> {
 
 /// As many addresses as the machine has memory: they take none until they are written to.
 fn reserve() -> Option<Range> {
-    if cfg!(not(target_os = "linux")) {
-        // Elsewhere a map may be charged for before it is used.
+    // Elsewhere, and where Linux is told to promise no more than it has, a map is charged for before it is used.
+    let strict =
+        std::fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2");
+    if cfg!(not(target_os = "linux")) || strict {
         return None;
     }
     let len = memory()? / PAGE * PAGE;

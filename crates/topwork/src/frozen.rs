@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
-use topwork_data::Inputs;
+use topwork_data::{Batch, Inputs};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::{MappedFile, map_open};
 use topwork_models::{Model, model::plain};
@@ -72,9 +72,8 @@ impl Frozen {
         } else {
             format!("frozen embeddings and first {} of {} layers", self.depth - 1, model.size().layers)
         };
-        let width = model.size().hidden;
-        let rows: usize = sets.iter().map(|inputs| self.costs(model, inputs).sum::<usize>()).sum();
-        let bytes = (rows * width * size_of::<f32>()) as u64;
+        let count: usize = sets.iter().map(|inputs| self.rows(model, inputs).sum::<usize>()).sum();
+        let bytes = (count * model.size().hidden * size_of::<f32>()) as u64;
         let megabytes = bytes.div_ceil(1_000_000);
         if bytes > place.most_bytes {
             let most = place.most_bytes as f64 / 1e9;
@@ -131,13 +130,17 @@ impl Frozen {
         set: Set,
         precision: Precision,
     ) -> Result<Outputs, Error> {
-        outputs_of(model, inputs, precision, self.costs(model, inputs), |pass, batch, indices| {
+        let features = |pass: &Pass, batch: &Batch, indices: &[usize]| {
             self.features(model, pass, &batch.packed, set, indices)
-        })
+        };
+        if self.kept.is_some() {
+            return outputs_of(model, inputs, precision, self.rows(model, inputs), features);
+        }
+        outputs_of(model, inputs, precision, inputs.packed.lengths(), features)
     }
 
-    /// Rows that the part above works on, for each text.
-    fn costs(&self, model: &Model, inputs: &Inputs) -> impl Iterator<Item = usize> {
+    /// Rows that come out of this part, for each text.
+    fn rows(&self, model: &Model, inputs: &Inputs) -> impl Iterator<Item = usize> {
         let pooled = self.is_whole(model) && model.pooled().is_some();
         inputs.packed.lengths().map(move |length| if pooled { 1 } else { length })
     }
@@ -172,7 +175,7 @@ impl Frozen {
             }
             first += count;
         }
-        Kept::new(&file, self.costs(model, inputs), model.size().hidden)
+        Kept::new(&file, self.rows(model, inputs), model.size().hidden)
             .map(Some)
             .map_err(Error::file(place.folder))
     }

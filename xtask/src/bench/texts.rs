@@ -18,7 +18,7 @@ usage: cargo xtask bench texts --python VENV/bin/python --model FOLDER --texts F
   --model F      a BERT model folder
   --texts F      a text a line
   --topwork P    a built program (default: the release build of this checkout, made first)
-  --sides LIST   topwork,topwork-f32,trainer,best,encode,onnx,onnx-int8,torch (default all)
+  --sides LIST   topwork,topwork-f32,trainer,best,compile,encode,onnx,onnx-int8,torch (default all)
   --rounds N     how often the sides take turns (default 3)
   --steps N      training steps in a turn (default 40)
   --threads N    threads of each side (default: what the machine has)
@@ -31,6 +31,7 @@ const SIDES: &[(&str, &str)] = &[
     ("topwork-f32", "topwork, f32"),
     ("trainer", "transformers Trainer, its defaults"),
     ("best", "PyTorch, bf16 autocast, fused AdamW, like lengths"),
+    ("compile", "the same under torch.compile, dynamic shapes"),
     ("encode", "sentence-transformers, f32"),
     ("onnx", "ONNX Runtime, f32"),
     ("onnx-int8", "ONNX Runtime, int8"),
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn sides_are_chosen_by_name() {
-        assert_eq!(chosen(None).unwrap().len(), 8);
+        assert_eq!(chosen(None).unwrap().len(), 9);
         assert_eq!(chosen(Some("best,topwork")).unwrap()[0].0, "best");
         assert!(chosen(Some("tensorflow")).is_err());
     }

@@ -10,7 +10,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::utils::SysRegex;
 
 use super::cache::Token;
-use super::known::Key;
+use super::known::{Key, PIECES};
 use super::merges::Merges;
 use super::{Part, Piece, Unsure, Work};
 
@@ -166,7 +166,10 @@ impl ByteWords {
             }
             return Ok(());
         }
-        if let Some(parts) = key.is_none().then(|| cache.get(bytes)).flatten() {
+        // Too long for the one, or perhaps in too many pieces.
+        if bytes.len() > PIECES
+            && let Some(parts) = cache.get(bytes)
+        {
             parts.iter().for_each(|part| self.put(part, place, before, pieces));
             return Ok(());
         }
@@ -177,8 +180,10 @@ impl ByteWords {
         }
         tokens.iter().for_each(|part| self.put(part, place, before, pieces));
         match key {
-            Some(key) => known.insert(key, tokens.iter().map(|part| (part.id, part.last as u8 + 1))),
-            None => cache.insert(bytes, tokens),
+            Some(key) if tokens.len() <= PIECES => {
+                known.insert(key, tokens.iter().map(|part| (part.id, part.last as u8 + 1)));
+            }
+            _ => cache.insert(bytes, tokens),
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 /// Bytes of the longest word that is kept.
 pub(super) const LONGEST: usize = 15;
 /// Most pieces of a word that is kept.
-const PIECES: usize = 8;
+pub(super) const PIECES: usize = 8;
 /// Most words that there is room for: two megabytes.
 const MOST: usize = 1 << 15;
 
