@@ -253,9 +253,13 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn large_buffers_lie_in_the_range_and_small_ones_do_not() {
         let (large, small) = (Buffer::new(LARGE, 1, false), Buffer::new(LARGE - 1, 2, false));
+        let Some(range) = range() else {
+            println!("skipped: this system gives no range of addresses, so all buffers are mimalloc's");
+            assert!(place(large.0, large.1).is_none());
+            return;
+        };
         assert!(place(large.0, large.1).is_some());
         assert!(place(small.0, small.1).is_none());
-        let range = range().unwrap();
         assert!(!(range.base..range.base + range.len).contains(&small.0.addr()));
     }
 }
