@@ -257,8 +257,7 @@ impl Model {
     /// # Errors
     /// As [`Model::hidden`].
     pub fn features(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
-        let hidden = self.hidden(pass, input)?;
-        Ok(self.pool(hidden, &Arc::from(input.offsets.as_slice())))
+        self.features_to(pass, input, self.depth())
     }
 
     /// The head on features.

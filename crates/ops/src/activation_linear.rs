@@ -75,10 +75,20 @@ pub trait ActivationLinearOps: BiasActivationOps + LinearOps {
         bias: FloatTensor<Self>,
         activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let inner = Self::bias_activation_forward(x.clone(), bias.clone(), activation);
-        let (d_x, d_bias) = Self::bias_activation_backward(d_inner, x, bias, activation);
-        (inner, d_x, d_bias)
+        one_by_one::<Self>(d_inner, x, bias, activation)
     }
+}
+
+/// [`ActivationLinearOps::activation_linear_inner`] in two passes.
+fn one_by_one<B: BiasActivationOps>(
+    d_inner: FloatTensor<B>,
+    x: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    activation: Activation,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let inner = B::bias_activation_forward(x.clone(), bias.clone(), activation);
+    let (d_x, d_bias) = B::bias_activation_backward(d_inner, x, bias, activation);
+    (inner, d_x, d_bias)
 }
 
 /// [`activation_linear`] in Burn's own operations, for any backend.
@@ -112,9 +122,7 @@ impl ActivationLinearOps for Flex {
         activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !flex::all_f32([&d_inner, &x, &bias]) {
-            let inner = Self::bias_activation_forward(x.clone(), bias.clone(), activation);
-            let (d_x, d_bias) = Self::bias_activation_backward(d_inner, x, bias, activation);
-            return (inner, d_x, d_bias);
+            return one_by_one::<Self>(d_inner, x, bias, activation);
         }
         let _time = profile::time("activation_linear_inner");
         let bias = flex::dense(bias);

@@ -64,11 +64,27 @@ fn recipe(data: &Path, extra: &str) -> Recipe {
 }
 
 fn train(recipe: &Recipe, folder: &Path, run: &str) -> Result<Outcomes, Error> {
-    let (hub, stop) = (hub(folder), AtomicBool::new(false));
-    let target = folder.join(run);
-    let context =
-        JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut Quiet };
-    job::train(recipe, context)
+    observed(Some(recipe), folder, run, &AtomicBool::new(false), &mut Quiet)
+}
+
+fn resume(folder: &Path, run: &str) -> Result<Outcomes, Error> {
+    observed(None, folder, run, &AtomicBool::new(false), &mut Quiet)
+}
+
+/// Trains as a recipe says, or goes on where there is none.
+fn observed(
+    recipe: Option<&Recipe>,
+    folder: &Path,
+    run: &str,
+    stop: &AtomicBool,
+    observer: &mut dyn JobObserver,
+) -> Result<Outcomes, Error> {
+    let (hub, target) = (hub(folder), folder.join(run));
+    let context = JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop, observer };
+    match recipe {
+        Some(recipe) => job::train(recipe, context),
+        None => job::resume(context),
+    }
 }
 
 fn bytes(folder: &Path) -> Vec<u8> {
@@ -124,27 +140,11 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
     let recipe = recipe(&classes(folder.path()), "epochs = 3\n");
     let whole = train(&recipe, folder.path(), "whole").unwrap();
     for steps in [1, 17] {
-        let (hub, stop) = (hub(folder.path()), AtomicBool::new(false));
-        let target = folder.path().join(format!("stopped-{steps}"));
+        let (stop, name) = (AtomicBool::new(false), format!("stopped-{steps}"));
         let mut observer = StopAfter(steps, &stop);
-        let context = JobContext {
-            folder: &target,
-            hub: &hub,
-            progress: &hub::Silent,
-            stop: &stop,
-            observer: &mut observer,
-        };
-        let first = job::train(&recipe, context).unwrap();
+        let first = observed(Some(&recipe), folder.path(), &name, &stop, &mut observer).unwrap();
         assert!(first.run.interrupted && first.test.is_none());
-        stop.store(false, Ordering::Relaxed);
-        let context = JobContext {
-            folder: &target,
-            hub: &hub,
-            progress: &hub::Silent,
-            stop: &stop,
-            observer: &mut Quiet,
-        };
-        let second = job::resume(context).unwrap();
+        let second = resume(folder.path(), &name).unwrap();
         assert_eq!(bytes(&second.folder), bytes(&whole.folder), "stopped after {steps}");
         assert_eq!(second.run.best, whole.run.best);
     }
@@ -157,11 +157,7 @@ fn resuming_with_changed_data_is_refused() {
     train(&recipe(&data, "epochs = 1\n"), folder.path(), "run").unwrap();
     let text = fs::read_to_string(&data).unwrap().replacen(",ham", ",spam", 1);
     fs::write(&data, text).unwrap();
-    let (hub, stop) = (hub(folder.path()), AtomicBool::new(false));
-    let target = folder.path().join("run");
-    let context =
-        JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut Quiet };
-    let error = job::resume(context).err().unwrap().to_string();
+    let error = resume(folder.path(), "run").err().unwrap().to_string();
     assert!(error.contains("the data changed"), "{error}");
 }
 
@@ -225,22 +221,15 @@ impl JobObserver for Listening<'_> {
 fn frozen_layers_are_computed_once_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let data = classes(folder.path());
-    let run = |name: &str, extra: &str, steps: usize, resume: bool| {
-        let (hub, stop) = (hub(folder.path()), AtomicBool::new(false));
-        let target = folder.path().join(name);
+    let run = |name: &str, extra: &str, steps: usize, goes_on: bool| {
+        let stop = AtomicBool::new(false);
         let mut observer = Listening { said: Vec::new(), stop: StopAfter(steps, &stop) };
-        let context = JobContext {
-            folder: &target,
-            hub: &hub,
-            progress: &hub::Silent,
-            stop: &stop,
-            observer: &mut observer,
-        };
         let recipe = recipe(
             &data,
             &format!("epochs = 2\nfreeze = [\"embed\", \"layers.0\"]\nrecompute = true\n{extra}"),
         );
-        let run = if resume { job::resume(context) } else { job::train(&recipe, context) }.unwrap();
+        let recipe = (!goes_on).then_some(&recipe);
+        let run = observed(recipe, folder.path(), name, &stop, &mut observer).unwrap();
         let said = observer.said.iter().find(|line| line.starts_with("frozen")).cloned();
         (run, said.unwrap())
     };

@@ -1,5 +1,7 @@
-//! Packing into bf16 pairs with the CPU's own conversion. The bits are those of the plain loops, but for subnormal
-//! numbers, which become zero: the product takes them for zero anyway.
+//! Packing in whole registers: into bf16 pairs with the CPU's own conversion, and as they are where steps lie in rows.
+//!
+//! The bits of pairs are those of the plain loops, but for subnormal numbers, which become zero: the product takes them for
+//! zero anyway.
 
 use std::arch::x86_64::*;
 

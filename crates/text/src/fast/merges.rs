@@ -321,11 +321,11 @@ impl Pairs {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use proptest::test_runner::RngSeed;
     use tokenizers::Model;
     use tokenizers::models::bpe::Vocab;
 
     use super::*;
+    use crate::fast::tests::config;
 
     /// A letter for each byte, not those of GPT-2.
     fn letters() -> [char; 256] {
@@ -386,17 +386,8 @@ mod tests {
         got.len()
     }
 
-    /// The same cases each time, unless `PROPTEST_CASES` asks for so many new ones.
-    fn config() -> ProptestConfig {
-        let asked = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-        match std::env::var_os("PROPTEST_CASES") {
-            Some(_) => asked,
-            None => ProptestConfig { cases: 200, rng_seed: RngSeed::Fixed(1), ..asked },
-        }
-    }
-
     proptest! {
-        #![proptest_config(config())]
+        #![proptest_config(config(200, 1))]
 
         #[test]
         fn merges_are_the_crates_in_whatever_order_they_rank(

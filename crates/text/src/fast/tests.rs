@@ -95,22 +95,26 @@ impl Both {
     }
 }
 
+/// So many cases, the same each time, unless `PROPTEST_CASES` asks for so many new ones.
+pub(super) fn config(cases: u32, seed: u64) -> ProptestConfig {
+    let asked = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => asked,
+        None => ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), ..asked },
+    }
+}
+
 /// Random texts and pairs of them, whole and cut, through each tokenizer: how many of the texts went through the
-/// crate, and how many the fast way. The same texts each time, unless `PROPTEST_CASES` asks for so many new ones.
+/// crate, and how many the fast way.
 pub(super) fn random_texts<S: Strategy<Value = String>>(
     kinds: &[Both],
     text: impl Fn() -> S + Sync,
     most: std::ops::Range<usize>,
     cases: u32,
 ) -> [usize; 2] {
-    let asked = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    let fresh = std::env::var_os("PROPTEST_CASES").is_some();
-    let cases = if fresh { asked.cases } else { cases };
     let went = std::sync::Mutex::new([0; 2]);
     kinds.par_iter().enumerate().for_each(|(kind, both)| {
-        let seed = if fresh { asked.rng_seed } else { RngSeed::Fixed(kind as u64) };
-        let config = ProptestConfig { cases, rng_seed: seed, ..asked.clone() };
-        proptest!(config, |(text in text(), pair in text(), most in most.clone())| {
+        proptest!(config(cases, kind as u64), |(text in text(), pair in text(), most in most.clone())| {
             let pair = Input { text: &text, pair: Some(&pair) };
             for (input, most) in [
                 (Input { text: &text, pair: None }, None),
@@ -124,7 +128,7 @@ pub(super) fn random_texts<S: Strategy<Value = String>>(
         });
     });
     let went = went.into_inner().unwrap();
-    assert_eq!(went.iter().sum::<usize>(), kinds.len() * cases as usize * 4);
+    assert_eq!(went.iter().sum::<usize>(), kinds.len() * config(cases, 0).cases as usize * 4);
     went
 }
 
