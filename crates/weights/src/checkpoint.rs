@@ -1,29 +1,30 @@
-//! A published checkpoint on disk: one safetensors file, or several with an index.
+//! A published checkpoint on disk: one file of a format in [`FORMATS`], or several with an index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, SafeTensorsFile};
+use serde_json::Value;
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+use crate::format::{self, FORMATS, TensorFile};
+use crate::{Error, convert};
 
 /// The tensors of a checkpoint, whether they lie in one file or in shards. Opening reads the headers only.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    files: Vec<SafeTensorsFile>,
+    files: Vec<Box<dyn TensorFile>>,
     /// Which file has a tensor.
     place: HashMap<String, usize>,
 }
 
 impl Checkpoint {
-    /// Opens a folder (its `model.safetensors`, else `model.safetensors.index.json` with its shards, else
-    /// its only `*.safetensors` file), a safetensors file, or an index file.
+    /// Opens a folder (the first file that a format of [`FORMATS`] is known to be called by), a file of such a format, or
+    /// the index of shards.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::NoWeights`], [`Error::BadIndex`], [`Error::BadFile`], [`Error::BadTensor`].
+    /// [`Error::Read`], [`Error::NoWeights`], [`Error::BadIndex`], [`Error::UnknownFormat`], [`Error::BadFile`],
+    /// [`Error::BadTensor`].
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint, Error> {
         let path = path.as_ref();
         let about = fs::metadata(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
@@ -31,7 +32,7 @@ impl Checkpoint {
         let files = if weights.extension().is_some_and(|extension| extension == "json") {
             open_shards(&weights)?
         } else {
-            vec![SafeTensorsFile::open(&weights)?]
+            vec![format::open(&weights)?]
         };
         let mut place = HashMap::new();
         for (at, file) in files.iter().enumerate() {
@@ -53,7 +54,7 @@ impl Checkpoint {
 
     /// The tensors' names, file by file in the order they lie there.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().flat_map(SafeTensorsFile::names)
+        self.files.iter().flat_map(|file| file.names())
     }
 
     /// How many tensors there are.
@@ -79,48 +80,57 @@ impl Checkpoint {
     /// Reads one tensor as `f32`, row-major.
     ///
     /// # Errors
-    /// As [`SafeTensorsFile::read`].
+    /// As [`TensorFile::read`]; [`Error::NotFinite`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        match self.file(name) {
-            Some(file) => file.read(name),
-            None => Err(Error::NoTensor { path: self.path.clone(), tensor: name.to_string() }),
+        let Some(file) = self.file(name) else {
+            return Err(Error::NoTensor { path: self.path.clone(), tensor: name.to_string() });
+        };
+        let data = file.read(name)?;
+        match convert::first_not_finite(&data) {
+            None => Ok(data),
+            Some(index) => Err(Error::NotFinite {
+                path: file.path().to_path_buf(),
+                tensor: name.to_string(),
+                index,
+                value: data[index],
+            }),
         }
     }
 
-    fn file(&self, name: &str) -> Option<&SafeTensorsFile> {
-        self.place.get(name).map(|&at| &self.files[at])
+    /// The `config.json` that the weights file itself implies, for formats that carry a model's settings.
+    pub fn config(&self) -> Option<Value> {
+        self.files.iter().find_map(|file| file.config())
+    }
+
+    fn file(&self, name: &str) -> Option<&dyn TensorFile> {
+        self.place.get(name).map(|&at| self.files[at].as_ref())
     }
 }
 
-/// The weights file of a folder.
+/// The weights file of a folder: the first format that has one, by its fixed names, then by its patterns.
 fn find_in(folder: &Path) -> Result<PathBuf, Error> {
-    for name in [SINGLE, INDEX] {
-        let path = folder.join(name);
-        if path.is_file() {
-            return Ok(path);
-        }
-    }
     let read = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(read)? {
         found.insert(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
     }
-    let mut weights = found.iter().filter(|name| name.ends_with(".safetensors"));
-    match (weights.next(), weights.next()) {
-        (Some(only), None) => Ok(folder.join(only)),
-        _ => {
-            let mut names: Vec<&str> = found.iter().take(12).map(String::as_str).collect();
-            if found.len() > names.len() {
-                names.push("...");
-            }
-            let found = if names.is_empty() { "nothing".to_string() } else { names.join(", ") };
-            Err(Error::NoWeights { path: folder.to_path_buf(), found })
+    for wild in FORMATS.iter().flat_map(|format| format.files) {
+        let mut fitting = found.iter().filter(|name| format::fits(wild, name));
+        match (fitting.next(), fitting.next()) {
+            (Some(only), None) if folder.join(only).is_file() => return Ok(folder.join(only)),
+            _ => {}
         }
     }
+    let mut names: Vec<&str> = found.iter().take(12).map(String::as_str).collect();
+    if found.len() > names.len() {
+        names.push("...");
+    }
+    let found = if names.is_empty() { "nothing".to_string() } else { names.join(", ") };
+    Err(Error::NoWeights { path: folder.to_path_buf(), found })
 }
 
 /// The shards an index names, each holding exactly what the index says of it.
-fn open_shards(index: &Path) -> Result<Vec<SafeTensorsFile>, Error> {
+fn open_shards(index: &Path) -> Result<Vec<Box<dyn TensorFile>>, Error> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -143,8 +153,8 @@ fn open_shards(index: &Path) -> Result<Vec<SafeTensorsFile>, Error> {
     }
     let mut files = Vec::new();
     for (name, expected) in by_file {
-        let file = SafeTensorsFile::open(index.with_file_name(name))?;
-        let held: BTreeSet<&str> = file.names().collect();
+        let file = format::open(&index.with_file_name(name))?;
+        let held: BTreeSet<&str> = file.names().into_iter().collect();
         if let Some(missing) = expected.difference(&held).next() {
             return Err(bad(format!("tensor \"{missing}\" is not in {name}")));
         }
@@ -163,6 +173,9 @@ mod tests {
     use super::*;
     use crate::Named;
     use crate::safetensors;
+
+    const SINGLE: &str = "model.safetensors";
+    const INDEX: &str = "model.safetensors.index.json";
 
     fn tensor(name: &str, value: f32) -> Named<'static> {
         Named { name: name.into(), shape: vec![2], data: vec![value; 2].into() }

@@ -26,15 +26,25 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The whole file is no safetensors file.
-    #[error("{} is no sound safetensors file: {reason}", path.display())]
+    /// A file is of no format that is known.
+    #[error("{} is in no format that can be read here ({known})", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The formats that can be read.
+        known: String,
+    },
+    /// The whole file is not what its format asks for.
+    #[error("{} is no sound {format} file: {reason}", path.display())]
     BadFile {
         /// The file.
         path: PathBuf,
+        /// The format's name.
+        format: &'static str,
         /// What is wrong.
         reason: String,
     },
-    /// One entry of a safetensors header contradicts itself or the file.
+    /// One tensor's entry contradicts itself or the file.
     #[error("{}: tensor \"{tensor}\": {reason}", path.display())]
     BadTensor {
         /// The file.
@@ -75,7 +85,7 @@ pub enum Error {
         value: f32,
     },
     /// A folder holds no weights that can be read.
-    #[error("no model.safetensors (or model.safetensors.index.json) in {}; found: {found}", path.display())]
+    #[error("no weights in {}: no model.safetensors and no single file of another format; found: {found}", path.display())]
     NoWeights {
         /// The folder.
         path: PathBuf,

@@ -25,15 +25,18 @@ mod checkpoint;
 mod convert;
 mod error;
 pub mod folder;
+pub mod format;
 mod load;
 mod pattern;
 mod report;
 pub mod safetensors;
+mod source;
 mod table;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use folder::ModelFolder;
+pub use format::{FORMATS, Format, TensorFile};
 pub use load::{Param, Request, export, load};
 pub use pattern::Pattern;
 pub use report::LoadReport;

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
 
-use crate::{Error, atomic, convert};
+use crate::source::Source;
+use crate::{Error, TensorFile, atomic, convert};
 
 /// Longest header read, in bytes; the same bound as the reference reader's.
 const MAX_HEADER: u64 = 100_000_000;
@@ -34,44 +35,26 @@ pub struct SafeTensorsFile {
     metadata: Vec<(String, String)>,
 }
 
-/// Where the bytes come from. Reading needs no position of its own, so threads may read at once.
-#[derive(Debug)]
-enum Source {
-    File(File),
-    Bytes(Vec<u8>),
-}
-
-impl Source {
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
-        match self {
-            Source::File(file) => read_exact_at(file, offset, into),
-            Source::Bytes(bytes) => {
-                let from =
-                    usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..into.len()));
-                into.copy_from_slice(from.ok_or(std::io::ErrorKind::UnexpectedEof)?);
-                Ok(())
-            }
-        }
+impl TensorFile for SafeTensorsFile {
+    fn path(&self) -> &Path {
+        SafeTensorsFile::path(self)
     }
-}
 
-#[cfg(unix)]
-fn read_exact_at(file: &File, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, into, offset)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut offset: u64, mut into: &mut [u8]) -> std::io::Result<()> {
-    while !into.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, into, offset)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                into = &mut into[read..];
-                offset += read as u64;
-            }
-        }
+    fn names(&self) -> Vec<&str> {
+        SafeTensorsFile::names(self).collect()
     }
-    Ok(())
+
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        SafeTensorsFile::shape(self, name)
+    }
+
+    fn dtype(&self, name: &str) -> Option<String> {
+        SafeTensorsFile::dtype(self, name)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
+        self.read_unchecked(name)
+    }
 }
 
 impl SafeTensorsFile {
@@ -167,6 +150,20 @@ impl SafeTensorsFile {
     /// # Errors
     /// [`Error::NoTensor`], [`Error::WrongDtype`], [`Error::NotFinite`], [`Error::Read`].
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let data = self.read_unchecked(name)?;
+        match convert::first_not_finite(&data) {
+            None => Ok(data),
+            Some(index) => Err(Error::NotFinite {
+                path: self.path.clone(),
+                tensor: name.to_string(),
+                index,
+                value: data[index],
+            }),
+        }
+    }
+
+    /// [`SafeTensorsFile::read`], numbers as they are.
+    fn read_unchecked(&self, name: &str) -> Result<Vec<f32>, Error> {
         let Some(info) = self.info(name) else {
             return Err(Error::NoTensor { path: self.path.clone(), tensor: name.to_string() });
         };
@@ -179,25 +176,15 @@ impl SafeTensorsFile {
             return Err(wrong_dtype());
         }
         let (start, end) = info.data_offsets;
-        let data = if info.dtype == Dtype::F32 && cfg!(target_endian = "little") {
+        if info.dtype == Dtype::F32 && cfg!(target_endian = "little") {
             // Straight into its place: no second copy.
             let mut data = vec![0f32; (end - start) / 4];
             self.read_bytes(start, bytemuck::cast_slice_mut(&mut data))?;
-            data
-        } else {
-            let mut bytes = vec![0u8; end - start];
-            self.read_bytes(start, &mut bytes)?;
-            convert::to_f32(info.dtype, &bytes).ok_or_else(wrong_dtype)?
-        };
-        match convert::first_not_finite(&data) {
-            None => Ok(data),
-            Some(index) => Err(Error::NotFinite {
-                path: self.path.clone(),
-                tensor: name.to_string(),
-                index,
-                value: data[index],
-            }),
+            return Ok(data);
         }
+        let mut bytes = vec![0u8; end - start];
+        self.read_bytes(start, &mut bytes)?;
+        convert::to_f32(info.dtype, &bytes).ok_or_else(wrong_dtype)
     }
 
     fn info(&self, name: &str) -> Option<&TensorInfo> {
@@ -297,7 +284,7 @@ fn write_to(out: &mut dyn Write, header: &[u8], order: &[&Named]) -> std::io::Re
 }
 
 fn bad_file(path: &Path, reason: impl Into<String>) -> Error {
-    Error::BadFile { path: path.to_path_buf(), reason: reason.into() }
+    Error::BadFile { path: path.to_path_buf(), format: "safetensors", reason: reason.into() }
 }
 
 fn bad_tensor(path: &Path, tensor: &str, reason: impl Into<String>) -> Error {
