@@ -20,6 +20,11 @@ fn best(mut run: impl FnMut()) -> f64 {
 }
 
 fn main() {
+    // On a thread of the pool, as the program runs: the caller of a product then works on it, instead of waiting.
+    rayon::scope(|scope| scope.spawn(|_| measure()));
+}
+
+fn measure() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let cpu = cpu();
     println!("{} {:?} threads {}", cpu.path.name(), cpu.features, cpu.threads);
