@@ -66,6 +66,12 @@ fn measure() {
                 report("nn", best(|| gemm::nn(dym, wm, MatMut::new(&mut dx, tokens, inside), false, p)));
                 report("tn", best(|| gemm::tn(dym, xm, MatMut::new(&mut dw, out, inside), false, p)));
             }
+            if "Int8".contains(&filter) {
+                let weight = gemm::Int8::round(Mat::new(&w, out, inside));
+                let a = Mat::new(&x, tokens, inside);
+                let seconds = best(|| weight.nt(a, MatMut::new(&mut y, tokens, out), None));
+                line += &format!("  int8 {:6.1}", flops / seconds / 1e9);
+            }
             println!("{line}  (peak now {:.0})", gemm::peak(Precision::F32));
         }
     }

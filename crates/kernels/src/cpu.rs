@@ -87,6 +87,8 @@ struct Chosen {
     path: Path,
     note: Option<String>,
     native_bf16: bool,
+    #[cfg(target_arch = "x86_64")]
+    native_int8: bool,
 }
 
 fn chosen() -> &'static Chosen {
@@ -110,7 +112,14 @@ fn choose(wanted: Option<&str>) -> Chosen {
             ),
         },
     };
-    Chosen { path, note, native_bf16: path == Path::Avx512 && has_avx512_bf16() }
+    let wide = path == Path::Avx512;
+    Chosen {
+        path,
+        note,
+        native_bf16: wide && has_avx512_bf16(),
+        #[cfg(target_arch = "x86_64")]
+        native_int8: wide && has_avx512_vnni(),
+    }
 }
 
 #[inline]
@@ -121,6 +130,18 @@ pub(crate) fn path() -> Path {
 #[inline]
 pub(crate) fn native_bf16() -> bool {
     chosen().native_bf16
+}
+
+/// Whether 8-bit products run in hardware.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn native_int8() -> bool {
+    chosen().native_int8
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512_vnni() -> bool {
+    is_x86_feature_detected!("avx512vnni")
 }
 
 #[cfg(target_arch = "x86_64")]

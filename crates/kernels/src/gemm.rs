@@ -6,6 +6,7 @@
 //! strip of C rather than a block of A in the second-level cache.
 
 pub(crate) mod direct;
+mod int8;
 mod lanes;
 mod pack;
 mod packed;
@@ -16,6 +17,7 @@ mod tests;
 mod tile;
 
 use crate::cpu::{self, Path};
+pub use int8::Int8;
 use pack::{Convert, Order};
 pub use packed::Packed;
 pub use peak::peak;
