@@ -7,6 +7,8 @@ use crate::parallel::each;
 pub enum Pool {
     /// The first token.
     Cls,
+    /// The last token.
+    Last,
     /// The mean of all tokens.
     Mean,
     /// The maximum of each component.
@@ -36,6 +38,7 @@ pub fn forward(x: &[f32], hidden: usize, offsets: &[u32], pool: Pool, y: &mut [f
         let tokens = &x[first * hidden..last * hidden];
         match pool {
             Pool::Cls => y.copy_from_slice(&tokens[..hidden]),
+            Pool::Last => y.copy_from_slice(&tokens[tokens.len() - hidden..]),
             Pool::Mean => {
                 for token in tokens.chunks_exact(hidden) {
                     for (y, x) in y.iter_mut().zip(token) {
@@ -90,6 +93,11 @@ pub fn backward(dy: &[f32], hidden: usize, offsets: &[u32], pool: Pool, argmax: 
                 dx.fill(0.0);
                 dx[..hidden].copy_from_slice(dy);
             }
+            Pool::Last => {
+                let last = dx.len() - hidden;
+                dx[..last].fill(0.0);
+                dx[last..].copy_from_slice(dy);
+            }
             Pool::Mean => {
                 let count = (dx.len() / hidden) as f32;
                 for token in dx.chunks_exact_mut(hidden) {
@@ -131,6 +139,7 @@ mod tests {
                 y.push(match pool {
                     _ if values.is_empty() => 0.0,
                     Pool::Cls => values[0],
+                    Pool::Last => values[values.len() - 1],
                     Pool::Mean => values.iter().sum::<f64>() / values.len() as f64,
                     Pool::Max => values.into_iter().fold(f64::NEG_INFINITY, f64::max),
                 });
@@ -142,7 +151,7 @@ mod tests {
     #[test]
     fn forward_and_gradient_equal_the_definition() {
         let mut seen = 0;
-        for pool in [Pool::Cls, Pool::Mean, Pool::Max] {
+        for pool in [Pool::Cls, Pool::Last, Pool::Mean, Pool::Max] {
             for hidden in [1, 17, 100] {
                 let (x, dy) = (random(1, 11 * hidden), random(2, 4 * hidden));
                 let mut y = vec![f32::NAN; 4 * hidden];
@@ -159,7 +168,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 9);
+        assert_eq!(seen, 12);
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub enum Error {
         /// The known ones.
         known: String,
     },
+    /// A head that predicts the next word was asked of a family that sees the words to come.
+    #[error("the {head} head needs a family that reads from left to right: this one sees the words to come")]
+    NotCausal {
+        /// The head.
+        head: &'static str,
+    },
     /// Targets of one kind reached a head of another.
     #[error("the {head} head needs targets of kind {expected}, got {got}")]
     Targets {

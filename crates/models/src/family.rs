@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use serde_json::Value;
 use topwork_kernels::activation::Activation;
+use topwork_kernels::pool::Pool;
 use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 use topwork_weights::Table;
@@ -34,26 +35,46 @@ pub struct Size {
     pub std: f32,
 }
 
-/// How a family's own classifier goes from the first token to its outputs.
+/// How a family's own classifier goes from hidden states to its outputs: one row for a text, a dense layer where the family
+/// has one, and the outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClassifierStyle {
-    /// Path of its dense layer: BERT's is the encoder's pooler, others' belongs to the head.
-    pub dense: &'static str,
-    /// The activation after it.
-    pub activation: Activation,
-    /// True if dropout also comes before it.
-    pub dropout_before: bool,
+    /// What stands for a text.
+    pub pool: Pool,
+    /// The layer before the outputs.
+    pub dense: Option<DenseStyle>,
     /// Dropout before the outputs.
     pub dropout: f32,
+    /// Whether the outputs have a bias.
+    pub bias: bool,
 }
 
-/// How a family's masked-language-model transform works.
+/// A dense layer of a head: linear map, activation and, in some families, a norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MaskedLmStyle {
-    /// The activation after its dense layer.
+pub struct DenseStyle {
+    /// Path of the linear map: BERT's classifier uses the encoder's pooler, others' belongs to the head.
+    pub path: &'static str,
+    /// Width of what comes out.
+    pub width: usize,
+    /// Whether the map has a bias.
+    pub bias: bool,
+    /// The activation after it.
     pub activation: Activation,
-    /// Added to the variance in its norm.
-    pub eps: f64,
+    /// Dropout before the map, 0 for none.
+    pub dropout: f32,
+    /// The norm after the activation, if there is one: its path, what is added to the variance, and whether it has a bias.
+    pub norm: Option<(&'static str, f64, bool)>,
+}
+
+/// How a family turns hidden states into scores of words.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LanguageModelStyle {
+    /// The layer before the decoder, if there is one.
+    pub transform: Option<DenseStyle>,
+    /// True if the decoder is the token table itself, false if it has a matrix of its own (`head.lm.weight`).
+    pub tied: bool,
+    /// Path of the decoder's bias, if it has one.
+    pub bias: Option<&'static str>,
 }
 
 /// Packed token ids to hidden states, in parts: the embeddings, then one part a layer. The parts are the depth groups
@@ -94,20 +115,18 @@ pub trait Encoder: Send + Sync {
     /// The family's own classifier.
     fn classifier(&self) -> ClassifierStyle;
 
-    /// The family's masked-language-model transform.
-    fn masked_lm(&self) -> MaskedLmStyle;
+    /// True if a token sees only those before it, so that the family can predict the next one.
+    fn causal(&self) -> bool {
+        false
+    }
+
+    /// How the family predicts words: those behind masks, or (a family that reads left to right) the next ones.
+    fn language_model(&self) -> LanguageModelStyle;
 }
 
-/// Names of the upstream classes whose weights a folder holds, by head.
-#[derive(Clone, Copy, Debug)]
-pub struct Architectures {
-    /// The bare encoder.
-    pub encoder: &'static str,
-    /// Classification and regression with the family's own pooling.
-    pub classify: &'static str,
-    /// Masked language modelling.
-    pub masked_lm: &'static str,
-}
+/// Names of the upstream classes whose weights a folder holds, each with the name of the head here; `embed` is the bare
+/// encoder.
+pub type Architectures = &'static [(&'static str, &'static str)];
 
 /// A model family: everything the rest of the house needs to know about it.
 pub struct Family {
@@ -119,7 +138,7 @@ pub struct Family {
     pub paper: &'static str,
     /// `model_type` values of `config.json` that select it.
     pub model_types: &'static [&'static str],
-    /// Upstream class names.
+    /// Upstream class names by head. A head may stand twice: the first class is the one that is written.
     pub architectures: Architectures,
     /// Weight names.
     pub weights: Table,
@@ -127,12 +146,29 @@ pub struct Family {
     pub build: BuildEncoder,
 }
 
+impl Family {
+    /// The upstream class that holds a head of this family.
+    pub fn architecture(&self, head: &str) -> Option<&'static str> {
+        self.architectures.iter().find(|(name, _)| *name == head).map(|(_, class)| *class)
+    }
+
+    /// The head that an upstream class of this family holds.
+    pub fn head_of(&self, class: &str) -> Option<&'static str> {
+        self.architectures.iter().find(|(_, name)| *name == class).map(|(head, _)| *head)
+    }
+}
+
 /// How a family's encoder is built from `config.json`.
 pub type BuildEncoder = fn(&Value, &mut ParamStore) -> Result<Box<dyn Encoder>, Error>;
 
 /// Every family, in the order `list` prints them.
-pub const FAMILIES: &[&Family] =
-    &[&families::bert::BERT, &families::roberta::ROBERTA, &families::distilbert::DISTILBERT];
+pub const FAMILIES: &[&Family] = &[
+    &families::bert::BERT,
+    &families::roberta::ROBERTA,
+    &families::roberta::XLM_ROBERTA,
+    &families::roberta::CAMEMBERT,
+    &families::distilbert::DISTILBERT,
+];
 
 /// The family of a `config.json`.
 ///
@@ -151,14 +187,20 @@ pub fn family(config: &Value) -> Result<&'static Family, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::HEADS;
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 3, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 5, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(family.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", family.name);
             assert!(family.paper.starts_with("https://"), "{}", family.name);
             assert!(!family.model_types.is_empty(), "{}", family.name);
+            assert!(family.architecture("embed").is_some(), "{}: the bare encoder", family.name);
+            for (head, class) in family.architectures {
+                assert!(HEADS.iter().any(|entry| entry.name == *head), "{}: no head {head}", family.name);
+                assert_eq!(family.head_of(class), Some(*head), "{}: {class} stands twice", family.name);
+            }
             let clash =
                 FAMILIES[..n].iter().any(|f| f.model_types.iter().any(|t| family.model_types.contains(t)));
             assert!(!clash, "{} shares a model_type", family.name);

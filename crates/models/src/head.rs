@@ -15,8 +15,8 @@ use crate::heads;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
-    /// As the family's own classifier does it: the first token through a dense layer. Folders saved with it open
-    /// as `...ForSequenceClassification` in transformers.
+    /// As the family's own classifier does it: for most the first token through a dense layer, the last for families that
+    /// read from left to right. Folders saved with it open as `...ForSequenceClassification` in transformers.
     Family,
     /// The first token's vector as it is.
     Cls,
@@ -24,13 +24,17 @@ pub enum Pooling {
     Mean,
     /// The largest value of each coordinate.
     Max,
+    /// The last token's vector as it is.
+    Last,
 }
 
 impl Pooling {
-    /// The operation over tokens.
-    pub fn pool(self) -> Pool {
+    /// The operation over tokens, on this encoder.
+    pub fn pool(self, encoder: &dyn Encoder) -> Pool {
         match self {
-            Pooling::Family | Pooling::Cls => Pool::Cls,
+            Pooling::Family => encoder.classifier().pool,
+            Pooling::Cls => Pool::Cls,
+            Pooling::Last => Pool::Last,
             Pooling::Mean => Pool::Mean,
             Pooling::Max => Pool::Max,
         }
@@ -57,6 +61,13 @@ pub enum HeadSpec {
     },
     /// The words behind masks.
     MaskedLm,
+    /// The next words.
+    CausalLm,
+    /// A label for each token.
+    Tag {
+        /// Names of the labels, in the order of the outputs.
+        labels: Vec<String>,
+    },
     /// A vector for a text.
     Embed {
         /// How a text becomes a vector; the family's own way is its first token.
@@ -73,6 +84,8 @@ impl HeadSpec {
             HeadSpec::Classify { .. } => heads::classify::ENTRY.name,
             HeadSpec::Regress { .. } => heads::regress::ENTRY.name,
             HeadSpec::MaskedLm => heads::masked_lm::ENTRY.name,
+            HeadSpec::CausalLm => heads::causal_lm::ENTRY.name,
+            HeadSpec::Tag { .. } => heads::tag::ENTRY.name,
             HeadSpec::Embed { .. } => heads::embed::ENTRY.name,
         }
     }
@@ -83,16 +96,16 @@ impl HeadSpec {
             HeadSpec::Classify { pool, .. } | HeadSpec::Regress { pool } | HeadSpec::Embed { pool, .. } => {
                 Some(*pool)
             }
-            HeadSpec::MaskedLm => None,
+            HeadSpec::MaskedLm | HeadSpec::CausalLm | HeadSpec::Tag { .. } => None,
         }
     }
 
-    /// Number of outputs for each text, where that is fixed by the head.
+    /// Number of outputs for each text (of a tagger: for each token), where that is fixed by the head.
     pub fn outputs(&self) -> Option<usize> {
         match self {
-            HeadSpec::Classify { labels, .. } => Some(labels.len()),
+            HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels } => Some(labels.len()),
             HeadSpec::Regress { .. } => Some(1),
-            HeadSpec::MaskedLm | HeadSpec::Embed { .. } => None,
+            HeadSpec::MaskedLm | HeadSpec::CausalLm | HeadSpec::Embed { .. } => None,
         }
     }
 }
@@ -106,7 +119,7 @@ pub enum Targets {
     Several(Vec<f32>),
     /// A number for each text.
     Scores(Vec<f32>),
-    /// A token id for each token, `topwork_kernels::loss::IGNORE` where none is asked for.
+    /// A token id, or the number of a label, for each token, `topwork_kernels::loss::IGNORE` where none is asked for.
     Tokens(Arc<[u32]>),
 }
 
@@ -174,8 +187,14 @@ pub struct HeadEntry {
 pub type BuildHead = fn(&HeadSpec, &dyn Encoder, &mut ParamStore) -> Result<Box<dyn Head>, Error>;
 
 /// Every head, in the order `list` prints them.
-pub const HEADS: &[&HeadEntry] =
-    &[&heads::classify::ENTRY, &heads::regress::ENTRY, &heads::masked_lm::ENTRY, &heads::embed::ENTRY];
+pub const HEADS: &[&HeadEntry] = &[
+    &heads::classify::ENTRY,
+    &heads::regress::ENTRY,
+    &heads::masked_lm::ENTRY,
+    &heads::causal_lm::ENTRY,
+    &heads::tag::ENTRY,
+    &heads::embed::ENTRY,
+];
 
 /// Builds the head a spec asks for.
 ///
@@ -197,9 +216,11 @@ mod tests {
     fn specs_survive_json() {
         let labels = vec!["ham".to_string(), "spam".to_string()];
         let specs = [
-            HeadSpec::Classify { labels, several: false, pool: Pooling::Family },
+            HeadSpec::Classify { labels: labels.clone(), several: false, pool: Pooling::Family },
             HeadSpec::Regress { pool: Pooling::Mean },
             HeadSpec::MaskedLm,
+            HeadSpec::CausalLm,
+            HeadSpec::Tag { labels },
             HeadSpec::Embed { pool: Pooling::Max, normalise: true },
         ];
         assert_eq!(specs.len(), HEADS.len(), "every head is here");

@@ -14,6 +14,6 @@ pub mod model;
 pub mod post_norm;
 
 pub use error::Error;
-pub use family::{Encoder, FAMILIES, Family, Size, family};
+pub use family::{ClassifierStyle, DenseStyle, Encoder, FAMILIES, Family, LanguageModelStyle, Size, family};
 pub use head::{HEADS, Head, HeadEntry, HeadSpec, LossOptions, Pooling, Targets};
 pub use model::{Model, SaveOptions};

@@ -147,11 +147,14 @@ impl Model {
 
     /// What would be carried if the folder has it: the family's pooler, when this head does without.
     fn carriable(&self) -> Vec<(String, Vec<usize>)> {
-        let (hidden, dense) = (self.encoder.size().hidden, self.encoder.classifier().dense);
-        if is_head(dense) || !own_head(&self.spec) {
+        let Some(dense) = self.encoder.classifier().dense else { return Vec::new() };
+        if is_head(dense.path) || !own_head(&self.spec) {
             return Vec::new();
         }
-        vec![(format!("{dense}.weight"), vec![hidden, hidden]), (format!("{dense}.bias"), vec![hidden])]
+        let (path, width) = (dense.path, dense.width);
+        let weight = (format!("{path}.weight"), vec![width, self.encoder.size().hidden]);
+        let bias = (format!("{path}.bias"), vec![width]);
+        if dense.bias { vec![weight, bias] } else { vec![weight] }
     }
 
     fn head_params(&self) -> Vec<(ParamId, String)> {
@@ -372,28 +375,30 @@ impl Model {
     /// `config.json` with what changed: the class, the labels, the kind of problem.
     fn saved_config(&self) -> Value {
         let mut config = self.config.clone();
-        let names = &self.family.architectures;
         let Some(keys) = config.as_object_mut() else { return config };
-        let architecture = match &self.spec {
+        let head = match &self.spec {
             HeadSpec::Classify { pool: Pooling::Family, .. }
-            | HeadSpec::Regress { pool: Pooling::Family } => names.classify,
-            HeadSpec::MaskedLm => names.masked_lm,
-            HeadSpec::Classify { .. } | HeadSpec::Regress { .. } | HeadSpec::Embed { .. } => names.encoder,
+            | HeadSpec::Regress { pool: Pooling::Family } => "classify",
+            HeadSpec::Classify { .. } | HeadSpec::Regress { .. } => "embed",
+            other => other.name(),
         };
+        let architecture = self.family.architecture(head).or_else(|| self.family.architecture("embed"));
         keys.insert("architectures".to_string(), json!([architecture]));
         for key in ["torch_dtype", "dtype"] {
             if keys.contains_key(key) {
                 keys.insert(key.to_string(), json!("float32"));
             }
         }
-        if let HeadSpec::Classify { labels, several, .. } = &self.spec {
+        if let HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels } = &self.spec {
             let by_id: Map<String, Value> =
                 labels.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
             let by_name: Map<String, Value> =
                 labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
-            let problem = if *several { "multi_label_classification" } else { "single_label_classification" };
             keys.insert("id2label".to_string(), Value::Object(by_id));
             keys.insert("label2id".to_string(), Value::Object(by_name));
+        }
+        if let HeadSpec::Classify { several, .. } = &self.spec {
+            let problem = if *several { "multi_label_classification" } else { "single_label_classification" };
             keys.insert("problem_type".to_string(), json!(problem));
         }
         if let HeadSpec::Regress { .. } = &self.spec {
@@ -428,16 +433,19 @@ pub fn saved_spec(folder: &Path) -> Result<HeadSpec, Error> {
             .map_err(|e| Error::Unreadable { path: folder.join(HEAD_FILE), reason: e.to_string() });
     }
     let config = read_json(folder, "config.json")?;
-    let names = &family(&config)?.architectures;
+    let family = family(&config)?;
     let list = config.get("architectures").and_then(Value::as_array).cloned().unwrap_or_default();
-    let is = |name: &str| list.iter().any(|a| a.as_str() == Some(name));
+    let head = list.iter().filter_map(Value::as_str).find_map(|class| family.head_of(class));
     let pool = Pooling::Family;
-    if is(names.masked_lm) {
-        return Ok(HeadSpec::MaskedLm);
-    }
-    if !is(names.classify) {
-        let architectures = serde_json::to_string(&list).unwrap_or_default();
-        return Err(Error::NoHead { folder: folder.to_path_buf(), architectures });
+    match head {
+        Some("classify") => {}
+        Some("masked-lm") => return Ok(HeadSpec::MaskedLm),
+        Some("causal-lm") => return Ok(HeadSpec::CausalLm),
+        Some("tag") => return Ok(HeadSpec::Tag { labels: label_names(&config) }),
+        _ => {
+            let architectures = serde_json::to_string(&list).unwrap_or_default();
+            return Err(Error::NoHead { folder: folder.to_path_buf(), architectures });
+        }
     }
     let labels = label_names(&config);
     let problem = config.get("problem_type").and_then(Value::as_str);

@@ -11,7 +11,7 @@ use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
-use crate::family::{ClassifierStyle, Encoder, MaskedLmStyle, Size};
+use crate::family::{ClassifierStyle, Encoder, LanguageModelStyle, Size};
 
 /// Settings of the encoder.
 pub struct PostNormConfig {
@@ -31,8 +31,8 @@ pub struct PostNormConfig {
     pub attention_dropout: f32,
     /// The family's classifier.
     pub classifier: ClassifierStyle,
-    /// The family's masked-language-model transform.
-    pub masked_lm: MaskedLmStyle,
+    /// How the family predicts words.
+    pub language_model: LanguageModelStyle,
 }
 
 /// Embeddings and layers.
@@ -106,7 +106,7 @@ impl Encoder for PostNorm {
         self.config.classifier
     }
 
-    fn masked_lm(&self) -> MaskedLmStyle {
-        self.config.masked_lm
+    fn language_model(&self) -> LanguageModelStyle {
+        self.config.language_model
     }
 }

@@ -83,7 +83,7 @@ mod tests {
         let mut store = ParamStore::new(&Device::flex());
         let linear = Linear::declare(&mut store, "map", [9, 7], 0, 0.5);
         store.declare("other", &[1], 0, ParamKind::Bias, Init::Zeros);
-        for id in [linear.weight, linear.bias] {
+        for id in [linear.weight, linear.bias.unwrap()] {
             store.initialise(id, 3).unwrap();
         }
         for precision in [Precision::F32, Precision::Bf16] {
@@ -105,7 +105,7 @@ mod tests {
         let mut store = ParamStore::new(&Device::flex());
         let linear = Linear::declare(&mut store, "map", [9, 7], 0, 0.5);
         store.keep_packed();
-        store.initialise(linear.bias, 0).unwrap();
+        store.initialise(linear.bias.unwrap(), 0).unwrap();
         let x = Tensor::<2>::zeros([1, 7], store.device());
         let error = linear.forward(&Pass::eval(&store, Precision::F32), x).unwrap_err().to_string();
         assert!(error.contains("map.weight"), "{error}");

@@ -284,7 +284,7 @@ impl<'a> Pass<'a> {
     /// Queries, keys and values of `x` side by side, with packed weights where the store keeps them.
     ///
     /// # Shapes
-    /// - `x`: `[rows, in]`; weights: each `[out, in]`; biases: each `[out]`
+    /// - `x`: `[rows, in]`; weights: each `[out, in]`; biases: each `[out]`, zeros where there is none
     /// - returns: `[rows, 3 * out]`
     ///
     /// # Errors
@@ -293,13 +293,16 @@ impl<'a> Pass<'a> {
         &self,
         x: Tensor<2>,
         weights: [ParamId; 3],
-        biases: [ParamId; 3],
+        biases: [Option<ParamId>; 3],
     ) -> Result<Tensor<2>, Error> {
         let packed = self.packed(&weights)?;
+        let bias = |at: usize| match biases[at] {
+            Some(bias) => self.vector(bias),
+            None => Ok(Tensor::zeros([self.store.param(weights[at]).shape[0]], self.store.device())),
+        };
+        let biases = [bias(0)?, bias(1)?, bias(2)?];
         let [q, k, v] = weights;
         let weights = [self.matrix(q)?, self.matrix(k)?, self.matrix(v)?];
-        let [q, k, v] = biases;
-        let biases = [self.vector(q)?, self.vector(k)?, self.vector(v)?];
         Ok(match packed {
             Some(packed) => topwork_ops::linear_qkv_packed(x, weights, biases, packed),
             None => topwork_ops::linear_qkv(x, weights, biases, self.precision),

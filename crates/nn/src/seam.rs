@@ -9,8 +9,11 @@ pub enum Site {
     Embedded,
     /// The output of the attention block of a layer, after its norm.
     AfterAttention,
-    /// The output of the whole layer, after its norm.
+    /// The output of the whole layer, after its norm if it ends in one.
     BlockOutput,
+    /// What all layers together give, after the norm that some families have behind the last layer; the layer number is
+    /// that of the last layer.
+    Final,
 }
 
 /// Something attached at the seams of a model from outside. It sees `x` of shape `[tokens, hidden]` and returns

@@ -106,7 +106,7 @@ ops! {
     linear_qkv (linear_qkv::tests::gradients):
         "queries, keys and values in one operation",
     pool (pool::tests::gradients):
-        "first token, mean or maximum of each sequence",
+        "first token, last token, mean or maximum of each sequence",
     residual_dropout_norm (norm::tests::residual_dropout_norm_gradients):
         "LayerNorm(dropout(x) + residual)",
     sum_squares (sum_squares::tests::sums):

@@ -19,7 +19,7 @@ use topwork_kernels::pool::{self as kernel, Pool};
 
 use crate::{flex, host, packed, profile, record::record};
 
-/// The first token, the mean or the maximum of each sequence.
+/// The first or last token, the mean or the maximum of each sequence.
 ///
 /// # Shapes
 /// - `x`: `[tokens, hidden]`
@@ -87,10 +87,9 @@ pub mod composed {
         let Padding { batch, seq, .. } = padding;
         let none = host::indices::<B>([], [0, hidden], &x);
         match pool {
-            Pool::Cls => {
-                let first = padding.sequences().map(|range| range.start);
-                let first = host::indices::<B>(first, [batch], &x);
-                (B::float_select(x, 0, first), none)
+            Pool::Cls | Pool::Last => {
+                let rows = host::indices::<B>(picked(&padding, pool), [batch], &x);
+                (B::float_select(x, 0, rows), none)
             }
             Pool::Mean => {
                 let [tokens, _] = host::dims(&x);
@@ -133,11 +132,10 @@ pub mod composed {
         let padding = Padding::new(offsets);
         let tokens = offsets.last().map_or(0, |&last| last as usize);
         match pool {
-            Pool::Cls => {
-                let first = padding.sequences().map(|range| range.start);
-                let first = host::indices::<B>(first, [padding.batch], &d_y);
+            Pool::Cls | Pool::Last => {
+                let rows = host::indices::<B>(picked(&padding, pool), [padding.batch], &d_y);
                 let zeros = host::zeros::<B>([tokens, hidden], &d_y);
-                B::float_select_assign(zeros, 0, first, d_y, IndexingUpdateOp::Add)
+                B::float_select_assign(zeros, 0, rows, d_y, IndexingUpdateOp::Add)
             }
             Pool::Mean => {
                 let sequence = padding.sequence_of_rows();
@@ -151,6 +149,11 @@ pub mod composed {
                 B::float_scatter(0, zeros, argmax, d_y, IndexingUpdateOp::Add)
             }
         }
+    }
+
+    /// The row of each sequence that stands for it.
+    fn picked(padding: &Padding, pool: Pool) -> impl Iterator<Item = usize> {
+        padding.sequences().map(move |range| if pool == Pool::Last { range.end - 1 } else { range.start })
     }
 
     /// One over the length of each sequence: `[batch, 1]`.
@@ -247,7 +250,7 @@ pub(crate) mod tests {
     pub(crate) fn gradients() -> usize {
         let mut checked = 0;
         for offsets in OFFSETS {
-            for kind in [Pool::Cls, Pool::Mean, Pool::Max] {
+            for kind in [Pool::Cls, Pool::Last, Pool::Mean, Pool::Max] {
                 let tokens = *offsets.last().unwrap() as usize;
                 let offsets: Arc<[u32]> = offsets.into();
                 let case = Case {

@@ -76,10 +76,10 @@ pub fn kind_of(model: &Model, folder: &Path) -> Result<(Kind, Vec<String>), Erro
         HeadSpec::Classify { labels, several: false, .. } => Ok((Kind::Classify, labels.clone())),
         HeadSpec::Classify { labels, several: true, .. } => Ok((Kind::MultiLabel, labels.clone())),
         HeadSpec::Regress { .. } => Ok((Kind::Regress, Vec::new())),
-        HeadSpec::MaskedLm | HeadSpec::Embed { .. } => Err(Error::Task(format!(
+        other => Err(Error::Task(format!(
             "{}: this model has a {} head, which answers no labels or scores",
             folder.display(),
-            model.spec().name()
+            other.name()
         ))),
     }
 }

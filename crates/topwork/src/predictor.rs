@@ -77,7 +77,7 @@ impl Predictor {
     pub fn labels(&self) -> &[String] {
         match self.model.spec() {
             HeadSpec::Classify { labels, .. } => labels,
-            HeadSpec::Regress { .. } | HeadSpec::MaskedLm | HeadSpec::Embed { .. } => &[],
+            _ => &[],
         }
     }
 
@@ -147,9 +147,8 @@ impl Predictor {
                 let holds = labels.iter().zip(&probabilities).filter(|(_, p)| **p > 0.5);
                 Prediction { labels: holds.map(|(label, _)| label.clone()).collect(), probabilities, ..none }
             }
-            HeadSpec::Regress { .. } | HeadSpec::MaskedLm | HeadSpec::Embed { .. } => {
-                Prediction { score: logits.first().map(|&z| f64::from(z)), ..none }
-            }
+            // A regression: `open` refuses all other heads.
+            _ => Prediction { score: logits.first().map(|&z| f64::from(z)), ..none },
         }
     }
 

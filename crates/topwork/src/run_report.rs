@@ -160,6 +160,7 @@ fn in_python(outcomes: &Outcomes) -> String {
             );
         }
         Pooling::Cls => "hidden[:, 0]",
+        Pooling::Last => "hidden[torch.arange(len(hidden)), mask.squeeze(-1).sum(1).long() - 1]",
         Pooling::Mean => "(hidden * mask).sum(1) / mask.sum(1)",
         Pooling::Max => "hidden.masked_fill(mask == 0, float(\"-inf\")).amax(1)",
     };

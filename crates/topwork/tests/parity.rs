@@ -70,7 +70,7 @@ fn targets(golden: &Golden, spec: &HeadSpec) -> Targets {
         }
         HeadSpec::Classify { several: true, .. } => Targets::Several(floats(golden, "labels")),
         HeadSpec::Regress { .. } => Targets::Scores(floats(golden, "labels")),
-        HeadSpec::MaskedLm => {
+        HeadSpec::MaskedLm | HeadSpec::CausalLm | HeadSpec::Tag { .. } => {
             let labels = golden.integers("packed.labels").unwrap().data;
             Targets::Tokens(labels.iter().map(|&n| if n < 0 { IGNORE } else { n as u32 }).collect())
         }
@@ -84,6 +84,10 @@ struct Layers(RefCell<Vec<Vec<f32>>>);
 
 impl Tap for Layers {
     fn at(&self, site: Site, _: usize, x: Tensor<2>) -> Tensor<2> {
+        if site == Site::Final {
+            // The reference counts the last layer's output after the norm behind it.
+            self.0.borrow_mut().pop();
+        }
         if site != Site::AfterAttention {
             self.0.borrow_mut().push(plain(x.clone()).unwrap());
         }

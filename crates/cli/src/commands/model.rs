@@ -178,6 +178,7 @@ fn head(spec: &HeadSpec) -> String {
     let pool = spec.pooling().map(|pool| match pool {
         Pooling::Family => "the family's own pooling",
         Pooling::Cls => "the first token",
+        Pooling::Last => "the last token",
         Pooling::Mean => "the mean of all tokens",
         Pooling::Max => "the maximum of all tokens",
     });

@@ -7,12 +7,13 @@
 
 use serde_json::json;
 use topwork_kernels::activation::Activation;
+use topwork_kernels::pool::Pool;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{Architectures, ClassifierStyle, Family, MaskedLmStyle, Size};
+use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size};
 use crate::post_norm::{PostNorm, PostNormConfig};
 
 /// The entry in the list.
@@ -21,11 +22,13 @@ pub const BERT: Family = Family {
     summary: "BERT and what is built like it (MiniLM, sentence encoders, multilingual BERT)",
     paper: "https://arxiv.org/abs/1810.04805",
     model_types: &["bert"],
-    architectures: Architectures {
-        encoder: "BertModel",
-        classify: "BertForSequenceClassification",
-        masked_lm: "BertForMaskedLM",
-    },
+    architectures: &[
+        ("embed", "BertModel"),
+        ("classify", "BertForSequenceClassification"),
+        ("masked-lm", "BertForMaskedLM"),
+        ("tag", "BertForTokenClassification"),
+        ("masked-lm", "BertForPreTraining"),
+    ],
     weights: Table {
         rules: &[
             ("{base}embeddings.word_embeddings.weight", "embed.word.weight", Keep),
@@ -98,6 +101,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
     let activation = config.activation_or("hidden_act", Activation::Gelu)?;
     let eps = config.number_or("layer_norm_eps", 1e-12)?;
     let dropout = config.probability_or("hidden_dropout_prob", 0.1)?;
+    let hidden = size.hidden;
     Ok(PostNormConfig {
         size,
         positions,
@@ -107,11 +111,29 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
         classifier: ClassifierStyle {
-            dense: "pooler",
-            activation: Activation::Tanh,
-            dropout_before: false,
+            pool: Pool::Cls,
+            dense: Some(DenseStyle {
+                path: "pooler",
+                width: hidden,
+                bias: true,
+                activation: Activation::Tanh,
+                dropout: 0.0,
+                norm: None,
+            }),
             dropout: config.probability_or("classifier_dropout", f64::from(dropout))?,
+            bias: true,
         },
-        masked_lm: MaskedLmStyle { activation, eps },
+        language_model: LanguageModelStyle {
+            transform: Some(DenseStyle {
+                path: "head.mlm.dense",
+                width: hidden,
+                bias: true,
+                activation: activation,
+                dropout: 0.0,
+                norm: Some(("head.mlm.norm", eps, true)),
+            }),
+            tied: true,
+            bias: Some("head.mlm.bias"),
+        },
     })
 }

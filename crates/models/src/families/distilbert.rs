@@ -7,12 +7,13 @@
 //! checkpoint, so `sinusoidal_pos_embds` only says how it began.
 
 use topwork_kernels::activation::Activation;
+use topwork_kernels::pool::Pool;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{Architectures, ClassifierStyle, Family, MaskedLmStyle, Size};
+use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size};
 use crate::post_norm::{PostNorm, PostNormConfig};
 
 /// The entry in the list.
@@ -21,11 +22,12 @@ pub const DISTILBERT: Family = Family {
     summary: "BERT at half the depth, distilled",
     paper: "https://arxiv.org/abs/1910.01108",
     model_types: &["distilbert"],
-    architectures: Architectures {
-        encoder: "DistilBertModel",
-        classify: "DistilBertForSequenceClassification",
-        masked_lm: "DistilBertForMaskedLM",
-    },
+    architectures: &[
+        ("embed", "DistilBertModel"),
+        ("classify", "DistilBertForSequenceClassification"),
+        ("masked-lm", "DistilBertForMaskedLM"),
+        ("tag", "DistilBertForTokenClassification"),
+    ],
     weights: Table {
         rules: &[
             ("{base}embeddings.word_embeddings.weight", "embed.word.weight", Keep),
@@ -82,6 +84,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
     let activation = config.activation_or("activation", Activation::Gelu)?;
     // Fixed in the reference code: the config has no key for it.
     let eps = 1e-12;
+    let hidden = size.hidden;
     Ok(PostNormConfig {
         size,
         positions,
@@ -91,11 +94,29 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         dropout: config.probability_or("dropout", 0.1)?,
         attention_dropout: config.probability_or("attention_dropout", 0.1)?,
         classifier: ClassifierStyle {
-            dense: "head.dense",
-            activation: Activation::Relu,
-            dropout_before: false,
+            pool: Pool::Cls,
+            dense: Some(DenseStyle {
+                path: "head.dense",
+                width: hidden,
+                bias: true,
+                activation: Activation::Relu,
+                dropout: 0.0,
+                norm: None,
+            }),
             dropout: config.probability_or("seq_classif_dropout", 0.2)?,
+            bias: true,
         },
-        masked_lm: MaskedLmStyle { activation, eps },
+        language_model: LanguageModelStyle {
+            transform: Some(DenseStyle {
+                path: "head.mlm.dense",
+                width: hidden,
+                bias: true,
+                activation: activation,
+                dropout: 0.0,
+                norm: Some(("head.mlm.norm", eps, true)),
+            }),
+            tied: true,
+            bias: Some("head.mlm.bias"),
+        },
     })
 }

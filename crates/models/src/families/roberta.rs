@@ -7,25 +7,27 @@
 
 use serde_json::json;
 use topwork_kernels::activation::Activation;
+use topwork_kernels::pool::Pool;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{Architectures, ClassifierStyle, Family, MaskedLmStyle, Size};
+use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size};
 use crate::post_norm::{PostNorm, PostNormConfig};
 
 /// The entry in the list.
 pub const ROBERTA: Family = Family {
     name: "roberta",
-    summary: "RoBERTa and what is built like it (XLM-RoBERTa, CamemBERT)",
+    summary: "RoBERTa",
     paper: "https://arxiv.org/abs/1907.11692",
-    model_types: &["roberta", "xlm-roberta", "camembert"],
-    architectures: Architectures {
-        encoder: "RobertaModel",
-        classify: "RobertaForSequenceClassification",
-        masked_lm: "RobertaForMaskedLM",
-    },
+    model_types: &["roberta"],
+    architectures: &[
+        ("embed", "RobertaModel"),
+        ("classify", "RobertaForSequenceClassification"),
+        ("masked-lm", "RobertaForMaskedLM"),
+        ("tag", "RobertaForTokenClassification"),
+    ],
     weights: Table {
         rules: &[
             ("{base}embeddings.word_embeddings.weight", "embed.word.weight", Keep),
@@ -77,6 +79,41 @@ pub const ROBERTA: Family = Family {
     build: |config, store| Ok(Box::new(PostNorm::declare(store, settings(Config(config))?))),
 };
 
+/// XLM-RoBERTa: the same network.
+///
+/// Paper: Conneau et al. 2020, "Unsupervised Cross-lingual Representation Learning at Scale", section 3,
+/// <https://arxiv.org/abs/1911.02116>
+pub const XLM_ROBERTA: Family = Family {
+    name: "xlm-roberta",
+    summary: "RoBERTa in a hundred languages, also as sentence encoder (multilingual E5)",
+    paper: "https://arxiv.org/abs/1911.02116",
+    model_types: &["xlm-roberta"],
+    architectures: &[
+        ("embed", "XLMRobertaModel"),
+        ("classify", "XLMRobertaForSequenceClassification"),
+        ("masked-lm", "XLMRobertaForMaskedLM"),
+        ("tag", "XLMRobertaForTokenClassification"),
+    ],
+    ..ROBERTA
+};
+
+/// CamemBERT: the same network.
+///
+/// Paper: Martin et al. 2020, "CamemBERT: a Tasty French Language Model", section 4, <https://arxiv.org/abs/1911.03894>
+pub const CAMEMBERT: Family = Family {
+    name: "camembert",
+    summary: "RoBERTa in French",
+    paper: "https://arxiv.org/abs/1911.03894",
+    model_types: &["camembert"],
+    architectures: &[
+        ("embed", "CamembertModel"),
+        ("classify", "CamembertForSequenceClassification"),
+        ("masked-lm", "CamembertForMaskedLM"),
+        ("tag", "CamembertForTokenClassification"),
+    ],
+    ..ROBERTA
+};
+
 fn settings(config: Config) -> Result<PostNormConfig, Error> {
     config.only("position_embedding_type", &json!("absolute"))?;
     config.only("is_decoder", &json!(false))?;
@@ -103,6 +140,8 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
     };
     let eps = config.number_or("layer_norm_eps", 1e-12)?;
     let dropout = config.probability_or("hidden_dropout_prob", 0.1)?;
+    let classifier_dropout = config.probability_or("classifier_dropout", f64::from(dropout))?;
+    let hidden = size.hidden;
     Ok(PostNormConfig {
         size,
         positions,
@@ -112,11 +151,29 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
         classifier: ClassifierStyle {
-            dense: "head.dense",
-            activation: Activation::Tanh,
-            dropout_before: true,
-            dropout: config.probability_or("classifier_dropout", f64::from(dropout))?,
+            pool: Pool::Cls,
+            dense: Some(DenseStyle {
+                path: "head.dense",
+                width: hidden,
+                bias: true,
+                activation: Activation::Tanh,
+                dropout: classifier_dropout,
+                norm: None,
+            }),
+            dropout: classifier_dropout,
+            bias: true,
         },
-        masked_lm: MaskedLmStyle { activation: Activation::Gelu, eps },
+        language_model: LanguageModelStyle {
+            transform: Some(DenseStyle {
+                path: "head.mlm.dense",
+                width: hidden,
+                bias: true,
+                activation: Activation::Gelu,
+                dropout: 0.0,
+                norm: Some(("head.mlm.norm", eps, true)),
+            }),
+            tied: true,
+            bias: Some("head.mlm.bias"),
+        },
     })
 }

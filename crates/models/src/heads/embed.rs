@@ -13,7 +13,7 @@ use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
     name: "embed",
-    summary: "a vector for a text: first token, mean or maximum, scaled to length one if wanted",
+    summary: "a vector for a text: first or last token, mean or maximum, scaled to length one if wanted",
     paper: "https://arxiv.org/abs/1908.10084",
     build,
 };
@@ -23,11 +23,11 @@ struct Embed {
     normalise: bool,
 }
 
-fn build(spec: &HeadSpec, _: &dyn Encoder, _: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
+fn build(spec: &HeadSpec, encoder: &dyn Encoder, _: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
     let HeadSpec::Embed { pool, normalise } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
-    Ok(Box::new(Embed { pool: pool.pool(), normalise: *normalise }))
+    Ok(Box::new(Embed { pool: pool.pool(encoder), normalise: *normalise }))
 }
 
 impl Head for Embed {

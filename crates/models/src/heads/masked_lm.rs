@@ -1,45 +1,26 @@
-//! The words behind masks: a transform of each token and a decoder tied to the embedding table.
-
-use std::sync::Arc;
+//! The words behind masks.
 
 use burn::tensor::Tensor;
-use topwork_kernels::activation::Activation;
-use topwork_kernels::loss::IGNORE;
 use topwork_kernels::pool::Pool;
-use topwork_nn::layers::{LayerNorm, Linear};
-use topwork_nn::loss::cross_entropy;
-use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass};
+use topwork_nn::{ParamStore, Pass};
 
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::heads::words::Words;
 
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
     name: "masked-lm",
-    summary: "the words behind masks, decoded with the embedding table",
+    summary: "the words behind masks",
     paper: "https://arxiv.org/abs/1810.04805",
     build,
 };
 
-struct MaskedLm {
-    dense: Linear,
-    activation: Activation,
-    norm: LayerNorm,
-    table: ParamId,
-    bias: ParamId,
-}
+struct MaskedLm(Words);
 
 fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
-    let (size, style) = (encoder.size(), encoder.masked_lm());
-    let group = size.layers + 1;
-    Ok(Box::new(MaskedLm {
-        dense: Linear::declare(store, "head.mlm.dense", [size.hidden, size.hidden], group, size.std),
-        activation: style.activation,
-        norm: LayerNorm::declare(store, "head.mlm.norm", size.hidden, group, style.eps),
-        table: encoder.word_table(),
-        bias: store.declare("head.mlm.bias", &[size.vocab], group, ParamKind::Bias, Init::Zeros),
-    }))
+    Ok(Box::new(MaskedLm(Words::declare(store, encoder))))
 }
 
 impl Head for MaskedLm {
@@ -48,10 +29,7 @@ impl Head for MaskedLm {
     }
 
     fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
-        let x = self.dense.forward_activated(pass, x, self.activation)?;
-        let x = self.norm.forward(pass, x)?;
-        let (table, bias) = (pass.matrix(self.table)?, pass.vector(self.bias)?);
-        Ok(topwork_ops::linear(x, table, Some(bias), pass.precision()))
+        self.0.forward(pass, x)
     }
 
     fn loss(
@@ -64,11 +42,6 @@ impl Head for MaskedLm {
         let Targets::Tokens(target) = targets else {
             return Err(Error::Targets { head: ENTRY.name, expected: "tokens", got: targets.kind() });
         };
-        // Only asked-for tokens go through the decoder: it is the widest product of the model, and in masked
-        // language modelling 85% of its rows would be thrown away.
-        let asked: Arc<[u32]> = (0..target.len() as u32).filter(|&t| target[t as usize] != IGNORE).collect();
-        let wanted: Arc<[u32]> = target.iter().copied().filter(|&t| t != IGNORE).collect();
-        let logits = self.forward(pass, topwork_ops::embedding(x, &asked))?;
-        Ok(cross_entropy(logits, &wanted, options.class_weights.as_ref(), options.smoothing))
+        self.0.loss(pass, x, target, options)
     }
 }

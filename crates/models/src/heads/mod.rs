@@ -1,7 +1,11 @@
-//! One head a file.
+//! One head a file, and what several of them share.
 
+pub mod causal_lm;
 pub mod classify;
+mod dense;
 pub mod embed;
 pub mod masked_lm;
 mod pooled;
 pub mod regress;
+pub mod tag;
+mod words;

@@ -8,24 +8,36 @@ use crate::init::Init;
 use crate::param::{ParamId, ParamKind, ParamStore};
 use crate::pass::Pass;
 
-/// `y = x Wᵀ + b`, with `W` of shape `[out, in]` as PyTorch keeps it.
+/// `y = x Wᵀ + b`, or without `b`, with `W` of shape `[out, in]` as PyTorch keeps it.
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// The weight, `[out, in]`.
     pub weight: ParamId,
-    /// The bias, `[out]`.
-    pub bias: ParamId,
+    /// The bias, `[out]`, if there is one.
+    pub bias: Option<ParamId>,
 }
 
 impl Linear {
     /// Declares `{path}.weight` and `{path}.bias`; fresh weights are normal with standard deviation `std`.
     pub fn declare(store: &mut ParamStore, path: &str, sizes: [usize; 2], group: usize, std: f32) -> Self {
-        let [out, input] = sizes;
-        let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
-        Linear {
-            weight: store.declare(&weight, &[out, input], group, ParamKind::Weight, Init::Normal(std)),
-            bias: store.declare(&bias, &[out], group, ParamKind::Bias, Init::Zeros),
-        }
+        Self::declare_with(store, path, sizes, group, std, true)
+    }
+
+    /// [`Linear::declare`], with or without a bias.
+    pub fn declare_with(
+        store: &mut ParamStore,
+        path: &str,
+        sizes: [usize; 2],
+        group: usize,
+        std: f32,
+        bias: bool,
+    ) -> Self {
+        let init = Init::Normal(std);
+        let weight = store.declare(&format!("{path}.weight"), &sizes, group, ParamKind::Weight, init);
+        let bias = bias.then(|| {
+            store.declare(&format!("{path}.bias"), &sizes[..1], group, ParamKind::Bias, Init::Zeros)
+        });
+        Linear { weight, bias }
     }
 
     /// # Shapes
@@ -35,7 +47,7 @@ impl Linear {
     /// # Errors
     /// [`Error::Unset`].
     pub fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
-        pass.linear(x, self.weight, Some(self.bias))
+        pass.linear(x, self.weight, self.bias)
     }
 
     /// The map followed by an activation; the bias is added in the activation's pass over memory.
@@ -47,7 +59,7 @@ impl Linear {
     /// [`Error::Unset`].
     pub fn forward_activated(&self, pass: &Pass, x: Tensor<2>, f: Activation) -> Result<Tensor<2>, Error> {
         let z = pass.linear(x, self.weight, None)?;
-        Ok(topwork_ops::bias_activation(z, pass.vector(self.bias)?, f))
+        Ok(topwork_ops::bias_activation(z, self.bias_or_zeros(pass)?, f))
     }
 
     /// The map followed by an activation and another map. A training pass keeps neither the activation's output nor
@@ -70,8 +82,19 @@ impl Linear {
             return next.forward(pass, self.forward_activated(pass, x, f)?);
         }
         let z = pass.linear(x, self.weight, None)?;
-        let (bias, next_bias) = (pass.vector(self.bias)?, pass.vector(next.bias)?);
+        let (bias, next_bias) = (self.bias_or_zeros(pass)?, next.bias_or_zeros(pass)?);
         let next_weight = pass.matrix(next.weight)?;
         Ok(topwork_ops::activation_linear(z, bias, f, next_weight, next_bias, pass.precision()))
+    }
+
+    /// The bias; zeros, which nothing learns, where there is none.
+    fn bias_or_zeros(&self, pass: &Pass) -> Result<Tensor<1>, Error> {
+        match self.bias {
+            Some(bias) => pass.vector(bias),
+            None => {
+                let out = pass.store().param(self.weight).shape[0];
+                Ok(Tensor::zeros([out], pass.store().device()))
+            }
+        }
     }
 }

@@ -14,18 +14,38 @@ use crate::pass::Pass;
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     gain: ParamId,
-    bias: ParamId,
+    bias: Option<ParamId>,
+    hidden: usize,
     eps: f64,
 }
 
 impl LayerNorm {
     /// Declares `{path}.weight` and `{path}.bias`.
     pub fn declare(store: &mut ParamStore, path: &str, hidden: usize, group: usize, eps: f64) -> Self {
-        let (gain, bias) = (format!("{path}.weight"), format!("{path}.bias"));
-        LayerNorm {
-            gain: store.declare(&gain, &[hidden], group, ParamKind::Norm, Init::Ones),
-            bias: store.declare(&bias, &[hidden], group, ParamKind::Bias, Init::Zeros),
-            eps,
+        Self::declare_with(store, path, hidden, group, eps, true)
+    }
+
+    /// [`LayerNorm::declare`], with or without a bias.
+    pub fn declare_with(
+        store: &mut ParamStore,
+        path: &str,
+        hidden: usize,
+        group: usize,
+        eps: f64,
+        bias: bool,
+    ) -> Self {
+        let shape = [hidden];
+        let gain = store.declare(&format!("{path}.weight"), &shape, group, ParamKind::Norm, Init::Ones);
+        let bias =
+            bias.then(|| store.declare(&format!("{path}.bias"), &shape, group, ParamKind::Bias, Init::Zeros));
+        LayerNorm { gain, bias, hidden, eps }
+    }
+
+    /// The bias; zeros, which nothing learns, where there is none.
+    fn bias_or_zeros(&self, pass: &Pass) -> Result<Tensor<1>, Error> {
+        match self.bias {
+            Some(bias) => pass.vector(bias),
+            None => Ok(Tensor::zeros([self.hidden], pass.store().device())),
         }
     }
 
@@ -35,7 +55,7 @@ impl LayerNorm {
     /// # Errors
     /// [`Error::Unset`].
     pub fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
-        Ok(topwork_ops::layer_norm(x, pass.vector(self.gain)?, pass.vector(self.bias)?, self.eps))
+        Ok(topwork_ops::layer_norm(x, pass.vector(self.gain)?, self.bias_or_zeros(pass)?, self.eps))
     }
 
     /// `LayerNorm(dropout(x) + residual)`, the end of a post-norm block, in one operation.
@@ -52,7 +72,7 @@ impl LayerNorm {
         residual: Tensor<2>,
         dropout: Option<Dropout>,
     ) -> Result<Tensor<2>, Error> {
-        let (gain, bias) = (pass.vector(self.gain)?, pass.vector(self.bias)?);
+        let (gain, bias) = (pass.vector(self.gain)?, self.bias_or_zeros(pass)?);
         Ok(topwork_ops::residual_dropout_norm(x, residual, gain, bias, self.eps, dropout))
     }
 }

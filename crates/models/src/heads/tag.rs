@@ -1,0 +1,59 @@
+//! A label for each token: named entities, parts of speech.
+
+use burn::tensor::Tensor;
+use topwork_kernels::pool::Pool;
+use topwork_nn::layers::Linear;
+use topwork_nn::loss::cross_entropy;
+use topwork_nn::{ParamStore, Pass};
+
+use crate::error::Error;
+use crate::family::Encoder;
+use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+
+/// The entry in the list.
+pub const ENTRY: HeadEntry = HeadEntry {
+    name: "tag",
+    summary: "a label for each token",
+    paper: "https://arxiv.org/abs/1810.04805",
+    build,
+};
+
+struct Tag {
+    dropout: f32,
+    out: Linear,
+}
+
+fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
+    let HeadSpec::Tag { labels } = spec else {
+        return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
+    };
+    let size = encoder.size();
+    let sizes = [labels.len(), size.hidden];
+    let out = Linear::declare(store, "head.out", sizes, size.layers + 1, size.std);
+    Ok(Box::new(Tag { dropout: encoder.classifier().dropout, out }))
+}
+
+impl Head for Tag {
+    fn pooled(&self) -> Option<Pool> {
+        None
+    }
+
+    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+        let x = topwork_ops::dropout(x, pass.dropout(self.dropout, "head.out"));
+        Ok(self.out.forward(pass, x)?)
+    }
+
+    fn loss(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        targets: &Targets,
+        options: &LossOptions,
+    ) -> Result<Tensor<1>, Error> {
+        let Targets::Tokens(target) = targets else {
+            return Err(Error::Targets { head: ENTRY.name, expected: "tokens", got: targets.kind() });
+        };
+        let logits = self.forward(pass, x)?;
+        Ok(cross_entropy(logits, target, options.class_weights.as_ref(), options.smoothing))
+    }
+}
