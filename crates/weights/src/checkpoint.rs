@@ -114,11 +114,18 @@ fn find_in(folder: &Path) -> Result<PathBuf, Error> {
     for entry in fs::read_dir(folder).map_err(read)? {
         found.insert(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
     }
-    for wild in FORMATS.iter().flat_map(|format| format.files) {
-        let mut fitting = found.iter().filter(|name| format::fits(wild, name));
-        match (fitting.next(), fitting.next()) {
-            (Some(only), None) if folder.join(only).is_file() => return Ok(folder.join(only)),
-            _ => {}
+    for (format, wild) in
+        FORMATS.iter().flat_map(|format| format.files.iter().map(move |wild| (format, wild)))
+    {
+        let fits = |name: &&String| format::fits(wild, name);
+        let mut fitting: Vec<PathBuf> = found.iter().filter(fits).map(|name| folder.join(name)).collect();
+        fitting.retain(|path| path.is_file());
+        if fitting.len() > 1 {
+            // Names such as `*.bin` are common: of several files, those that are of the format count.
+            fitting.retain(|path| format::head_of(path).is_ok_and(|head| (format.is)(path, &head)));
+        }
+        if fitting.len() == 1 {
+            return Ok(fitting.swap_remove(0));
         }
     }
     let mut names: Vec<&str> = found.iter().take(12).map(String::as_str).collect();
@@ -171,8 +178,7 @@ fn open_shards(index: &Path) -> Result<Vec<Box<dyn TensorFile>>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Named;
-    use crate::safetensors;
+    use crate::{Named, pytorch, safetensors};
 
     const SINGLE: &str = "model.safetensors";
     const INDEX: &str = "model.safetensors.index.json";
@@ -224,9 +230,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let nothing = Checkpoint::open(folder.path()).unwrap_err().to_string();
         assert!(nothing.contains("found: nothing"), "{nothing}");
-        fs::write(folder.path().join("pytorch_model.bin"), "x").unwrap();
-        let pickle = Checkpoint::open(folder.path()).unwrap_err().to_string();
-        assert!(pickle.contains("found: pytorch_model.bin"), "{pickle}");
+        fs::write(folder.path().join("weights.xyz"), "x").unwrap();
+        let unknown = Checkpoint::open(folder.path()).unwrap_err().to_string();
+        assert!(unknown.contains("found: weights.xyz"), "{unknown}");
         safetensors::write(folder.path().join("only.safetensors"), &[tensor("x", 1.0)]).unwrap();
         assert_eq!(Checkpoint::open(folder.path()).unwrap().len(), 1);
         safetensors::write(folder.path().join("two.safetensors"), &[tensor("x", 1.0)]).unwrap();
@@ -234,5 +240,35 @@ mod tests {
         safetensors::write(folder.path().join(SINGLE), &[tensor("y", 1.0)]).unwrap();
         assert_eq!(Checkpoint::open(folder.path()).unwrap().names().collect::<Vec<_>>(), ["y"]);
         assert!(matches!(Checkpoint::open(folder.path().join("nowhere")), Err(Error::Read { .. })));
+    }
+
+    #[test]
+    fn the_best_format_of_a_folder_is_taken_and_common_names_are_looked_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let names =
+            |folder: &Path| Checkpoint::open(folder).unwrap().names().map(String::from).collect::<Vec<_>>();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/weights");
+        fs::copy(fixtures.join("llama2c/v0-tied.bin"), folder.path().join("model.bin")).unwrap();
+        assert!(names(folder.path()).contains(&"model.norm.weight".to_string()));
+        // A second file of that ending, which is no model.
+        fs::write(folder.path().join("tokenizer.bin"), "x").unwrap();
+        assert!(names(folder.path()).contains(&"model.norm.weight".to_string()));
+        pytorch::write(folder.path().join("other.bin"), &[tensor("p", 1.0)]).unwrap();
+        assert_eq!(names(folder.path()), ["p"]);
+        pytorch::write(folder.path().join("pytorch_model.bin"), &[tensor("q", 1.0)]).unwrap();
+        assert_eq!(names(folder.path()), ["q"]);
+        safetensors::write(folder.path().join(SINGLE), &[tensor("s", 1.0)]).unwrap();
+        assert_eq!(names(folder.path()), ["s"]);
+    }
+
+    #[test]
+    fn shards_of_pytorch_read_as_one() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/weights/pytorch");
+        let checkpoint = Checkpoint::open(fixtures.join("sharded")).unwrap();
+        let golden = crate::SafeTensorsFile::open(fixtures.join("golden.safetensors")).unwrap();
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+        for name in checkpoint.names() {
+            assert_eq!(checkpoint.read(name).unwrap(), golden.read(&format!("sharded.{name}")).unwrap());
+        }
     }
 }

@@ -44,6 +44,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A file wants something called that is no part of reading weights.
+    #[error("{} asks to call {name}: refused, nothing was executed; if you trust the file, load it where it was made and save its state_dict() alone", path.display())]
+    Code {
+        /// The file.
+        path: PathBuf,
+        /// What it wants called.
+        name: String,
+    },
     /// One tensor's entry contradicts itself or the file.
     #[error("{}: tensor \"{tensor}\": {reason}", path.display())]
     BadTensor {

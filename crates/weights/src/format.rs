@@ -7,6 +7,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::llama2c::LLAMA2C;
+use crate::npz::NPZ;
+use crate::pytorch::PYTORCH;
 use crate::{Error, SafeTensorsFile};
 
 /// An open file of tensors. Opening checks what the file says of itself; numbers are read when they are asked for,
@@ -45,7 +48,7 @@ pub struct Format {
     /// Where the format is described.
     pub link: &'static str,
     /// Files that a folder's weights may be called in this format, best first; `*` stands for anything. A pattern with `*`
-    /// only counts where a single file of the folder matches it.
+    /// only counts where a single file of the folder matches it, by its content if not by its name alone.
     pub files: &'static [&'static str],
     /// Whether a file is of this format, from its path and its first bytes (up to [`HEAD_BYTES`] of them).
     pub is: fn(&Path, &[u8]) -> bool,
@@ -60,7 +63,7 @@ pub type OpenFormat = fn(&Path) -> Result<Box<dyn TensorFile>, Error>;
 pub const HEAD_BYTES: usize = 512;
 
 /// Every format, in the order in which a folder is searched for them.
-pub const FORMATS: &[&Format] = &[&SAFETENSORS];
+pub const FORMATS: &[&Format] = &[&SAFETENSORS, &PYTORCH, &NPZ, &LLAMA2C];
 
 /// The entry of safetensors.
 pub const SAFETENSORS: Format = Format {
@@ -77,9 +80,7 @@ pub const SAFETENSORS: Format = Format {
 /// # Errors
 /// [`Error::UnknownFormat`], and what the format's own `open` finds wrong.
 pub fn open(path: &Path) -> Result<Box<dyn TensorFile>, Error> {
-    let read = |source| Error::Read { path: path.to_path_buf(), source };
-    let mut head = Vec::new();
-    File::open(path).map_err(read)?.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(read)?;
+    let head = head_of(path)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let by_content = FORMATS.iter().find(|format| (format.is)(path, &head));
     let by_name = || FORMATS.iter().find(|format| format.files.iter().any(|wild| fits(wild, &name)));
@@ -90,6 +91,14 @@ pub fn open(path: &Path) -> Result<Box<dyn TensorFile>, Error> {
             known: FORMATS.iter().map(|format| format.name).collect::<Vec<_>>().join(", "),
         }),
     }
+}
+
+/// The first bytes of a file.
+pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, Error> {
+    let read = |source| Error::Read { path: path.to_path_buf(), source };
+    let mut head = Vec::new();
+    File::open(path).map_err(read)?.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(read)?;
+    Ok(head)
 }
 
 /// Whether a file name is what `wild` says, where one `*` stands for anything.
@@ -108,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_format_is_complete_and_named_once() {
-        assert_eq!(FORMATS.len(), 1, "count the formats when you add one");
+        assert_eq!(FORMATS.len(), 4, "count the formats when you add one");
         for (n, format) in FORMATS.iter().enumerate() {
             assert!(format.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
             assert!(format.link.starts_with("https://"), "{}", format.name);

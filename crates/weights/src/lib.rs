@@ -26,12 +26,18 @@ mod convert;
 mod error;
 pub mod folder;
 pub mod format;
+mod input;
+pub mod llama2c;
 mod load;
+pub mod npz;
 mod pattern;
+pub mod pytorch;
 mod report;
 pub mod safetensors;
 mod source;
+mod strided;
 mod table;
+mod zip;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;

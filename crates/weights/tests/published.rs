@@ -1,6 +1,10 @@
-//! Files that transformers wrote (`fixtures/make/bert.py`) and, when it is at hand, a published checkpoint.
+//! Files that transformers wrote (`fixtures/make/bert.py`) and, when they are at hand, published checkpoints.
 
-#![allow(clippy::unwrap_used, reason = "a test file: what is not a test here serves one")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test file: what is not a test here serves one"
+)]
 
 use std::borrow::Cow;
 use std::fs;
@@ -160,4 +164,37 @@ fn a_published_checkpoint_loads() {
         ["12 tensors have old names (gamma, beta), written with the current ones on saving"]
     );
     assert!(params.iter().map(|param| param.data.len()).sum::<usize>() > 4_000_000);
+}
+
+/// All numbers of a published checkpoint of another format: how many there are and the sum of their sizes.
+fn summed(folder: &str) -> Option<(Checkpoint, usize, f64)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models").join(folder);
+    if !folder.exists() {
+        println!("skipped: {} is not there", folder.display());
+        return None;
+    }
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    let numbers: Vec<f32> =
+        all(&checkpoint).into_iter().flat_map(|tensor| tensor.data.into_owned()).collect();
+    let sum = numbers.iter().map(|&x| f64::from(x).abs()).sum();
+    Some((checkpoint, numbers.len(), sum))
+}
+
+#[test]
+fn a_published_file_of_old_pytorch_reads_as_pytorch_reads_it() {
+    let Some((checkpoint, count, sum)) = summed("rxnmapper-albert") else { return };
+    assert_eq!(checkpoint.len(), 32);
+    assert_eq!(checkpoint.shape("albert.embeddings.word_embeddings.weight"), Some(&[591, 128][..]));
+    // Both from torch.load(weights_only=True) of PyTorch 2.15.
+    assert_eq!(count, 877_598);
+    assert!((sum - 74_173.284_301_137_86).abs() < 1e-6, "{sum}");
+}
+
+#[test]
+fn a_published_llama2c_file_brings_its_settings() {
+    let Some((checkpoint, count, _)) = summed("stories260K") else { return };
+    let config = checkpoint.config().unwrap();
+    assert_eq!((config["hidden_size"].as_u64(), config["num_hidden_layers"].as_u64()), (Some(64), Some(5)));
+    assert_eq!(checkpoint.shape("model.layers.4.self_attn.k_proj.weight"), Some(&[32, 64][..]));
+    assert_eq!((checkpoint.len(), count), (47, 260_032));
 }
