@@ -29,6 +29,7 @@ mod math;
 pub mod norm;
 mod parallel;
 pub mod pool;
+pub mod relative_attend;
 pub mod rms_norm;
 pub mod rng;
 pub mod rotary;
