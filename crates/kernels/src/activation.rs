@@ -228,17 +228,17 @@ fn both<C: Curve, const FMA: bool>(x: &mut [f32], bias: &[f32], dy: &mut [f32], 
 }
 
 /// A function and its derivative.
-trait Curve {
+pub(crate) trait Curve {
     fn value<const FMA: bool>(x: f32) -> f32;
     fn slope<const FMA: bool>(x: f32) -> f32;
 }
 
-struct Gelu;
-struct GeluTanh;
-struct Relu;
-struct Silu;
-struct Tanh;
-struct Identity;
+pub(crate) struct Gelu;
+pub(crate) struct GeluTanh;
+pub(crate) struct Relu;
+pub(crate) struct Silu;
+pub(crate) struct Tanh;
+pub(crate) struct Identity;
 
 impl Curve for Gelu {
     #[inline(always)]

@@ -14,11 +14,14 @@ pub mod activation;
 pub mod adamw;
 #[cfg(feature = "allocator")]
 pub mod allocator;
+pub mod attend;
+pub mod attend_layout;
 pub mod attention;
 mod buffer;
 mod cpu;
 pub mod dropout;
 pub mod embedding;
+pub mod gated;
 pub mod gemm;
 pub mod loss;
 mod map;
@@ -26,7 +29,11 @@ mod math;
 pub mod norm;
 mod parallel;
 pub mod pool;
+pub mod relative_attend;
+pub mod rms_norm;
 pub mod rng;
+pub mod rotary;
+mod scores;
 mod scratch;
 mod shared;
 #[cfg(test)]

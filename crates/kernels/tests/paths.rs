@@ -8,9 +8,13 @@ use std::process::Command;
 
 use topwork_kernels::activation::{self, Activation};
 use topwork_kernels::adamw::{self, AdamW};
+use topwork_kernels::attend_layout::{AttendLayout, Mask};
+use topwork_kernels::gated::{Gated, GatedMut, Halves};
 use topwork_kernels::pool::{self, Pool};
 use topwork_kernels::rng::Stream;
-use topwork_kernels::{Dropout, Mat, MatMut, Path, Precision, attention, cpu, dropout, gemm, loss, norm};
+use topwork_kernels::rotary::{Pairing, Rotary, rotate};
+use topwork_kernels::{Dropout, Mat, MatMut, Path, Precision};
+use topwork_kernels::{attend, attention, cpu, dropout, gated, gemm, loss, norm, rms_norm};
 
 const CHILD: &str = "TOPWORK_TEST_RESULTS";
 

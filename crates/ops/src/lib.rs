@@ -10,6 +10,8 @@
 mod accumulate;
 mod activation_linear;
 mod adamw;
+mod attend;
+mod attend_places;
 mod attention;
 mod bias_activation;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod cross_entropy;
 mod dropout;
 mod embedding;
 mod flex;
+mod gated_activation;
 mod host;
 mod linear;
 mod linear_qkv;
@@ -28,26 +31,42 @@ mod packed;
 mod pool;
 pub mod profile;
 mod record;
+mod relative_attend;
+mod rms_norm;
+mod rotary;
 mod sum_squares;
 
 pub use topwork_kernels::{
-    activation::Activation, adamw::AdamW, gemm::Precision, loss::IGNORE, pool::Pool, rng::Dropout,
+    activation::Activation,
+    adamw::AdamW,
+    attend_layout::{AttendLayout, Mask},
+    gemm::Precision,
+    loss::IGNORE,
+    pool::Pool,
+    rng::Dropout,
 };
 
 pub use crate::{
     accumulate::accumulate,
     activation_linear::{ActivationLinearOps, activation_linear},
     adamw::{AdamWOps, Gradient, adamw},
+    attend::{AttendOps, attend},
     attention::{AttentionOps, attention},
     bias_activation::{BiasActivationOps, bias_activation},
     cross_entropy::{CrossEntropyOps, cross_entropy},
     dropout::{DropoutOps, dropout},
     embedding::{EmbeddingOps, embedding},
+    gated_activation::{GatedActivationOps, gated_activation, gated_product},
     linear::{LinearOps, linear, linear_packed},
     linear_qkv::{LinearQkvOps, linear_qkv, linear_qkv_packed},
     norm::{NormOps, layer_norm, residual_dropout_norm},
     optional::OptionalFloat,
     pool::{PoolOps, pool},
+    relative_attend::{
+        RelativeAttendOps, RelativeLayout, RelativeTerms, Segments, SevenGradients, relative_attend,
+    },
+    rms_norm::{RmsNormOps, rms_norm},
+    rotary::{RotaryOps, rotary},
     sum_squares::{SumSquaresOps, sum_squares},
 };
 
@@ -55,10 +74,13 @@ pub use crate::{
 pub mod composed {
     pub use crate::{
         activation_linear::composed as activation_linear, adamw::composed as adamw,
-        attention::composed as attention, bias_activation::composed as bias_activation,
-        cross_entropy::composed as cross_entropy, dropout::composed as dropout,
-        embedding::composed as embedding, linear::composed as linear, linear_qkv::composed as linear_qkv,
-        norm::composed as norm, pool::composed as pool, sum_squares::composed as sum_squares,
+        attend::composed as attend, attention::composed as attention,
+        bias_activation::composed as bias_activation, cross_entropy::composed as cross_entropy,
+        dropout::composed as dropout, embedding::composed as embedding,
+        gated_activation::composed as gated_activation, linear::composed as linear,
+        linear_qkv::composed as linear_qkv, norm::composed as norm, pool::composed as pool,
+        relative_attend::composed as relative_attend, rms_norm::composed as rms_norm,
+        rotary::composed as rotary, sum_squares::composed as sum_squares,
     };
 }
 
@@ -89,6 +111,8 @@ ops! {
         "an activation and the linear layer behind it, keeping only what comes before both",
     adamw (adamw::tests::steps):
         "one AdamW step in one pass, dense or by rows",
+    attend (attend::tests::gradients):
+        "attention of queries to keys: masks, caches, shared heads, a bias by distance",
     attention (attention::tests::gradients):
         "attention inside each sequence of a packed batch, with dropout on its probabilities",
     bias_activation (bias_activation::tests::gradients):
@@ -99,6 +123,10 @@ ops! {
         "dropout whose mask is computed, never stored",
     embedding (embedding::tests::gradients):
         "rows of a table by index",
+    gated_activation (gated_activation::tests::gradients):
+        "an activation of one half of each row times the other half, with a bias",
+    gated_product (gated_activation::tests::product_gradients):
+        "an activation of one tensor times another",
     layer_norm (norm::tests::layer_norm_gradients):
         "layer normalisation",
     linear (linear::tests::gradients):
@@ -107,8 +135,14 @@ ops! {
         "queries, keys and values in one operation",
     pool (pool::tests::gradients):
         "first token, last token, mean or maximum of each sequence",
+    relative_attend (relative_attend::tests::gradients):
+        "attention with terms of content and distance, and of segments",
     residual_dropout_norm (norm::tests::residual_dropout_norm_gradients):
         "LayerNorm(dropout(x) + residual)",
+    rms_norm (rms_norm::tests::gradients):
+        "normalisation by the root of the mean square",
+    rotary (rotary::tests::gradients):
+        "queries or keys turned by their positions",
     sum_squares (sum_squares::tests::sums):
         "sum of squares, for gradient norms",
 }
@@ -125,7 +159,7 @@ mod tests {
             assert!(count > 0, "{name} checks nothing");
             checked.push(*name);
         }
-        assert_eq!(checked.len(), 14);
+        assert_eq!(checked.len(), 20);
         assert_eq!(checked, OPS.iter().map(|op| op.name).collect::<Vec<_>>());
         assert!(checked.is_sorted());
     }
