@@ -56,6 +56,14 @@ pub enum Error {
         /// The head.
         head: &'static str,
     },
+    /// Texts cannot be continued with these options.
+    #[error("generating: {what}: {reason}")]
+    Generate {
+        /// The option.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Targets of one kind reached a head of another.
     #[error("the {head} head needs targets of kind {expected}, got {got}")]
     Targets {

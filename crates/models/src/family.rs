@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 use topwork_kernels::activation::Activation;
 use topwork_kernels::pool::Pool;
-use topwork_nn::{ParamId, ParamStore, Pass};
+use topwork_nn::{Cache, ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 use topwork_weights::Table;
 
@@ -66,6 +66,15 @@ pub struct DenseStyle {
     pub norm: Option<(&'static str, f64, bool)>,
 }
 
+/// How a family's own tagger goes from a token's hidden state to its outputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaggerStyle {
+    /// Path of its linear map.
+    pub path: &'static str,
+    /// Dropout before it.
+    pub dropout: f32,
+}
+
 /// How a family turns hidden states into scores of words.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LanguageModelStyle {
@@ -115,9 +124,14 @@ pub trait Encoder: Send + Sync {
     /// The family's own classifier.
     fn classifier(&self) -> ClassifierStyle;
 
-    /// True if a token sees only those before it, so that the family can predict the next one.
-    fn causal(&self) -> bool {
-        false
+    /// The family's own tagger: as its classifier, unless it differs.
+    fn tagger(&self) -> TaggerStyle {
+        TaggerStyle { path: "head.out", dropout: self.classifier().dropout }
+    }
+
+    /// The side that goes on with a text, for families in which a token sees only those before it.
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        None
     }
 
     /// How the family predicts words: those behind masks, or (a family that reads left to right) the next ones.
@@ -158,6 +172,20 @@ impl Family {
     }
 }
 
+/// Reads texts piece by piece: what was read is kept in a cache, so that the next token costs one token's work.
+pub trait Decoder: Encoder {
+    /// Hidden states of the tokens of `input`, which go on from what the cache holds of their sequences; the cache then
+    /// holds them too. The same bits as [`Encoder::embed`] and [`Encoder::layers`] give for the whole.
+    ///
+    /// # Shapes
+    /// - `input`: as many sequences as the cache has
+    /// - returns: `[tokens, hidden]`
+    ///
+    /// # Errors
+    /// A sequence longer than [`Size::max_tokens`], an id outside a table, a parameter without values.
+    fn read_on(&self, pass: &Pass, input: &Packed, cache: &mut Cache) -> Result<Tensor<2>, Error>;
+}
+
 /// How a family's encoder is built from `config.json`.
 pub type BuildEncoder = fn(&Value, &mut ParamStore) -> Result<Box<dyn Encoder>, Error>;
 
@@ -168,6 +196,12 @@ pub const FAMILIES: &[&Family] = &[
     &families::roberta::XLM_ROBERTA,
     &families::roberta::CAMEMBERT,
     &families::distilbert::DISTILBERT,
+    &families::gpt::GPT,
+    &families::gpt2::GPT2,
+    &families::llama::LLAMA,
+    &families::llama::MISTRAL,
+    &families::llama::QWEN2,
+    &families::llama::QWEN3,
 ];
 
 /// The family of a `config.json`.
@@ -191,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 5, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 11, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(family.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", family.name);
             assert!(family.paper.starts_with("https://"), "{}", family.name);

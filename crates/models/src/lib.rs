@@ -4,16 +4,22 @@
 //! into what a task needs, and its loss. Every family works with every head: N families and M heads, never a
 //! type for each pair. [`Model`] is one of each over one parameter store.
 
+pub mod causal;
 pub mod config;
 pub mod error;
 pub mod families;
 pub mod family;
+pub mod generate;
 pub mod head;
 pub mod heads;
+pub mod learned_positions;
 pub mod model;
 pub mod post_norm;
+pub mod rope;
 
 pub use error::Error;
-pub use family::{ClassifierStyle, DenseStyle, Encoder, FAMILIES, Family, LanguageModelStyle, Size, family};
+pub use family::{
+    ClassifierStyle, Decoder, DenseStyle, Encoder, FAMILIES, Family, LanguageModelStyle, Size, family,
+};
 pub use head::{HEADS, Head, HeadEntry, HeadSpec, LossOptions, Pooling, Targets};
 pub use model::{Model, SaveOptions};

@@ -13,7 +13,7 @@ use topwork_text::Packed;
 use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, SafeTensorsFile, safetensors};
 
 use crate::error::Error;
-use crate::family::{Encoder, Family, family};
+use crate::family::{Decoder, Encoder, Family, family};
 use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
 
 /// Name of the file that keeps what `config.json` has no word for: the head's settings.
@@ -164,6 +164,15 @@ impl Model {
     /// Sizes of the encoder.
     pub fn size(&self) -> &crate::family::Size {
         self.encoder.size()
+    }
+
+    /// The side of the model that goes on with texts.
+    ///
+    /// # Errors
+    /// [`Error::NotCausal`] for a family that sees the words to come, or a head that does not predict them.
+    pub fn decoder(&self) -> Result<&dyn Decoder, Error> {
+        let decoder = self.encoder.decoder().filter(|_| self.spec == HeadSpec::CausalLm);
+        decoder.ok_or(Error::NotCausal { head: self.spec.name() })
     }
 
     /// The head's settings.

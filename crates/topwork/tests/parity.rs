@@ -20,6 +20,7 @@ use topwork_text::Packed;
 use topwork_train::TrainOptions;
 use topwork_train::optim::AdamW;
 use topwork_train::plan::Plan;
+use topwork_weights::Op;
 
 /// Relative to the scale of the tensor compared.
 const FORWARD: f64 = 1e-5;
@@ -32,17 +33,20 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
+const FAMILIES: [&str; 9] =
+    ["bert", "roberta", "distilbert", "gpt", "gpt2", "llama", "mistral", "qwen2", "qwen3"];
+
 /// Every model folder with goldens, `masked-lm` and the variants too.
 fn folders() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for family in ["bert", "roberta", "distilbert"] {
+    for family in FAMILIES {
         let top = fixtures().join(family);
         let below = fs::read_dir(&top).unwrap().map(|entry| entry.unwrap().path());
         found.extend(below.filter(|path| path.join("golden.safetensors").is_file()));
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 14, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 29, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -110,10 +114,17 @@ fn open(folder: &Path) -> Model {
     opened.unwrap_or_else(|e| panic!("{}: {e}", folder.display())).0
 }
 
-/// The checkpoint's name of a parameter.
-fn upstream(model: &Model, path: &str) -> String {
+/// The checkpoint's name of a parameter, and what is done to the tensor of that name on its way in.
+fn upstream(model: &Model, path: &str) -> (String, Op) {
     let base = model.family.weights.prefixes[0];
-    model.family.weights.export_with(path, base).unwrap().0
+    model.family.weights.export_with(path, base).unwrap()
+}
+
+/// A tensor of the golden file as the parameter lies here.
+fn imported(golden: &Golden, name: &str, (tensor, op): &(String, Op), shape: &[usize]) -> Vec<f32> {
+    let data = floats(golden, name);
+    let stored = op.inverse().shape(tensor, shape).unwrap();
+    op.apply(tensor, &stored, data).unwrap()
 }
 
 #[test]
@@ -163,7 +174,7 @@ fn logits_and_loss() {
             .unwrap_or_else(|e| panic!("{} loss: {e}", folder.display()));
         seen += 1;
     }
-    assert_eq!(seen, 13);
+    assert_eq!(seen, 28);
 }
 
 fn gradients(model: &Model, golden: &Golden, precision: Precision) -> (f32, Gradients) {
@@ -285,8 +296,9 @@ fn the_gradient_of_every_parameter() {
         let (_, found) = gradients(&model, &golden, Precision::F32);
         let (_, rough) = gradients(&model, &golden, Precision::Bf16);
         for (id, param) in model.store.iter() {
-            let name = upstream(&model, &param.path);
-            let expected = floats(&golden, &format!("grad.{name}"));
+            let upstream = upstream(&model, &param.path);
+            let name = &upstream.0;
+            let expected = imported(&golden, &format!("grad.{name}"), &upstream, &param.shape);
             // Some gradients are zero by construction (a key's bias) and rounding noise in both programs, hence the
             // floor: a share of the largest gradient of the model.
             for (gradients, tolerance) in [(&found, BACKWARD), (&rough, 2.0 * BF16)] {
@@ -329,13 +341,15 @@ fn ten_steps_of_adamw() {
         close(&losses, &floats(&golden, "losses"), FORWARD * 10.0)
             .unwrap_or_else(|e| panic!("{} losses: {e}", folder.display()));
         for (id, param) in model.store.iter() {
-            let name = upstream(&model, &param.path);
-            close(&model.store.values(id).unwrap(), &floats(&golden, &format!("after.{name}")), BACKWARD)
+            let upstream = upstream(&model, &param.path);
+            let name = &upstream.0;
+            let expected = imported(&golden, &format!("after.{name}"), &upstream, &param.shape);
+            close(&model.store.values(id).unwrap(), &expected, BACKWARD)
                 .unwrap_or_else(|e| panic!("{} {name} after ten steps: {e}", folder.display()));
         }
         seen += 1;
     }
-    assert_eq!(seen, 3, "one folder of each family has steps");
+    assert_eq!(seen, FAMILIES.len(), "one folder of each family has steps");
 }
 
 #[test]

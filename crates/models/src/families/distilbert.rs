@@ -111,7 +111,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
                 path: "head.mlm.dense",
                 width: hidden,
                 bias: true,
-                activation: activation,
+                activation,
                 dropout: 0.0,
                 norm: Some(("head.mlm.norm", eps, true)),
             }),

@@ -37,7 +37,7 @@ pub const ENTRY: HeadEntry = HeadEntry {
 struct CausalLm(Words);
 
 fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
-    if !encoder.causal() {
+    if encoder.decoder().is_none() {
         return Err(Error::NotCausal { head: ENTRY.name });
     }
     Ok(Box::new(CausalLm(Words::declare(store, encoder))))

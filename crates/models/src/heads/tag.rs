@@ -28,9 +28,9 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
     let size = encoder.size();
-    let sizes = [labels.len(), size.hidden];
-    let out = Linear::declare(store, "head.out", sizes, size.layers + 1, size.std);
-    Ok(Box::new(Tag { dropout: encoder.classifier().dropout, out }))
+    let (style, sizes) = (encoder.tagger(), [labels.len(), size.hidden]);
+    let out = Linear::declare(store, style.path, sizes, size.layers + 1, size.std);
+    Ok(Box::new(Tag { dropout: style.dropout, out }))
 }
 
 impl Head for Tag {

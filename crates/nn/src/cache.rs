@@ -1,0 +1,263 @@
+//! Keys and values of tokens that were read before, so that the next token costs one token's work.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use topwork_kernels::attend_layout::{AttendLayout, Mask};
+use topwork_kernels::rng::Dropout;
+
+/// The keys and values of several sequences, by layer.
+#[derive(Debug)]
+pub struct Cache {
+    layers: Vec<Option<KeysValues>>,
+    /// Tokens of each sequence whose keys and values all layers have.
+    lens: Vec<usize>,
+    /// Rows kept for each sequence in every layer.
+    room: usize,
+    device: Device,
+}
+
+/// One layer's: `[sequences * room, width]`.
+#[derive(Clone, Debug)]
+struct KeysValues {
+    keys: Tensor<2>,
+    values: Tensor<2>,
+}
+
+/// The room of a cache at first, in tokens.
+const ROOM: usize = 64;
+
+impl Cache {
+    /// An empty cache for `sequences` sequences and `layers` layers.
+    pub fn new(layers: usize, sequences: usize, device: &Device) -> Self {
+        Cache { layers: vec![None; layers], lens: vec![0; sequences], room: 0, device: device.clone() }
+    }
+
+    /// How many tokens of each sequence have been read.
+    pub fn lens(&self) -> &[usize] {
+        &self.lens
+    }
+
+    /// The places of new tokens in their sequences.
+    ///
+    /// # Shapes
+    /// - `offsets`: `[sequences + 1]`; returns `[tokens]`
+    pub fn positions(&self, offsets: &[u32]) -> Vec<u32> {
+        let news = offsets.windows(2).map(|pair| pair[1] - pair[0]);
+        self.lens.iter().zip(news).flat_map(|(&len, new)| len as u32..len as u32 + new).collect()
+    }
+
+    /// Counts the new tokens of a batch as read: to be called once all layers have them.
+    pub fn advance(&mut self, offsets: &[u32]) {
+        for (len, pair) in self.lens.iter_mut().zip(offsets.windows(2)) {
+            *len += (pair[1] - pair[0]) as usize;
+        }
+    }
+
+    /// Goes on with other sequences: the one at `at` continues what `from[at]` was. A sequence may be continued by
+    /// several (a beam that splits) or by none.
+    pub fn reorder(&mut self, from: &[usize]) {
+        if from.iter().copied().eq(0..self.lens.len()) {
+            return;
+        }
+        self.lens = from.iter().map(|&old| self.lens[old]).collect();
+        let room = self.room as u32;
+        let rows: Arc<[u32]> =
+            from.iter().flat_map(|&old| old as u32 * room..(old as u32 + 1) * room).collect();
+        for layer in self.layers.iter_mut().flatten() {
+            layer.keys = topwork_ops::embedding(layer.keys.clone(), &rows);
+            layer.values = topwork_ops::embedding(layer.values.clone(), &rows);
+        }
+    }
+
+    /// Makes room for `new` more tokens of each sequence.
+    fn reserve(&mut self, most: usize) {
+        if most <= self.room {
+            return;
+        }
+        let room = most.next_power_of_two().max(ROOM);
+        let grown = |old: &Tensor<2>, old_room: usize, sequences: usize| {
+            let [_, width] = old.dims();
+            let mut new = Tensor::zeros([sequences * room, width], &self.device);
+            for sequence in 0..sequences {
+                let part = old.clone().narrow(0, sequence * old_room, old_room);
+                new = new.slice_assign([sequence * room..sequence * room + old_room, 0..width], part);
+            }
+            new
+        };
+        for layer in self.layers.iter_mut().flatten() {
+            layer.keys = grown(&layer.keys, self.room, self.lens.len());
+            layer.values = grown(&layer.values, self.room, self.lens.len());
+        }
+        self.room = room;
+    }
+
+    /// Puts the keys and values of new tokens behind those of a layer.
+    fn append(&mut self, layer: usize, offsets: &[u32], keys: Tensor<2>, values: Tensor<2>) -> KeysValues {
+        let most =
+            self.lens.iter().zip(offsets.windows(2)).map(|(len, pair)| len + (pair[1] - pair[0]) as usize);
+        self.reserve(most.max().unwrap_or(0));
+        let room = self.room;
+        let ([_, key_width], [_, value_width]) = (keys.dims(), values.dims());
+        let empty = |width: usize| Tensor::zeros([self.lens.len() * room, width], &self.device);
+        let mut kept = self.layers[layer]
+            .take()
+            .unwrap_or_else(|| KeysValues { keys: empty(key_width), values: empty(value_width) });
+        for (sequence, (len, pair)) in self.lens.iter().zip(offsets.windows(2)).enumerate() {
+            let (from, to) = (pair[0] as usize, pair[1] as usize);
+            if from == to {
+                continue;
+            }
+            let first = sequence * room + len;
+            let rows = first..first + to - from;
+            // Nobody else holds these tensors now, so the rows are written in place.
+            kept.keys =
+                kept.keys.slice_assign([rows.clone(), 0..key_width], keys.clone().narrow(0, from, to - from));
+            kept.values =
+                kept.values.slice_assign([rows, 0..value_width], values.clone().narrow(0, from, to - from));
+        }
+        self.layers[layer] = Some(kept.clone());
+        kept
+    }
+}
+
+/// Which tokens the queries of a pass may look at.
+#[derive(Debug)]
+pub enum Context<'a> {
+    /// Those of the batch.
+    Batch(Arc<[u32]>),
+    /// Those read before and those of the batch: where its sequences start and end, and the cache.
+    Cached(Arc<[u32]>, &'a mut Cache),
+}
+
+/// How the attention of a layer is done.
+#[derive(Clone, Debug)]
+pub struct AttentionStyle {
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// What scores are multiplied with.
+    pub scale: f32,
+    /// Which keys a query sees.
+    pub mask: Mask,
+}
+
+impl Context<'_> {
+    /// Where the sequences of the batch start and end: `[batch + 1]`.
+    pub fn offsets(&self) -> &Arc<[u32]> {
+        match self {
+            Context::Batch(offsets) | Context::Cached(offsets, _) => offsets,
+        }
+    }
+
+    /// The places of the batch's tokens in their sequences: `[tokens]`.
+    pub fn positions(&self) -> Vec<u32> {
+        match self {
+            Context::Batch(offsets) => offsets.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect(),
+            Context::Cached(offsets, cache) => cache.positions(offsets),
+        }
+    }
+
+    /// Attention of the batch's queries to all keys they may see; keys and values of the batch go into the cache, if there
+    /// is one.
+    ///
+    /// # Shapes
+    /// - `q`: `[tokens, heads * head_dim]`; `k`: `[tokens, kv_heads * head_dim]`; `v`: `[tokens, kv_heads * v_dim]`;
+    ///   returns `[tokens, heads * v_dim]`
+    ///
+    /// # Panics
+    /// If the shapes do not fit together.
+    pub fn attend(
+        &mut self,
+        layer: usize,
+        [q, k, v]: [Tensor<2>; 3],
+        style: &AttentionStyle,
+        dropout: Option<Dropout>,
+    ) -> Tensor<2> {
+        let AttentionStyle { heads, kv_heads, scale, mask } = style.clone();
+        let q_offsets = Arc::clone(self.offsets());
+        let (k, v, k_offsets, k_lens) = match self {
+            Context::Batch(offsets) => (k, v, Arc::clone(offsets), None),
+            Context::Cached(offsets, cache) => {
+                let kept = cache.append(layer, offsets, k, v);
+                let room = cache.room as u32;
+                let lens = cache.lens.iter().zip(offsets.windows(2));
+                let lens: Arc<[u32]> = lens.map(|(&len, pair)| len as u32 + pair[1] - pair[0]).collect();
+                let starts = (0..=lens.len() as u32).map(|sequence| sequence * room).collect();
+                (kept.keys, kept.values, starts, Some(lens))
+            }
+        };
+        let layout = AttendLayout { q_offsets, k_offsets, k_lens, heads, kv_heads, scale, mask, zero: 0 };
+        topwork_ops::attend(q, k, v, &layout, None, dropout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use topwork_kernels::rng::Stream;
+
+    use super::*;
+
+    fn random(rows: usize, width: usize, seed: u64) -> Tensor<2> {
+        let mut stream = Stream(seed);
+        let values: Vec<f32> = (0..rows * width).map(|_| stream.normal()).collect();
+        Tensor::from_data(TensorData::new(values, [rows, width]), &Device::flex())
+    }
+
+    fn bits(x: Tensor<2>) -> Vec<u32> {
+        x.into_data().try_into_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    }
+
+    fn style() -> AttentionStyle {
+        AttentionStyle { heads: 4, kv_heads: 2, scale: 0.5, mask: Mask::Causal }
+    }
+
+    /// Rows of the tokens from `from` to `to` of each sequence of `len` tokens.
+    fn part(x: &Tensor<2>, len: usize, from: usize, to: usize) -> Tensor<2> {
+        let parts = (0..2).map(|s| x.clone().narrow(0, s * len + from, to - from)).collect();
+        Tensor::cat(parts, 0)
+    }
+
+    #[test]
+    fn token_by_token_gives_the_bits_of_all_at_once() {
+        let len = 150;
+        let (q, k, v) = (random(2 * len, 12, 1), random(2 * len, 6, 2), random(2 * len, 6, 3));
+        let offsets: Arc<[u32]> = [0, len as u32, 2 * len as u32].into();
+        let whole = Context::Batch(offsets).attend(0, [q.clone(), k.clone(), v.clone()], &style(), None);
+        let mut cache = Cache::new(1, 2, &Device::flex());
+        let mut at = 0;
+        for step in [70, 1, 1, 30, 48] {
+            let [q, k, v] = [&q, &k, &v].map(|x| part(x, len, at, at + step));
+            let offsets: Arc<[u32]> = [0, step as u32, 2 * step as u32].into();
+            let mut context = Context::Cached(Arc::clone(&offsets), &mut cache);
+            assert_eq!(
+                context.positions()[..2],
+                [at as u32, if step > 1 { at as u32 + 1 } else { at as u32 }]
+            );
+            let out = context.attend(0, [q, k, v], &style(), None);
+            assert_eq!(bits(out), bits(part(&whole, len, at, at + step)), "from token {at}");
+            cache.advance(&offsets);
+            at += step;
+        }
+        assert_eq!(cache.lens(), [len, len]);
+    }
+
+    #[test]
+    fn a_sequence_goes_on_from_another() {
+        let (k, v) = (random(5, 6, 2), random(5, 6, 3));
+        let mut cache = Cache::new(1, 2, &Device::flex());
+        let offsets: Arc<[u32]> = [0, 2, 5].into();
+        Context::Cached(Arc::clone(&offsets), &mut cache).attend(0, [random(5, 12, 1), k, v], &style(), None);
+        cache.advance(&offsets);
+        cache.reorder(&[1, 1, 0]);
+        assert_eq!(cache.lens(), [3, 3, 2]);
+        let next = |x: Tensor<2>| Tensor::cat(vec![x.clone(), x.clone(), x], 0);
+        let (q, k, v) = (next(random(1, 12, 7)), next(random(1, 6, 8)), next(random(1, 6, 9)));
+        let out = Context::Cached([0, 1, 2, 3].into(), &mut cache).attend(0, [q, k, v], &style(), None);
+        let rows = bits(out);
+        assert_eq!(rows[..12], rows[12..24]);
+        assert_ne!(rows[..12], rows[24..]);
+    }
+}
