@@ -155,9 +155,9 @@ fn forward_and_gradients_equal_the_definition() {
     let mut settings = vec![
         setting(&[0, 1], &[0, 1], 1, 1, Mask::Full),
         setting(&[0, 3, 3, 9], &[0, 5, 7, 11], 2, 5, Mask::Full),
-        setting(&[0, 14], &[0, 14], 2, 16, Mask::Full),
+        setting(&[0, 10], &[0, 10], 1, 16, Mask::Full),
         setting(&[0, 3, 9], &[0, 20, 24], 2, 4, Mask::Causal),
-        setting(&[0, 20], &[0, 20], 1, 4, Mask::Window { left: 2, right: 1 }),
+        setting(&[0, 18], &[0, 18], 1, 3, Mask::Window { left: 2, right: 1 }),
         setting(&[0, 3, 9], &[0, 5, 9], 2, 4, Mask::Pairs(pairs)),
         setting(&[0, 2, 3], &[0, 0, 5], 2, 4, Mask::Full),
     ];

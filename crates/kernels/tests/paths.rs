@@ -11,10 +11,14 @@ use topwork_kernels::adamw::{self, AdamW};
 use topwork_kernels::attend_layout::{AttendLayout, Mask};
 use topwork_kernels::gated::{Gated, GatedMut, Halves};
 use topwork_kernels::pool::{self, Pool};
+use topwork_kernels::relative_attend::{Gradients, Inputs};
 use topwork_kernels::rng::Stream;
 use topwork_kernels::rotary::{Pairing, Rotary, rotate};
 use topwork_kernels::{Dropout, Mat, MatMut, Path, Precision};
-use topwork_kernels::{attend, attention, cpu, dropout, gated, gemm, loss, norm, rms_norm};
+use topwork_kernels::{attend, attention, cpu, dropout, gated, gemm, loss, norm, relative_attend, rms_norm};
+
+/// Where the sequences of the batch lie.
+const OFFSETS: [u32; 4] = [0, 3, 40, 190];
 
 const CHILD: &str = "TOPWORK_TEST_RESULTS";
 
@@ -45,7 +49,7 @@ fn results() -> Vec<(&'static str, Vec<f32>)> {
         gemm::tn(Mat::new(&a, k, m), Mat::new(&b, k, n), MatMut::new(&mut y, m, n), false, precision);
         all.push(("tn", y));
     }
-    let (offsets, heads, hidden) = ([0_u32, 3, 40, 190], 3, 51);
+    let (offsets, heads, hidden) = (OFFSETS, 3, 51);
     let tokens = 190;
     let (qkv, d_out) = (random(4, tokens * 3 * hidden), random(5, tokens * hidden));
     let (mut out, mut lse, mut d_qkv) =
@@ -86,6 +90,7 @@ fn results() -> Vec<(&'static str, Vec<f32>)> {
         activation::backward(&d_out, &gamma, act, &out, &mut y, &mut d_bias);
         all.extend([("activation back", y.clone()), ("d_bias", d_bias)]);
     }
+    all.extend(of_decoders(&qkv, &d_out, &gamma));
     let mut pooled = vec![0.0; 3 * hidden];
     pool::forward(&d_out, hidden, &offsets, Pool::Mean, &mut pooled, &mut []);
     all.push(("pool", pooled));
@@ -100,6 +105,62 @@ fn results() -> Vec<(&'static str, Vec<f32>)> {
         AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1, step: 2, grad_scale: 0.7 };
     adamw::dense(&mut param, &grad, &mut m, &mut v, &settings);
     all.extend([("param", param), ("m", m), ("v", v), ("squares", vec![adamw::sum_squares(&grad) as f32])]);
+    all
+}
+
+/// Results of the kernels of decoders and of relative attention, on the sequences of [`results`].
+fn of_decoders(qkv: &[f32], d_out: &[f32], gamma: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
+    let mut all = Vec::new();
+    let (offsets, heads, hidden, tokens, drop) = (OFFSETS, 3, 51, 190, Dropout { p: 0.2, seed: 8 });
+    for (mask, bias) in [(Mask::Causal, None), (Mask::Window { left: 9, right: 4 }, Some(&qkv[..60]))] {
+        let layout =
+            AttendLayout { kv_heads: 1, zero: 8, ..AttendLayout::new(&offsets.into(), heads, 17, mask) };
+        let (q, [k, v]) = (&qkv[..tokens * hidden], [&qkv[hidden..], qkv].map(|x| &x[..tokens * 17]));
+        let (mut y, mut lse) = (vec![0.0; q.len()], vec![0.0; heads * tokens]);
+        attend::forward(q, k, v, &layout, bias, Some(drop), &mut y, &mut lse);
+        let [mut d_q, mut d_k, mut d_v] = [q, k, v].map(<[f32]>::to_vec);
+        let mut d_bias = bias.unwrap_or_default().to_vec();
+        let to = (&mut d_q, &mut d_k, &mut d_v, &mut d_bias);
+        attend::backward(q, k, v, &layout, bias, Some(drop), &y, &lse, d_out, to.0, to.1, to.2, to.3);
+        all.extend([("attend", y), ("attend lse", lse), ("attend d_q", d_q)]);
+        all.extend([("attend d_k", d_k), ("attend d_v", d_v), ("attend d_bias", d_bias)]);
+    }
+    let layout = AttendLayout { zero: 40, ..AttendLayout::new(&offsets.into(), heads, 17, Mask::Full) };
+    let table: Vec<u32> = (0..80).map(|at| at / 2).collect();
+    let [q, k, v, position] = [0, 1, 2, 3].map(|at| &qkv[at * hidden..][..tokens * hidden]);
+    let [r_key, r_query] = [0, 1].map(|at| &d_out[at * hidden..][..40 * hidden]);
+    let (choice, segments) =
+        (&d_out[..tokens * heads * 2], (0..tokens as u32).map(|at| at / 2 % 2).collect::<Vec<_>>());
+    let (table, q_segments, k_segments) = (&table[..], &segments[..], &segments[..]);
+    let inputs = Inputs { q, k, v, position, r_key, r_query, choice, table, q_segments, k_segments };
+    let (mut y, mut lse) = (vec![0.0; q.len()], vec![0.0; heads * tokens]);
+    relative_attend::forward(inputs, &layout, Some(drop), &mut y, &mut lse);
+    let mut grads = [q, k, v, position, r_key, r_query, choice].map(<[f32]>::to_vec);
+    let [q, k, v, position, r_key, r_query, choice] = grads.each_mut().map(|x| &mut x[..]);
+    let to = Gradients { q, k, v, position, r_key, r_query, choice };
+    relative_attend::backward(inputs, &layout, Some(drop), &y, &lse, d_out, to);
+    all.extend([("relative_attend", y), ("relative_attend lse", lse)]);
+    all.extend(grads.map(|grad| ("relative_attend back", grad)));
+    let (mut y, mut d_x) = (d_out.to_vec(), d_out.to_vec());
+    let (mut d_gain, mut rstd) = (gamma.to_vec(), vec![0.0; tokens]);
+    rms_norm::forward(d_out, gamma, 1e-5, &mut y, &mut rstd);
+    rms_norm::backward(&qkv[..d_out.len()], d_out, &rstd, gamma, &mut d_x, &mut d_gain);
+    all.extend([("rms_norm", y), ("rms_norm back", d_x), ("d_gain", d_gain)]);
+    let positions: Vec<u32> = (0..tokens as u32).collect();
+    for pairing in [Pairing::Halves, Pairing::Neighbours] {
+        let rotary = Rotary::new(&positions, &[1.0, 0.1, 0.01, 0.003, 0.001], 1.1, pairing);
+        let mut y = d_out.to_vec();
+        rotate(d_out, heads, &rotary, false, &mut y);
+        all.push(("rotary", y));
+    }
+    let ffn = 3 * hidden / 2;
+    let (rows, bias) = (&qkv[..tokens * 2 * ffn], &qkv[..2 * ffn]);
+    let (x, mut y) = (Gated::Together(rows, Halves::UpFirst), vec![0.0; tokens * ffn]);
+    gated::forward(x, bias, Activation::Silu, ffn, &mut y);
+    let (mut d_x, mut d_bias) = (rows.to_vec(), bias.to_vec());
+    let to = GatedMut::Together(&mut d_x, Halves::UpFirst);
+    gated::backward(x, bias, Activation::Silu, ffn, &y, to, &mut d_bias);
+    all.extend([("gated", y), ("gated back", d_x), ("gated d_bias", d_bias)]);
     all
 }
 
@@ -146,5 +207,5 @@ fn every_path_agrees() {
     }
     println!("compared {compared:?} over {} results", mine.len());
     assert!(compared.contains(&Path::Portable));
-    assert!(mine.len() > 30);
+    assert!(mine.len() > 60);
 }

@@ -28,7 +28,7 @@ use crate::{attend, flex, host, optional::OptionalFloat, profile, record::record
 /// The terms that stand beside the product of a query and a key in [`relative_attend`]. Each may be absent.
 ///
 /// The row of a query and a key is `table[clamp(key - query + layout.zero)]`, where the last query stands at the last key.
-/// For DeBERTa the table holds the buckets; for Transformer-XL and XLNet it falls with the distance key minus query.
+/// For DeBERTa the table holds the buckets; for Transformer-XL and XLNet row after row, as both rise with key minus query.
 #[derive(Clone, Debug, Default)]
 pub struct RelativeTerms {
     /// What queries find at a distance, `position · r_key[row]`: the queries for it `[q_tokens, heads * head_dim]`
