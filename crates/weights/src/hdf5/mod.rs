@@ -31,7 +31,7 @@ pub const HDF5: Format = Format {
     name: "hdf5",
     summary: "weights of Keras, of transformers' TensorFlow classes and of AllenNLP",
     link: "https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html",
-    files: &["tf_model.h5", "model.weights.h5", "*.h5", "*weights.hdf5", "*.hdf5", "*.keras.h5"],
+    files: &["tf_model.h5", "model.weights.h5", "*.h5", "*weights.hdf5", "*.hdf5"],
     is: |_, head| head.starts_with(SIGNATURE),
     open: |path| TensorflowNames::over_hdf5(Hdf5File::open(path)?),
 };
@@ -78,7 +78,12 @@ impl Hdf5File {
             Walk { space: &space, groups: HashSet::new(), datasets: Vec::new(), layers: Vec::new() };
         walk.object("", root, 0).map_err(wrong)?;
         let Walk { datasets, layers, .. } = walk;
-        let by_name = datasets.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
+        let mut by_name = HashMap::new();
+        for (at, (name, _)) in datasets.iter().enumerate() {
+            if by_name.insert(name.clone(), at).is_some() {
+                return Err(wrong(Fault::Bad(format!("it has the dataset \"{name}\" twice"))));
+            }
+        }
         Ok(Hdf5File { path: path.to_path_buf(), disk, sizes, datasets, by_name, layers })
     }
 

@@ -39,10 +39,11 @@ impl<'a> Space<'a> {
 
     /// `len` bytes at an address.
     pub(super) fn bytes(&self, address: u64, len: u64, what: &str) -> Result<Vec<u8>, Fault> {
-        self.spend(len.saturating_add(16))?;
         let Some(offset) = address.checked_add(self.sizes.base) else {
             return bad(format!("{what} lies at the impossible address {address}"));
         };
+        self.disk.check(offset, len, what)?;
+        self.spend(len + 16)?;
         self.disk.bytes(offset, len, what)
     }
 

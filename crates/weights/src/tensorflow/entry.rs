@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ::safetensors::Dtype;
 
 use super::proto::{Value, fields};
-use super::slices::{self, Slice};
+use super::slices::{self, Extents, Slice};
 use super::table::Table;
 use crate::bounded::{Disk, Fault, bad};
 use crate::convert;
@@ -30,27 +30,40 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) enum Place {
     /// In a data file.
-    Data {
-        /// The number of the file.
-        file: u32,
-        offset: u64,
-        len: u64,
-        /// The stored checksum.
-        sum: u32,
-    },
+    Data(Stored),
+    /// In several places of data files: a variable in parts.
+    Parts(Vec<(Extents, Stored)>),
     /// In the table itself, in one part or several: an old checkpoint.
     Slices(Vec<Slice>),
-    /// In parts that have entries of their own.
-    Partitioned(usize),
+}
+
+/// Bytes in a data file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stored {
+    /// The number of the file.
+    pub(super) file: u32,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    /// The checksum, as it is stored.
+    pub(super) sum: u32,
 }
 
 impl Place {
     /// What to sort by, to read a file in one pass.
     pub(super) fn order(&self) -> (u32, u64) {
         match self {
-            Place::Data { file, offset, .. } => (*file, *offset),
+            Place::Data(stored) => (stored.file, stored.offset),
+            Place::Parts(parts) => parts.first().map_or((0, 0), |(_, stored)| (stored.file, stored.offset)),
             Place::Slices(slices) => (0, slices.first().map_or(0, |slice| slice.block as u64)),
-            Place::Partitioned(_) => (u32::MAX, 0),
+        }
+    }
+
+    /// The numbers of the data files that hold it.
+    pub(super) fn files(&self) -> Vec<u32> {
+        match self {
+            Place::Data(stored) => vec![stored.file],
+            Place::Parts(parts) => parts.iter().map(|(_, stored)| stored.file).collect(),
+            Place::Slices(_) => Vec::new(),
         }
     }
 }
@@ -100,21 +113,42 @@ impl Entry {
 
     /// Compares the entry with itself and with the files.
     pub(super) fn check(&self, files: &HashMap<u32, (PathBuf, Disk)>) -> Result<(), Fault> {
-        let (Some(width), Place::Data { file, offset, len, .. }) =
-            (self.weight().and_then(convert::width), &self.place)
-        else {
-            return Ok(());
+        let Some(width) = self.weight().and_then(convert::width) else { return Ok(()) };
+        self.count()?;
+        match &self.place {
+            Place::Data(stored) => stored.check(&self.shape, width, files),
+            Place::Parts(parts) => {
+                let all = parts.iter().fold(0u64, |all, (_, stored)| all.saturating_add(stored.len));
+                // Parts that lie over each other would be memory without end for a small file.
+                if all > files.values().fold(0, |all, (_, disk)| all + disk.len()) {
+                    return bad(format!("its parts take {all} bytes, more than all data files have"));
+                }
+                parts.iter().try_for_each(|(extents, stored)| {
+                    stored.check(&slices::within(extents, &self.shape)?.0, width, files)
+                })
+            }
+            Place::Slices(_) => Ok(()),
+        }
+    }
+}
+
+impl Stored {
+    /// Compares with a shape whose number of elements is known to be in bounds, and with the data file.
+    fn check(
+        &self,
+        shape: &[usize],
+        width: usize,
+        files: &HashMap<u32, (PathBuf, Disk)>,
+    ) -> Result<(), Fault> {
+        let expected = (shape.iter().product::<usize>() * width) as u64;
+        if self.len != expected {
+            return bad(format!("shape {shape:?} takes {expected} bytes, its entry gives {}", self.len));
+        }
+        let Some((path, disk)) = files.get(&self.file) else {
+            return bad(format!("it is said to lie in data file {}, which is missing", self.file));
         };
-        let expected = (self.count()? * width) as u64;
-        if *len != expected {
-            return bad(format!("shape {:?} takes {expected} bytes, its entry gives {len}", self.shape));
-        }
-        match files.get(file) {
-            Some((path, disk)) => disk
-                .check(*offset, *len, "its numbers")
-                .map_err(|fault| fault.at(&path.display().to_string())),
-            None => bad(format!("it is said to lie in data file {file}, which is missing")),
-        }
+        let place = path.display().to_string();
+        disk.check(self.offset, self.len, "its numbers").map_err(|fault| fault.at(&place))
     }
 }
 
@@ -151,46 +185,71 @@ pub(super) fn read(disk: &Disk, table: &Table) -> Result<(BTreeMap<String, Entry
         count => return bad(format!("it says that it has {count} data files")),
     };
     let mut entries = BTreeMap::new();
+    let mut parts = HashMap::new();
     for number in 0..table.len() {
         table.block(disk, number, &mut |key, value| {
+            if key.is_empty() {
+                return Ok(());
+            }
+            let place = String::from_utf8_lossy(key);
+            let found = entry(value, shards).map_err(|fault| fault.at(&place))?;
             // Keys of parts start with a zero.
-            if key.first().is_none_or(|byte| *byte == 0) {
+            if key[0] == 0 {
+                parts.insert(key.to_vec(), found.stored);
                 return Ok(());
             }
             let Ok(name) = std::str::from_utf8(key) else { return bad("a name is not UTF-8") };
-            let entry = entry(value, shards).map_err(|fault| fault.at(name))?;
-            match entries.insert(name.to_string(), entry) {
+            match entries.insert(name.to_string(), found) {
                 None => Ok(()),
                 Some(_) => bad(format!("it has the tensor \"{name}\" twice")),
             }
         })?;
     }
-    Ok((entries, Some(shards)))
+    let mut whole = BTreeMap::new();
+    for (name, Found { dtype, shape, stored, parts: extents }) in entries {
+        let place = if extents.is_empty() {
+            Place::Data(stored)
+        } else {
+            let part = |extents: Extents| match parts.get(&slices::key(&name, &extents)) {
+                Some(stored) => Ok((extents, *stored)),
+                None => bad(format!("the part {extents:?} of \"{name}\" is missing")),
+            };
+            Place::Parts(extents.into_iter().map(part).collect::<Result<_, Fault>>()?)
+        };
+        whole.insert(name, Entry { dtype, shape, place });
+    }
+    Ok((whole, Some(shards)))
 }
 
-fn entry(message: &[u8], shards: u32) -> Result<Entry, Fault> {
-    let (mut dtype, mut shape, mut parts) = (0, Vec::new(), 0);
-    let (mut file, mut offset, mut len, mut sum) = (0, 0, 0, 0);
+/// What an entry's message says.
+struct Found {
+    dtype: u64,
+    shape: Vec<usize>,
+    stored: Stored,
+    /// The parts that have entries of their own.
+    parts: Vec<Extents>,
+}
+
+fn entry(message: &[u8], shards: u32) -> Result<Found, Fault> {
+    let (mut dtype, mut shape, mut parts, mut file) = (0, Vec::new(), Vec::new(), 0);
+    let mut stored = Stored::default();
     for field in fields(message) {
         match field? {
             (1, value) => dtype = value.number(),
             (2, value) => shape = shape_of(value.bytes())?,
             (3, value) => file = value.number(),
-            (4, value) => offset = value.number(),
-            (5, value) => len = value.number(),
-            (6, value) => sum = value.number() as u32,
-            (7, _) => parts += 1,
+            (4, value) => stored.offset = value.number(),
+            (5, value) => stored.len = value.number(),
+            (6, value) => stored.sum = value.number() as u32,
+            (7, value) => parts.push(slices::extents_of(value.bytes())?),
             _ => {}
         }
     }
     if dtype == 0 || file >= u64::from(shards) {
         return bad(format!("number format {dtype} in data file {file} of {shards}"));
     }
-    let place = match parts {
-        0 => Place::Data { file: file as u32, offset, len, sum },
-        parts => Place::Partitioned(parts),
-    };
-    Ok(Entry { dtype, shape, place })
+    stored.file = file as u32;
+    Ok(Found { dtype, shape, stored, parts })
 }
 
 /// A shape message.

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 use ::safetensors::Dtype;
 
-use self::entry::{Entry, Place};
+use self::entry::{Entry, Place, Stored};
+use self::slices::Extents;
 use self::table::Table;
 use crate::bounded::{Disk, Fault, bad};
 use crate::{Error, Format, TensorFile, TensorflowNames, convert};
@@ -126,25 +127,28 @@ impl TensorflowCheckpoint {
     }
 
     fn numbers(&self, entry: &Entry, dtype: Dtype) -> Result<Vec<f32>, Fault> {
-        let bytes = match &entry.place {
-            Place::Data { file, offset, len, sum } => {
-                let Some((_, disk)) = self.files.get(file) else { return bad("its data file is missing") };
-                let bytes = disk.bytes(*offset, *len, "its numbers")?;
-                if table::mask(crc32c::crc32c(&bytes)) != *sum {
-                    return bad("the checksum of its numbers is wrong: the file is damaged");
-                }
-                bytes
+        match &entry.place {
+            Place::Data(stored) => self.stored(stored, dtype),
+            Place::Parts(parts) => {
+                let part = |(extents, stored): &(Extents, Stored)| {
+                    let (shape, at) = slices::within(extents, &entry.shape)?;
+                    Ok((self.stored(stored, dtype)?, shape, at))
+                };
+                slices::assemble(parts.iter().map(part).collect::<Result<_, Fault>>()?, entry)
             }
-            Place::Slices(slices) => {
-                let Some((_, disk)) = self.files.get(&0) else { return bad("its file is missing") };
-                return slices::read(disk, &self.table, slices, entry);
-            }
-            Place::Partitioned(parts) => {
-                return bad(format!(
-                    "it is stored in {parts} parts (a partitioned variable), which is not read here"
-                ));
-            }
-        };
+            Place::Slices(slices) => match self.files.get(&0) {
+                Some((_, disk)) => slices::read(disk, &self.table, slices, entry),
+                None => bad("its file is missing"),
+            },
+        }
+    }
+
+    fn stored(&self, stored: &Stored, dtype: Dtype) -> Result<Vec<f32>, Fault> {
+        let Some((_, disk)) = self.files.get(&stored.file) else { return bad("its data file is missing") };
+        let bytes = disk.bytes(stored.offset, stored.len, "its numbers")?;
+        if table::mask(crc32c::crc32c(&bytes)) != stored.sum {
+            return bad("the checksum of its numbers is wrong: the file is damaged");
+        }
         match convert::to_f32(dtype, &bytes) {
             Some(numbers) => Ok(numbers),
             None => bad("it holds no weights"),
@@ -196,12 +200,17 @@ fn open_shards(
     let stem = index.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let mut files = HashMap::new();
     for (_, entry) in tensors {
-        let Place::Data { file, .. } = entry.place else { continue };
-        if let std::collections::hash_map::Entry::Vacant(free) = files.entry(file) {
-            let path = index.with_file_name(format!("{stem}.data-{file:05}-of-{shards:05}"));
-            let disk = Disk::open(&path).map_err(|fault| fault.in_file(&path, NAME))?;
-            free.insert((path, disk));
+        for file in entry.place.files() {
+            if let std::collections::hash_map::Entry::Vacant(free) = files.entry(file) {
+                let path = index.with_file_name(format!("{stem}.data-{file:05}-of-{shards:05}"));
+                let disk = Disk::open(&path).map_err(|fault| fault.in_file(&path, NAME))?;
+                free.insert((path, disk));
+            }
         }
     }
     Ok(files)
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,4 +1,5 @@
-//! Checkpoints of before TensorFlow 1.0: one table that holds the numbers too, each tensor in one slice or several.
+//! Tensors in slices: variables in parts, and all tensors of checkpoints of before TensorFlow 1.0, which are one table that
+//! holds the numbers too.
 //!
 //! Format: <https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/util/saved_tensor_slice.proto>.
 
@@ -10,14 +11,19 @@ use super::table::Table;
 use crate::block;
 use crate::bounded::{Cursor, Disk, Fault, bad};
 
-/// Where a slice of a tensor lies.
+/// The first element and the length of a slice along each axis; no length is all of it.
+pub(super) type Extents = Vec<(usize, Option<usize>)>;
+
+/// Numbers, their shape, and where they belong in a tensor.
+pub(super) type Part = (Vec<f32>, Vec<usize>, Vec<usize>);
+
+/// Where a slice of a tensor lies in an old checkpoint.
 #[derive(Debug)]
 pub(super) struct Slice {
     /// The block of the table, and the entry in it.
     pub(super) block: usize,
     number: usize,
-    /// The first element and the length along each axis; no length is all of it.
-    extents: Vec<(usize, Option<usize>)>,
+    extents: Extents,
 }
 
 /// All tensors, from the description in the first entry and the names of all others.
@@ -63,30 +69,37 @@ pub(super) fn entries(disk: &Disk, table: &Table, head: &[u8]) -> Result<BTreeMa
 
 /// The numbers of a tensor.
 pub(super) fn read(disk: &Disk, table: &Table, slices: &[Slice], entry: &Entry) -> Result<Vec<f32>, Fault> {
-    let count = entry.count()?;
     let mut parts = Vec::new();
-    for slice in slices {
-        let (shape, at) = slice.within(&entry.shape)?;
-        let len: usize = shape.iter().product();
+    let mut rest = slices;
+    while let Some(first) = rest.first() {
+        // All slices of a block in one pass over it.
         let mut number = 0;
-        let mut found = None;
-        table.block(disk, slice.block, &mut |_, value| {
-            if number == slice.number
-                && let Some((_, _, tensor)) = saved(value)?
+        table.block(disk, first.block, &mut |_, value| {
+            if let Some((slice, others)) = rest.split_first()
+                && (slice.block, slice.number) == (first.block, number)
             {
-                found = Some(numbers(tensor, entry.dtype)?);
+                rest = others;
+                let (shape, at) = within(&slice.extents, &entry.shape)?;
+                let Some((_, _, tensor)) = saved(value)? else { return bad("a slice is missing") };
+                let numbers = numbers(tensor, entry.dtype)?;
+                if numbers.len() != shape.iter().product::<usize>() {
+                    return bad(format!("a slice of shape {shape:?} holds {} numbers", numbers.len()));
+                }
+                parts.push((numbers, shape, at));
             }
             number += 1;
             Ok(())
         })?;
-        match found {
-            Some(numbers) if numbers.len() == len => parts.push((numbers, shape, at)),
-            Some(numbers) => {
-                return bad(format!("a slice of shape {shape:?} holds {} numbers", numbers.len()));
-            }
-            None => return bad("a slice is missing"),
+        if rest.first().is_some_and(|next| std::ptr::eq(next, first)) {
+            return bad("a slice is missing");
         }
     }
+    assemble(parts, entry)
+}
+
+/// One tensor of its parts.
+pub(super) fn assemble(mut parts: Vec<Part>, entry: &Entry) -> Result<Vec<f32>, Fault> {
+    let count = entry.count()?;
     let held = parts.iter().try_fold(0usize, |all, (part, ..)| all.checked_add(part.len()));
     if held != Some(count) {
         return bad(format!("shape {:?} takes {count} numbers, its slices hold {held:?}", entry.shape));
@@ -103,23 +116,60 @@ pub(super) fn read(disk: &Disk, table: &Table, slices: &[Slice], entry: &Entry) 
     Ok(whole)
 }
 
-impl Slice {
-    /// The slice's shape, and where it starts in a tensor of `shape`.
-    fn within(&self, shape: &[usize]) -> Result<(Vec<usize>, Vec<usize>), Fault> {
-        let fits = |(axis, (start, len)): (&usize, &(usize, Option<usize>))| match len {
-            None => Some((*axis, 0)),
-            Some(len) => start.checked_add(*len).filter(|end| end <= axis).map(|_| (*len, *start)),
-        };
-        let pairs: Option<Vec<(usize, usize)>> = shape.iter().zip(&self.extents).map(fits).collect();
-        match pairs {
-            Some(pairs) if self.extents.len() == shape.len() => Ok(pairs.into_iter().unzip()),
-            _ => bad(format!("a slice {:?} of a tensor of shape {shape:?}", self.extents)),
-        }
+/// A slice's shape, and where it starts in a tensor of `shape`.
+pub(super) fn within(extents: &Extents, shape: &[usize]) -> Result<(Vec<usize>, Vec<usize>), Fault> {
+    let fits = |(axis, (start, len)): (&usize, &(usize, Option<usize>))| match len {
+        None => Some((*axis, 0)),
+        Some(len) => start.checked_add(*len).filter(|end| end <= axis).map(|_| (*len, *start)),
+    };
+    let pairs: Option<Vec<(usize, usize)>> = shape.iter().zip(extents).map(fits).collect();
+    match pairs {
+        Some(pairs) if extents.len() == shape.len() => Ok(pairs.into_iter().unzip()),
+        _ => bad(format!("a slice {extents:?} of a tensor of shape {shape:?}")),
     }
 }
 
+/// The key of a slice's own entry: name and extents written so that keys sort as what they mean.
+///
+/// Format: <https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/lib/strings/ordered_code.h>.
+pub(super) fn key(name: &str, extents: &Extents) -> Vec<u8> {
+    let mut key = vec![0];
+    for byte in name.bytes() {
+        key.push(byte);
+        match byte {
+            0 => key.push(0xff),
+            0xff => key.push(0),
+            _ => {}
+        }
+    }
+    key.extend([0, 1]);
+    // A number of axes takes one byte, with its length before it.
+    match extents.len() as u8 {
+        0 => key.push(0),
+        axes => key.extend([1, axes]),
+    }
+    for (start, len) in extents {
+        signed(*start as u64, &mut key);
+        match len {
+            Some(len) => signed(*len as u64, &mut key),
+            // -1 for all of it.
+            None => key.push(0x7f),
+        }
+    }
+    key
+}
+
+/// A number below 2^55, its high bits saying how many bytes it takes: seven bits a byte, one bit less for the sign.
+fn signed(number: u64, into: &mut Vec<u8>) {
+    let bits = 64 - number.leading_zeros() as usize;
+    let len = (bits / 7 + 1).min(8);
+    let mut bytes = number.to_be_bytes()[8 - len..].to_vec();
+    bytes[0] ^= (0xff00u32 >> len) as u8;
+    into.extend(bytes);
+}
+
 /// A name, the extents and the tensor message of an entry that holds numbers.
-type Saved<'a> = (String, Vec<(usize, Option<usize>)>, &'a [u8]);
+type Saved<'a> = (String, Extents, &'a [u8]);
 
 fn saved(message: &[u8]) -> Result<Option<Saved<'_>>, Fault> {
     let mut found = None;
@@ -139,7 +189,8 @@ fn saved(message: &[u8]) -> Result<Option<Saved<'_>>, Fault> {
     Ok(found)
 }
 
-fn extents_of(message: &[u8]) -> Result<Vec<(usize, Option<usize>)>, Fault> {
+/// A slice message.
+pub(super) fn extents_of(message: &[u8]) -> Result<Extents, Fault> {
     let mut extents = Vec::new();
     for field in fields(message) {
         let (1, extent) = field? else { continue };

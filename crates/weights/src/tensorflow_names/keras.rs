@@ -5,16 +5,22 @@
 
 use super::Change;
 
-/// Whether transformers' classes wrote a file: they alone write `_._` between a list and a place in it.
-pub(super) fn is_of_transformers(names: &[&str]) -> bool {
-    names.iter().any(|name| name.contains("_._"))
+/// Whether transformers' classes wrote a file. They alone write `_._` between a list and a place in it, and call models
+/// `tf_...`.
+pub(super) fn is_of_transformers(layers: &[String], names: &[&str]) -> bool {
+    let model = |name: &str| weight(layers, name).is_some_and(|weight| weight.starts_with("tf_"));
+    names.iter().any(|name| name.contains("_._") || model(name))
+}
+
+/// The weight's name without the layer that it is stored below; `None` where no layer is said to hold it.
+pub(super) fn weight<'a>(layers: &[String], path: &'a str) -> Option<&'a str> {
+    layers.iter().find_map(|layer| path.strip_prefix(layer.as_str())?.strip_prefix('/'))
 }
 
 /// A weight's name in PyTorch, and what has to be done to it.
 pub(super) fn name(layers: &[String], path: &str, shape: &[usize]) -> (String, Change) {
-    let weight = layers.iter().find_map(|layer| path.strip_prefix(layer.as_str())?.strip_prefix('/'));
     // The model's own name is left out; one part alone has none.
-    let weight = match weight {
+    let weight = match weight(layers, path) {
         Some(weight) => weight.split_once('/').map_or(weight, |(_, rest)| rest),
         None => path,
     };
@@ -28,8 +34,11 @@ pub(super) fn name(layers: &[String], path: &str, shape: &[usize]) -> (String, C
     }
     let change = match (last.as_str(), shape) {
         ("kernel", [_, _, _, _]) => Change::Turn(vec![3, 2, 0, 1]),
+        // A filter for each channel: its one input comes second in PyTorch.
+        ("depthwise_kernel", [_, _, _]) => Change::Turn(vec![1, 2, 0]),
         ("kernel" | "pointwise_kernel" | "depthwise_kernel", _) => Change::reverse(shape),
         _ if parts.contains(&"emb_projs") || parts.contains(&"out_projs") => Change::reverse(shape),
+        ("bias", [len]) if parts.ends_with(&["key_conv_attn_layer", "bias"]) => Change::Shape(vec![*len, 1]),
         ("bias", [1, len]) => Change::Shape(vec![*len]),
         _ => Change::Keep,
     };
@@ -63,7 +72,7 @@ mod tests {
             flip.clone(),
         );
         check("mlm___cls/tf_x/mlm___cls/predictions/bias:0", &[3], "cls.predictions.bias", Change::Keep);
-        check("shared/shared/weight:0", &[3, 2], "weight", Change::Keep);
+        check("shared/shared/shared/embeddings:0", &[3, 2], "shared.weight", Change::Keep);
         check(
             "transformer/tf_x/transformer/h_._1/attn/c_attn/bias:0",
             &[1, 6],

@@ -21,7 +21,7 @@ enum Change {
     Keep,
     /// Its axes come in this order.
     Turn(Vec<usize>),
-    /// Axes of one element are left out.
+    /// Axes of one element are left out or put in.
     Shape(Vec<usize>),
     /// One row of the first axis.
     Row(usize),
@@ -71,10 +71,11 @@ impl TensorflowNames {
     /// [`Error::BadFile`] where two tensors would have the same name.
     pub fn over(file: Box<dyn TensorFile>) -> Result<TensorflowNames, Error> {
         let kind = original::kind(&file.names());
-        TensorflowNames::with(file, |name, shape| match kind {
+        let names = |name: &str, shape: &[usize]| match kind {
             Some(kind) => original::names(kind, name, shape),
             None => vec![(name.to_string(), Change::Keep)],
-        })
+        };
+        TensorflowNames::with(file, names, |_, _| false)
     }
 
     /// Over an HDF5 file, where transformers' TensorFlow classes wrote it; any other is left under its own names.
@@ -82,18 +83,21 @@ impl TensorflowNames {
     /// # Errors
     /// [`Error::BadFile`] where two tensors would have the same name.
     pub fn over_hdf5(file: Hdf5File) -> Result<Box<dyn TensorFile>, Error> {
-        if !keras::is_of_transformers(&file.names()) {
+        let layers = file.layers().to_vec();
+        if !keras::is_of_transformers(&layers, &file.names()) {
             return Ok(Box::new(file));
         }
-        let layers = file.layers().to_vec();
-        let renamed =
-            TensorflowNames::with(Box::new(file), |name, shape| vec![keras::name(&layers, name, shape)])?;
-        Ok(Box::new(renamed))
+        let names = |name: &str, shape: &[usize]| vec![keras::name(&layers, name, shape)];
+        // A weight that several layers use is stored below each of them.
+        let copies = |a: &str, b: &str| keras::weight(&layers, a) == keras::weight(&layers, b);
+        Ok(Box::new(TensorflowNames::with(Box::new(file), names, copies)?))
     }
 
+    /// With the names that `names` gives; of two tensors that are copies of each other the first is taken.
     fn with(
         file: Box<dyn TensorFile>,
         names: impl Fn(&str, &[usize]) -> Vec<(String, Change)>,
+        copies: impl Fn(&str, &str) -> bool,
     ) -> Result<TensorflowNames, Error> {
         let mut tensors: Vec<Renamed> = Vec::new();
         let mut by_name = HashMap::new();
@@ -105,8 +109,12 @@ impl TensorflowNames {
                 left_out.push(from.to_string());
             }
             for (name, change) in new {
-                if let Some(first) = by_name.insert(name.clone(), tensors.len()) {
+                if let Some(&first) = by_name.get(&name) {
                     let first: &Renamed = &tensors[first];
+                    if copies(&first.from, from) && file.shape(&first.from) == Some(held) {
+                        left_out.push(from.to_string());
+                        continue;
+                    }
                     let reason = format!("both \"{}\" and \"{from}\" are \"{name}\" in PyTorch", first.from);
                     return Err(Error::BadFile {
                         path: file.path().to_path_buf(),
@@ -114,6 +122,7 @@ impl TensorflowNames {
                         reason,
                     });
                 }
+                by_name.insert(name.clone(), tensors.len());
                 let shape = change.shape(held);
                 tensors.push(Renamed { name, from: from.to_string(), change, shape });
             }
@@ -121,7 +130,7 @@ impl TensorflowNames {
         Ok(TensorflowNames { file, tensors, by_name, left_out })
     }
 
-    /// Tensors of the file that have no name in PyTorch: the generator beside ELECTRA's discriminator.
+    /// Tensors of the file that have no name in PyTorch (the generator beside ELECTRA's discriminator), and copies of others.
     pub fn left_out(&self) -> &[String] {
         &self.left_out
     }
