@@ -263,7 +263,7 @@ fn layout_of(space: &Space, message: &[u8], rank: usize) -> Result<Layout, Fault
                 _ => bad(format!("layout of kind {class}")),
             }
         }
-        3 | 4 | 5 => match cursor.u8()? {
+        3..=5 => match cursor.u8()? {
             0 => {
                 let len = usize::from(cursor.u16()?);
                 Ok(Layout::Compact(cursor.take(len)?.to_vec()))

@@ -18,6 +18,9 @@ const MAX_KEY: usize = 1 << 16;
 /// The most bytes of keys for each byte of the file: keys share their starts, so there may be more of them.
 const MOST_PER_BYTE: u64 = 64;
 
+/// What is done with each key and value.
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>;
+
 /// A table: the places of its blocks.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -64,7 +67,7 @@ impl Table {
         &self,
         disk: &Disk,
         number: usize,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>,
+        each: Each,
     ) -> Result<(), Fault> {
         let Some(place) = self.blocks.get(number) else { return bad("no such block") };
         entries(&block(disk, *place)?, place.1.saturating_mul(MOST_PER_BYTE), each)
@@ -102,7 +105,7 @@ pub(super) fn mask(sum: u32) -> u32 {
 fn entries(
     block: &[u8],
     most: u64,
-    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>,
+    each: Each,
 ) -> Result<(), Fault> {
     let what = "a block";
     let Some(at) = block.len().checked_sub(4) else { return bad("a block ends too early") };
