@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::format::{self, FORMATS, TensorFile};
-use crate::{Error, convert};
+use crate::{Error, convert, tensorflow};
 
 /// The tensors of a checkpoint, whether they lie in one file or in shards. Opening reads the headers only.
 #[derive(Debug)]
@@ -19,14 +19,15 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a folder (the first file that a format of [`FORMATS`] is known to be called by), a file of such a format, or
-    /// the index of shards.
+    /// Opens a folder (the first file that a format of [`FORMATS`] is known to be called by), a file of such a format,
+    /// the index of shards, or TensorFlow's files by the part that their names have in common.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::NoWeights`], [`Error::BadIndex`], [`Error::UnknownFormat`], [`Error::BadFile`],
     /// [`Error::BadTensor`].
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint, Error> {
-        let path = path.as_ref();
+        // TensorFlow's users name a checkpoint by what its files have in common.
+        let path = &tensorflow::index_of(path.as_ref()).unwrap_or_else(|| path.as_ref().to_path_buf());
         let about = fs::metadata(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let weights = if about.is_dir() { find_in(path)? } else { path.to_path_buf() };
         let files = if weights.extension().is_some_and(|extension| extension == "json") {

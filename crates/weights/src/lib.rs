@@ -21,11 +21,14 @@
 //! ```
 
 pub mod atomic;
+mod block;
+mod bounded;
 mod checkpoint;
 mod convert;
 mod error;
 pub mod folder;
 pub mod format;
+pub mod hdf5;
 mod input;
 pub mod llama2c;
 mod load;
@@ -37,14 +40,19 @@ pub mod safetensors;
 mod source;
 mod strided;
 mod table;
+pub mod tensorflow;
+mod tensorflow_names;
 mod zip;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use folder::ModelFolder;
 pub use format::{FORMATS, Format, TensorFile};
+pub use hdf5::Hdf5File;
 pub use load::{Param, Request, export, load};
 pub use pattern::Pattern;
 pub use report::LoadReport;
 pub use safetensors::{Named, SafeTensorsFile};
 pub use table::{Import, Op, Rule, Table};
+pub use tensorflow::TensorflowCheckpoint;
+pub use tensorflow_names::TensorflowNames;
