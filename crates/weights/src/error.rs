@@ -197,6 +197,12 @@ pub enum Error {
     /// A table contradicts itself.
     #[error("weight table: {0}")]
     BadTable(String),
+    /// A model cannot be written as a GGUF file.
+    #[error("no GGUF file can hold this model: {reason}")]
+    NoGguf {
+        /// What stands against it.
+        reason: String,
+    },
     /// A folder that is to be replaced holds something that was not written as part of a model.
     #[error("{} holds \"{entry}\", which is no part of a model folder, so the folder is not replaced: choose another folder or move it away", path.display())]
     ForeignEntry {
