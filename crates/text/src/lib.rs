@@ -8,6 +8,7 @@ mod encode;
 mod encoding;
 mod error;
 mod fast;
+mod formats;
 mod lines;
 mod packed;
 mod save;
@@ -15,7 +16,6 @@ mod settings;
 mod special;
 mod tokenizer;
 mod tokens;
-mod vocabulary;
 
 pub use encode::Input;
 pub use encoding::Encoding;
