@@ -5,19 +5,23 @@
 
 mod charsmap;
 mod class;
+mod gguf;
 mod languages;
+mod llama2c;
 mod marian;
 mod pairs;
 mod parts;
 mod proto;
 mod scores;
 mod sentencepiece;
+mod splits;
 mod wire;
 mod wordpiece;
 
 use std::path::{Path, PathBuf};
 
 use class::{Build, Class};
+pub use gguf::GgufParts;
 use parts::{Parts, filled};
 
 use crate::settings::{Settings, object, read_optional};

@@ -4,6 +4,8 @@
 //! of each call, and what it cut is counted in the [`Encoding`]. Encodings are laid end to end in a [`Packed`] batch.
 //! [`Tokenizer::encode_lines`] and [`Tokenizer::ids_of_lines`] are for files larger than memory.
 
+pub mod characters;
+mod chat;
 mod encode;
 mod encoding;
 mod error;
@@ -17,9 +19,11 @@ mod special;
 mod tokenizer;
 mod tokens;
 
+pub use chat::{ChatTemplate, Message};
 pub use encode::Input;
 pub use encoding::Encoding;
 pub use error::{Error, Result};
+pub use formats::GgufParts;
 pub use lines::{LineEncodings, LineIds, TokenIds};
 pub use packed::Packed;
 pub use special::SpecialTokens;

@@ -74,7 +74,7 @@ pub(super) fn check(table: &[u8]) -> std::result::Result<(), String> {
         return Err(format!("table of replacements: expected its size in 4 bytes, got {}", table.len()));
     };
     let size = u32::from_le_bytes(*size) as usize;
-    if size > rest.len() || size % 4 != 0 || size == 0 {
+    if size > rest.len() || !size.is_multiple_of(4) || size == 0 {
         return Err(format!(
             "table of replacements: expected a size of 4 to {} bytes in steps of 4, got {size}",
             rest.len()
