@@ -363,3 +363,7 @@ impl GgufParts {
         Ok((parts.finish()?, Vec::new()))
     }
 }
+
+#[cfg(test)]
+#[path = "gguf_tests.rs"]
+mod tests;

@@ -214,3 +214,63 @@ fn piece(path: &Path, bytes: &[u8], at: usize, id: usize) -> Result<Piece> {
     }
     Ok(piece)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &[u8] = include_bytes!("../../../../fixtures/tokenizers-in/fairseq.model");
+
+    #[test]
+    fn what_a_file_says_is_read() {
+        let model = Model::read(Path::new("m"), FILE).unwrap();
+        assert_eq!((model.pieces.len(), model.unk_id, model.algorithm), (301, 0, Algorithm::Unigram));
+        assert_eq!(
+            (model.unk_piece.as_str(), model.charsmap.len(), model.byte_fallback),
+            ("<unk>", 3724, false)
+        );
+        assert_eq!(model.pieces[1], Piece { text: "<s>".into(), score: 0.0, kind: Kind::Control });
+        let bytes = include_bytes!("../../../../fixtures/tokenizers-in/llama.model");
+        let model = Model::read(Path::new("m"), bytes).unwrap();
+        assert_eq!((model.pieces.len(), model.algorithm, model.byte_fallback), (620, Algorithm::Bpe, true));
+        assert_eq!((model.pieces[3].kind, model.pieces[4].kind), (Kind::UserDefined, Kind::Byte));
+    }
+
+    #[test]
+    fn a_file_cut_at_any_byte_is_an_error_with_its_place() {
+        let mut smaller = 0;
+        for length in 0..FILE.len() {
+            match Model::read(Path::new("m"), &FILE[..length]) {
+                Ok(_) => smaller += 1,
+                Err(Error::Broken { at, .. }) => assert!(at <= length),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        // An end between two fields is the end of a smaller model: after each piece, and after two more fields.
+        assert!((295..=303).contains(&smaller), "{smaller}");
+    }
+
+    #[test]
+    fn pieces_that_cannot_be_are_refused() {
+        let piece = |text: &[u8], rest: &[u8]| {
+            let inner = [&[0x0a, text.len() as u8], text, rest].concat();
+            [&[0x0a, inner.len() as u8], &inner[..]].concat()
+        };
+        let unk = piece(b"<unk>", b"\x18\x02");
+        for (bytes, part) in [
+            (Vec::new(), "empty"),
+            (piece(b"a", b""), "one piece for unknown text among 1, got none"),
+            ([&unk[..], &unk].concat(), "piece 1: \"<unk>\" is already piece 0"),
+            ([&unk[..], &piece(b"u", b"\x18\x02")].concat(), "piece 1 is for unknown text, as is piece 0"),
+            ([&unk[..], &piece(b"", b"")].concat(), "piece 1: expected a text"),
+            ([&unk[..], &piece(b"\xff", b"")].concat(), "piece 1: expected UTF-8"),
+            ([&unk[..], &piece(b"a", b"\x15\x00\x00\xc0\x7f")].concat(), "piece 1: expected a finite score"),
+            ([&unk[..], &piece(b"a", b"\x18\x09")].concat(), "kind from 1 to 6, got 9"),
+            ([&unk[..], b"\x12\x02\x18\x03"].concat(), "expected a unigram or bpe model, got word"),
+            ([&unk[..], b"\x1a\x03\x12\x01x"].concat(), "table of replacements"),
+        ] {
+            let error = Model::read(Path::new("m"), &bytes).unwrap_err().to_string();
+            assert!(error.starts_with("m byte ") && error.contains(part), "{error}, not {part}");
+        }
+    }
+}
