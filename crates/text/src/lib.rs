@@ -1,7 +1,8 @@
 //! Text to token ids with byte offsets, and packed sequences.
 //!
-//! A [`Tokenizer`] is read from a HuggingFace folder, whatever form its files have, and never pads or truncates on its own: a limit is an argument
-//! of each call, and what it cut is counted in the [`Encoding`]. Encodings are laid end to end in a [`Packed`] batch.
+//! A [`Tokenizer`] is read from a HuggingFace folder, whatever form its files have, and never pads or truncates on
+//! its own: a limit is an argument of each call, and what it cut is counted in the [`Encoding`]. Encodings are laid
+//! end to end in a [`Packed`] batch. A [`ChatTemplate`] turns messages into the text of a prompt.
 //! [`Tokenizer::encode_lines`] and [`Tokenizer::ids_of_lines`] are for files larger than memory.
 
 pub mod characters;
