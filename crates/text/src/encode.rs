@@ -83,7 +83,17 @@ impl Tokenizer {
             let input = input.into();
             let found =
                 fast.as_mut().and_then(|(fast, work)| fast.encode(&self.inner, input, max_tokens, work));
-            *encoding = found.unwrap_or_else(|| self.encode_slowly(from + index, input, max_tokens));
+            *encoding = match found {
+                Some(mut found) => {
+                    if self.spaced
+                        && let Ok(encoding) = &mut found
+                    {
+                        whole_characters(encoding, input);
+                    }
+                    found
+                }
+                None => self.encode_slowly(from + index, input, max_tokens),
+            };
         }
         if let Some((fast, work)) = fast {
             fast.put_back(work);
@@ -165,7 +175,7 @@ impl Tokenizer {
                 first
             }
         };
-        Ok(Encoding {
+        let mut encoding = Encoding {
             ids: whole.get_ids().to_vec(),
             type_ids: whole.get_type_ids().to_vec(),
             offsets: whole.get_offsets().to_vec(),
@@ -177,7 +187,23 @@ impl Tokenizer {
                 .map(|sequence| sequence.map(|s| s as u8))
                 .collect(),
             cut: lengths[0] - kept[0] + lengths[1] - kept[1],
-        })
+        };
+        if self.spaced {
+            whole_characters(&mut encoding, input);
+        }
+        Ok(encoding)
+    }
+}
+
+/// Moves the ends of tokens out of characters: the crate takes the space that it put before a text off the offsets in
+/// bytes, though the token of that space lies on the first character, however long. transformers, which counts in
+/// characters, is left with none of it.
+pub(crate) fn whole_characters(encoding: &mut Encoding, input: Input<'_>) {
+    for (offset, sequence) in encoding.offsets.iter_mut().zip(&encoding.sequences) {
+        let text = if *sequence == Some(1) { input.pair.unwrap_or_default() } else { input.text };
+        while !text.is_char_boundary(offset.1) && offset.1 > offset.0 {
+            offset.1 -= 1;
+        }
     }
 }
 

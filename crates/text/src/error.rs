@@ -6,9 +6,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The folder holds neither `tokenizer.json` nor `vocab.txt`.
+    /// The folder holds none of the files that a tokenizer is made from.
     #[error(
-        "no tokenizer in {}: expected tokenizer.json or vocab.txt, found {}{}",
+        "no tokenizer in {}: expected tokenizer.json, vocab.txt, vocab.json with merges.txt, or a SentencePiece \
+         model, found {}{}",
         .folder.display(),
         if .found.is_empty() { "no files".to_string() } else { .found.join(", ") },
         .hint.as_deref().map(|h| format!("; {h}")).unwrap_or_default()
@@ -73,6 +74,48 @@ pub enum Error {
         /// Line number, from 1.
         line: usize,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// A binary file is broken, or holds what this program does not read.
+    #[error("{} byte {at}: {problem}", .path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file, in bytes from 0.
+        at: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// An entry of a tokenizer file cannot be used.
+    #[error("{}: {entry}: {problem}", .path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The entry: a token, a key, a place in a list.
+        entry: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nothing says what kind of tokenizer the files of a folder are, or it is a kind that is not read.
+    #[error(
+        "{}: expected the kind of tokenizer as \"tokenizer_class\" of tokenizer_config.json or \"model_type\" of \
+         config.json, got {}; write tokenizer.json with transformers' \
+         AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
+        .folder.display(),
+        .got.as_deref().unwrap_or("neither")
+    )]
+    Class {
+        /// The folder.
+        folder: PathBuf,
+        /// What stands there.
+        got: Option<String>,
+    },
+    /// A chat template is broken, or refuses the messages.
+    #[error("{}: chat template: {problem}", .path.display())]
+    Chat {
+        /// The file with the template.
+        path: PathBuf,
+        /// What is wrong, and in which line of the template.
         problem: String,
     },
     /// The limit leaves no room for the special tokens.

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     raw: Map<String, Value>,
     special_path: PathBuf,
     special: Map<String, Value>,
+    /// What the class of the tokenizer supposes where no file names a token.
+    supposed: Vec<(&'static str, String)>,
 }
 
 impl Settings {
@@ -41,7 +43,7 @@ impl Settings {
         let raw = object(&path, bytes.as_deref())?;
         let special_path = folder.join("special_tokens_map.json");
         let special = object(&special_path, read_optional(&special_path)?.as_deref())?;
-        Ok((Self { path, raw, special_path, special }, bytes))
+        Ok((Self { path, raw, special_path, special, supposed: Vec::new() }, bytes))
     }
 
     /// The `tokenizer_config.json` as an object, empty if there was none.
@@ -101,7 +103,28 @@ impl Settings {
             let expected = "a string, or an object with a string \"content\"".into();
             return Err(Error::Setting { path: path.clone(), key: role.into(), expected, got });
         }
-        Ok(None)
+        Ok(self.supposed.iter().find(|(known, _)| *known == role).map(|(_, token)| token.as_str()))
+    }
+
+    /// Names the special token of a role that no file names.
+    pub fn suppose(&mut self, role: &'static str, token: &str) {
+        self.supposed.push((role, token.into()));
+    }
+
+    /// What the files say of the special token with this role: its text, or an object with its flags.
+    pub fn special_value(&self, role: &str) -> Option<&Value> {
+        [&self.raw, &self.special].into_iter().filter_map(|map| map.get(role)).find(|value| !value.is_null())
+    }
+
+    /// A number that counts something; `None` if absent or null.
+    pub fn count(&self, key: &str) -> Result<Option<usize>> {
+        match self.raw.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64().filter(|&value| value < 1 << 20) {
+                Some(value) => Ok(Some(value as usize)),
+                None => Err(self.wrong(key, "a number below a million, or null", value)),
+            },
+        }
     }
 
     /// `added_tokens_decoder`, sorted by id.
@@ -127,7 +150,8 @@ impl Settings {
         Ok(added)
     }
 
-    fn wrong(&self, key: &str, expected: &str, got: &Value) -> Error {
+    /// An error about a key of `tokenizer_config.json`.
+    pub fn wrong(&self, key: &str, expected: &str, got: &Value) -> Error {
         Error::Setting {
             path: self.path.clone(),
             key: key.into(),
@@ -146,7 +170,8 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn object(path: &Path, bytes: Option<&[u8]>) -> Result<Map<String, Value>> {
+/// The object that a JSON file holds, empty if there is no file.
+pub(crate) fn object(path: &Path, bytes: Option<&[u8]>) -> Result<Map<String, Value>> {
     let Some(bytes) = bytes else { return Ok(Map::new()) };
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),

@@ -5,13 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
 use tokenizers::utils::truncation::TruncationDirection;
-use tokenizers::{PostProcessor, PostProcessorWrapper};
+use tokenizers::{PostProcessor, PostProcessorWrapper, PreTokenizerWrapper};
 
 use crate::fast::Fast;
+use crate::formats::{self, Files};
 use crate::settings::{Settings, read_optional};
 use crate::special::SpecialTokens;
 use crate::tokens::id_limit;
-use crate::{Error, Result, vocabulary};
+use crate::{Error, Result};
 
 /// Text to token ids, as a model's own files say.
 ///
@@ -24,6 +25,8 @@ pub struct Tokenizer {
     pub(crate) post: Option<PostProcessorWrapper>,
     /// The way around `inner`, for texts that need no more.
     pub(crate) fast: Option<Arc<Fast>>,
+    /// A space is put before each text, and taken off the offsets.
+    pub(crate) spaced: bool,
     pub(crate) settings: Settings,
     pub(crate) source: Source,
     special: SpecialTokens,
@@ -37,7 +40,7 @@ pub struct Tokenizer {
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub path: PathBuf,
-    /// `tokenizer.json`; made from `vocab.txt` if there was none.
+    /// `tokenizer.json`; made from the other files if there was none.
     pub json: Vec<u8>,
     /// True when the settings changed the tokenizer, so that `json` no longer says what it does.
     pub changed: bool,
@@ -46,31 +49,41 @@ pub(crate) struct Source {
 }
 
 /// Files that belong to a tokenizer and are carried along unchanged.
-const CARRIED: [&str; 5] =
-    ["special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"];
+const CARRIED: [&str; 13] = [
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "spm.model",
+    "sentencepiece.model",
+    "source.spm",
+    "target.spm",
+    "chat_template.jinja",
+];
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt`, under the settings of
-    /// `tokenizer_config.json` (`do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, names of special tokens).
+    /// Reads the tokenizer of a model folder: `tokenizer.json`; or else what older models have, as transformers
+    /// converts it: `vocab.txt` (WordPiece), `vocab.json` with `merges.txt` (BPE), or a SentencePiece model, under
+    /// the settings of `tokenizer_config.json` and with what the class of the tokenizer puts around a text.
     ///
     /// # Errors
-    /// [`Error::NoTokenizer`] if neither file is there; [`Error::Parse`], [`Error::Setting`] or
-    /// [`Error::Vocabulary`] if one is broken.
+    /// [`Error::NoTokenizer`] if none of them is there; [`Error::Class`] if nothing says what the files are;
+    /// [`Error::Parse`], [`Error::Setting`], [`Error::Vocabulary`], [`Error::Entry`] or [`Error::Broken`] if one
+    /// is broken.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let json = folder.join("tokenizer.json");
-        if json.is_file() {
-            return Self::from_file(json);
+        match Files::find(folder)? {
+            Some(files) => Self::from_files(&files, folder),
+            None => Err(nothing_there(folder)),
         }
-        let vocab = folder.join("vocab.txt");
-        if vocab.is_file() {
-            return Self::from_file(vocab);
-        }
-        Err(nothing_there(folder))
     }
 
-    /// Reads a `tokenizer.json`, or a WordPiece vocabulary (any other `.txt`), with the settings of the folder it
-    /// stands in.
+    /// Reads a `tokenizer.json`, or one of the files that [`from_folder`](Self::from_folder) reads by its name (any
+    /// other `.txt` is a WordPiece vocabulary), with the settings of the folder it stands in.
     ///
     /// # Errors
     /// As [`from_folder`](Self::from_folder).
@@ -80,27 +93,31 @@ impl Tokenizer {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let (settings, config) = Settings::read(folder)?;
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-        let is_vocabulary = path.extension().is_some_and(|extension| extension == "txt");
-        let json =
-            if is_vocabulary { vocabulary::tokenizer_json(path, &bytes, &settings)? } else { bytes.clone() };
+        Self::from_files(&Files::of(path, folder), folder)
+    }
 
+    fn from_files(files: &Files, folder: &Path) -> Result<Self> {
+        let (mut settings, config) = Settings::read(folder)?;
+        let made = formats::make(files, folder, &mut settings)?;
         let mut beside = Vec::new();
         if let Some(config) = config {
             beside.push(("tokenizer_config.json", config));
         }
         for name in CARRIED {
-            if name == "vocab.txt" && is_vocabulary {
-                beside.push((name, bytes.clone()));
-            } else if let Some(bytes) = read_optional(&folder.join(name))? {
+            // A vocabulary may have another name.
+            let path = match files {
+                Files::WordPiece(path) if name == "vocab.txt" => path.clone(),
+                _ => folder.join(name),
+            };
+            if let Some(bytes) = read_optional(&path)? {
                 beside.push((name, bytes));
             }
         }
-        Self::build(Source { path: path.into(), json, changed: false, beside }, settings)
+        let source = Source { path: files.path().into(), json: made.json, changed: false, beside };
+        Self::build(source, settings, made.notes)
     }
 
-    fn build(mut source: Source, settings: Settings) -> Result<Self> {
+    pub(crate) fn build(mut source: Source, settings: Settings, mut notes: Vec<String>) -> Result<Self> {
         let parse =
             |error: tokenizers::Error| Error::Parse { path: source.path.clone(), reason: error.to_string() };
         let mut inner = tokenizers::Tokenizer::from_bytes(&source.json).map_err(parse)?;
@@ -135,7 +152,6 @@ impl Tokenizer {
         }
         inner.with_post_processor(None::<PostProcessorWrapper>);
 
-        let mut notes = Vec::new();
         if let Some(NormalizerWrapper::BertNormalizer(old)) = inner.get_normalizer().cloned() {
             let new = bert_normalizer(old, &settings)?;
             for (name, old, new) in [
@@ -158,7 +174,19 @@ impl Tokenizer {
         let special = SpecialTokens::find(&settings, |token| inner.token_to_id(token))?;
         settings.model_max_length()?;
         let fast = Fast::new(&inner, post.as_ref()).map(Arc::new);
-        Ok(Self { inner, post, fast, settings, source, special, id_limit: OnceLock::new(), ignored, notes })
+        let spaced = matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::ByteLevel(split)) if split.add_prefix_space);
+        Ok(Self {
+            inner,
+            post,
+            fast,
+            spaced,
+            settings,
+            source,
+            special,
+            id_limit: OnceLock::new(),
+            ignored,
+            notes,
+        })
     }
 
     /// Settings of the files that are never applied here (truncation, padding), one line each.
@@ -257,16 +285,10 @@ fn nothing_there(folder: &Path) -> Error {
     };
     found.sort();
     let has = |name: &str| found.iter().any(|file| file == name);
-    let hint = if has("vocab.json") && has("merges.txt") {
-        Some(
-            "vocab.json + merges.txt are the slow form: write tokenizer.json with transformers' \
-              AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
-        )
-    } else if found.iter().any(|file| file.ends_with(".model")) {
-        Some(
-            "a SentencePiece model is not read: write tokenizer.json with transformers' \
-              AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
-        )
+    let hint = if has("vocab.json") || has("merges.txt") {
+        Some("vocab.json and merges.txt belong together: the other one is missing")
+    } else if has("bpe.codes") || has("vocab.bpe") || has("encoder.json") {
+        Some("rename encoder.json to vocab.json and vocab.bpe to merges.txt; bpe.codes are not read")
     } else {
         None
     };
@@ -320,9 +342,9 @@ mod tests {
     #[test]
     fn a_folder_without_tokenizer_says_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("spiece.model"), "x").unwrap();
+        std::fs::write(folder.path().join("merges.txt"), "x").unwrap();
         let text = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
-        assert!(text.contains("spiece.model") && text.contains("tokenizer.json"), "{text}");
+        assert!(text.contains("found merges.txt") && text.contains("belong together"), "{text}");
         assert!(matches!(Tokenizer::from_folder("/nowhere/at/all"), Err(Error::Read { .. })));
     }
 

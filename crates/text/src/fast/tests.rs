@@ -71,7 +71,7 @@ impl Both {
             }
         };
         let whole = self.crates.post_process(first, pair, true).unwrap();
-        Encoding {
+        let mut encoding = Encoding {
             ids: whole.get_ids().to_vec(),
             type_ids: whole.get_type_ids().to_vec(),
             offsets: whole.get_offsets().to_vec(),
@@ -79,7 +79,11 @@ impl Both {
             words: whole.get_word_ids().to_vec(),
             sequences: whole.get_sequence_ids().into_iter().map(|text| text.map(|text| text as u8)).collect(),
             cut: all + added - whole.len(),
+        };
+        if self.ours.spaced {
+            crate::encode::whole_characters(&mut encoding, input);
         }
+        encoding
     }
 
     /// Where ours differs from the crate's, if it does; true if the text went the fast way.
