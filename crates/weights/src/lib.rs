@@ -5,6 +5,8 @@
 //! loaded can be written again under its old names. Nothing is skipped in silence: [`LoadReport`] counts
 //! every tensor that was loaded, ignored (with the reason) or left to be initialised fresh.
 //!
+//! Files of static word vectors, which are no checkpoints, have a list of their own in [`vectors`].
+//!
 //! Weights are plain `f32` vectors here; this crate knows nothing of tensors or devices.
 //!
 //! ```
@@ -32,6 +34,7 @@ mod report;
 pub mod safetensors;
 mod source;
 mod table;
+pub mod vectors;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
@@ -42,3 +45,4 @@ pub use pattern::Pattern;
 pub use report::LoadReport;
 pub use safetensors::{Named, SafeTensorsFile};
 pub use table::{Import, Op, Rule, Table};
+pub use vectors::{VECTOR_FORMATS, VectorFormat, WordVectors};
