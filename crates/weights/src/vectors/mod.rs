@@ -69,6 +69,13 @@ pub struct VectorFormat {
 pub const VECTOR_FORMATS: &[&VectorFormat] =
     &[&fasttext::FORMAT, &word2vec_text::FORMAT, &word2vec_binary::FORMAT, &glove::FORMAT];
 
+impl VectorFormat {
+    /// Whether [`WordVectors::save`] writes it.
+    pub fn is_written(&self) -> bool {
+        self.write.is_some()
+    }
+}
+
 impl WordVectors {
     /// Reads a file of vectors in the format that its content says it has.
     ///
