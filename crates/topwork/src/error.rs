@@ -38,6 +38,24 @@ pub enum Error {
         /// Hash now.
         now: String,
     },
+    /// A word has no vector.
+    #[error("\"{word}\" is none of the {count} words{hint}")]
+    NoVector {
+        /// The word.
+        word: String,
+        /// How many words have one.
+        count: usize,
+        /// The word that may have been meant.
+        hint: String,
+    },
+    /// A file of questions or pairs holds none, or begins wrongly.
+    #[error("{}: {reason}", path.display())]
+    Benchmark {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A task does not fit the data or the model.
     #[error("{0}")]
     Task(String),

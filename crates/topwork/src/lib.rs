@@ -36,6 +36,7 @@ pub mod run_report;
 pub mod saved;
 pub mod scoring;
 pub mod text_task;
+pub mod vectors;
 
 pub use embedder::{EmbedOptions, Embedder, Vectors};
 pub use error::Error;

@@ -52,6 +52,16 @@ pub enum Error {
         /// What it wants called.
         name: String,
     },
+    /// One line of a text file is not what its format asks for.
+    #[error("{}, line {line}: {reason}", path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// One tensor's entry contradicts itself or the file.
     #[error("{}: tensor \"{tensor}\": {reason}", path.display())]
     BadTensor {

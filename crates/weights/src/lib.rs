@@ -5,6 +5,8 @@
 //! loaded can be written again under its old names. Nothing is skipped in silence: [`LoadReport`] counts
 //! every tensor that was loaded, ignored (with the reason) or left to be initialised fresh.
 //!
+//! Files of static word vectors, which are no checkpoints, have a list of their own in [`vectors`].
+//!
 //! Weights are plain `f32` vectors here; this crate knows nothing of tensors or devices.
 //!
 //! ```
@@ -46,6 +48,7 @@ mod table;
 pub mod tensorflow;
 mod tensorflow_names;
 mod zip;
+pub mod vectors;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
@@ -61,3 +64,4 @@ pub use safetensors::{Named, SafeTensorsFile};
 pub use table::{Import, Op, Rule, Table};
 pub use tensorflow::TensorflowCheckpoint;
 pub use tensorflow_names::TensorflowNames;
+pub use vectors::{VECTOR_FORMATS, VectorFormat, WordVectors};

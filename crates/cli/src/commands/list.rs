@@ -11,12 +11,13 @@ use topwork_ops::OPS;
 use topwork_train::metrics::METRICS;
 use topwork_train::schedule::SCHEDULES;
 use topwork_train::technique::TECHNIQUES;
+use topwork_weights::VECTOR_FORMATS;
 
 use crate::Ended;
 use crate::global::Global;
 use crate::numbers::bytes;
 
-/// List the models, families, heads, techniques, schedules, metrics, operations, formats and references
+/// List the models, families, heads, techniques, schedules, metrics, operations, formats, vector formats and references
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   topwork list
@@ -56,6 +57,8 @@ enum Kind {
     Ops,
     /// File formats read and written
     Formats,
+    /// File formats of static word vectors
+    Vectors,
     /// Ways to say where a model or data comes from, and what the cache holds
     References,
 }
@@ -170,6 +173,7 @@ fn rows(kind: Kind, global: &Global) -> anyhow::Result<Vec<Row>> {
         }
         Kind::Ops => OPS.iter().map(|op| Row::new(op.name, op.summary)).collect(),
         Kind::Formats => formats(),
+        Kind::Vectors => vectors(),
         Kind::References => references(global)?,
     })
 }
@@ -193,6 +197,14 @@ fn formats() -> Vec<Row> {
         .collect();
     list.push(Row::new("npy", "a matrix of vectors for NumPy (written)"));
     list
+}
+
+fn vectors() -> Vec<Row> {
+    let row = |format: &&topwork_weights::VectorFormat| {
+        let use_ = if format.is_written() { "read and written" } else { "read" };
+        Row { link: format.link, ..Row::new(format.name, format!("{} ({use_})", format.summary)) }
+    };
+    VECTOR_FORMATS.iter().map(row).collect()
 }
 
 fn references(global: &Global) -> anyhow::Result<Vec<Row>> {
@@ -237,8 +249,8 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(Kind::value_variants().len(), 9);
+        assert_eq!(Kind::value_variants().len(), 10);
         assert!(seen > 60, "{seen}");
-        assert_eq!(kinds(&bare.global).unwrap().len(), 9);
+        assert_eq!(kinds(&bare.global).unwrap().len(), 10);
     }
 }

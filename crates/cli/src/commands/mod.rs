@@ -13,6 +13,7 @@ mod model;
 mod predict;
 mod tokenize;
 mod train;
+mod vectors;
 
 use std::io::Write;
 
@@ -36,6 +37,9 @@ pub enum Command {
     #[command(subcommand)]
     Model(model::Model),
     Tokenize(tokenize::Tokenize),
+    /// Static word vectors, and words in context
+    #[command(subcommand)]
+    Vectors(vectors::Vectors),
     Bench(bench::Bench),
     List(list::List),
     Doctor(doctor::Doctor),
@@ -45,7 +49,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 13;
+pub const COUNT: usize = 20;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -59,6 +63,7 @@ impl Command {
             Command::Data(command) => command.run(global, out),
             Command::Model(command) => command.run(global, out),
             Command::Tokenize(command) => command.run(global, out),
+            Command::Vectors(command) => command.run(global, out),
             Command::Bench(command) => command.run(global, out),
             Command::List(command) => command.run(global, out),
             Command::Doctor(command) => command.run(global, out),

@@ -15,6 +15,7 @@ fn help_names_every_command() {
         "data",
         "model",
         "tokenize",
+        "vectors",
         "list",
         "doctor",
         "completions",
@@ -32,9 +33,18 @@ fn help_names_every_command() {
 fn lists_come_in_three_forms() {
     let stage = Stage::new();
     let all = stage.ok("list").out();
-    for kind in
-        ["models", "families", "heads", "techniques", "schedules", "metrics", "ops", "formats", "references"]
-    {
+    for kind in [
+        "models",
+        "families",
+        "heads",
+        "techniques",
+        "schedules",
+        "metrics",
+        "ops",
+        "formats",
+        "vectors",
+        "references",
+    ] {
         assert!(all.contains(kind), "{all}");
         let plain = stage.ok(&format!("list {kind}")).out();
         let markdown = stage.ok(&format!("list {kind} --markdown")).out();
@@ -56,7 +66,7 @@ fn the_reference_page_is_what_the_program_lists() {
     let kept = std::fs::read_to_string(path).unwrap();
     let now = Stage::new().ok("list --page").out();
     assert!(kept == now, "docs/reference.md is not what the lists say: cargo xtask docs writes it again");
-    assert_eq!(now.matches("\n## ").count(), 8);
+    assert_eq!(now.matches("\n## ").count(), 9);
 }
 
 #[test]

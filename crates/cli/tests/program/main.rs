@@ -11,3 +11,4 @@ mod looking;
 mod predicting;
 mod stage;
 mod training;
+mod vectors;
