@@ -21,6 +21,7 @@ pub mod dropout;
 pub mod embedding;
 pub mod gemm;
 pub mod loss;
+pub mod lstm;
 mod map;
 mod math;
 pub mod norm;
