@@ -20,6 +20,7 @@ mod cpu;
 pub mod dropout;
 pub mod embedding;
 pub mod gemm;
+pub mod highway;
 pub mod loss;
 pub mod lstm;
 mod map;

@@ -22,6 +22,7 @@ mod flex;
 mod host;
 mod linear;
 mod linear_qkv;
+mod lstm;
 mod norm;
 mod optional;
 mod packed;
@@ -31,7 +32,7 @@ mod record;
 mod sum_squares;
 
 pub use topwork_kernels::{
-    activation::Activation, adamw::AdamW, gemm::Precision, loss::IGNORE, pool::Pool, rng::Dropout,
+    activation::Activation, adamw::AdamW, gemm::Precision, loss::IGNORE, lstm::Lstm, pool::Pool, rng::Dropout,
 };
 
 pub use crate::{
@@ -45,6 +46,7 @@ pub use crate::{
     embedding::{EmbeddingOps, embedding},
     linear::{LinearOps, linear, linear_packed},
     linear_qkv::{LinearQkvOps, linear_qkv, linear_qkv_packed},
+    lstm::{LstmOps, LstmStates, lstm},
     norm::{NormOps, layer_norm, residual_dropout_norm},
     optional::OptionalFloat,
     pool::{PoolOps, pool},
@@ -58,7 +60,8 @@ pub mod composed {
         attention::composed as attention, bias_activation::composed as bias_activation,
         cross_entropy::composed as cross_entropy, dropout::composed as dropout,
         embedding::composed as embedding, linear::composed as linear, linear_qkv::composed as linear_qkv,
-        norm::composed as norm, pool::composed as pool, sum_squares::composed as sum_squares,
+        lstm::composed as lstm, norm::composed as norm, pool::composed as pool,
+        sum_squares::composed as sum_squares,
     };
 }
 
@@ -105,6 +108,8 @@ ops! {
         "x·Wᵀ + b, in f32 or bf16",
     linear_qkv (linear_qkv::tests::gradients):
         "queries, keys and values in one operation",
+    lstm (lstm::tests::gradients):
+        "one layer of an LSTM in one direction, with projection and clips",
     pool (pool::tests::gradients):
         "first token, last token, mean or maximum of each sequence",
     residual_dropout_norm (norm::tests::residual_dropout_norm_gradients):
@@ -125,7 +130,7 @@ mod tests {
             assert!(count > 0, "{name} checks nothing");
             checked.push(*name);
         }
-        assert_eq!(checked.len(), 14);
+        assert_eq!(checked.len(), 15);
         assert_eq!(checked, OPS.iter().map(|op| op.name).collect::<Vec<_>>());
         assert!(checked.is_sorted());
     }
