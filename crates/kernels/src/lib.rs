@@ -16,6 +16,8 @@ pub mod adamw;
 pub mod allocator;
 pub mod attention;
 mod buffer;
+pub mod conv;
+pub mod conv_max;
 mod cpu;
 pub mod dropout;
 pub mod embedding;
