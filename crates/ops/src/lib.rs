@@ -15,14 +15,18 @@ mod bias_activation;
 #[cfg(test)]
 mod check;
 mod columns;
+mod conv1d;
+mod conv1d_max;
 mod cross_entropy;
 mod dropout;
 mod embedding;
 mod flex;
+mod highway;
 mod host;
 mod linear;
 mod linear_qkv;
 mod lstm;
+mod masked;
 mod norm;
 mod optional;
 mod packed;
@@ -32,7 +36,8 @@ mod record;
 mod sum_squares;
 
 pub use topwork_kernels::{
-    activation::Activation, adamw::AdamW, gemm::Precision, loss::IGNORE, lstm::Lstm, pool::Pool, rng::Dropout,
+    activation::Activation, adamw::AdamW, conv::Conv, gemm::Precision, loss::IGNORE, lstm::Lstm, pool::Pool,
+    rng::Dropout,
 };
 
 pub use crate::{
@@ -41,12 +46,16 @@ pub use crate::{
     adamw::{AdamWOps, Gradient, adamw},
     attention::{AttentionOps, attention},
     bias_activation::{BiasActivationOps, bias_activation},
+    conv1d::{Conv1dOps, conv1d},
+    conv1d_max::{Conv1dMaxOps, conv1d_max},
     cross_entropy::{CrossEntropyOps, cross_entropy},
     dropout::{DropoutOps, dropout},
     embedding::{EmbeddingOps, embedding},
+    highway::{HighwayOps, highway},
     linear::{LinearOps, linear, linear_packed},
     linear_qkv::{LinearQkvOps, linear_qkv, linear_qkv_packed},
     lstm::{LstmOps, LstmStates, lstm},
+    masked::{MaskedOps, embedding_dropout, locked_dropout, weight_drop},
     norm::{NormOps, layer_norm, residual_dropout_norm},
     optional::OptionalFloat,
     pool::{PoolOps, pool},
@@ -58,10 +67,11 @@ pub mod composed {
     pub use crate::{
         activation_linear::composed as activation_linear, adamw::composed as adamw,
         attention::composed as attention, bias_activation::composed as bias_activation,
+        conv1d::composed as conv1d, conv1d_max::composed as conv1d_max,
         cross_entropy::composed as cross_entropy, dropout::composed as dropout,
-        embedding::composed as embedding, linear::composed as linear, linear_qkv::composed as linear_qkv,
-        lstm::composed as lstm, norm::composed as norm, pool::composed as pool,
-        sum_squares::composed as sum_squares,
+        embedding::composed as embedding, highway::composed as highway, linear::composed as linear,
+        linear_qkv::composed as linear_qkv, lstm::composed as lstm, masked::composed as masked,
+        norm::composed as norm, pool::composed as pool, sum_squares::composed as sum_squares,
     };
 }
 
@@ -96,18 +106,28 @@ ops! {
         "attention inside each sequence of a packed batch, with dropout on its probabilities",
     bias_activation (bias_activation::tests::gradients):
         "a bias and the activation behind it",
+    conv1d (conv1d::tests::gradients):
+        "convolution over the tokens of each sequence",
+    conv1d_max (conv1d_max::tests::gradients):
+        "convolution, maximum over time and activation: a vector for each sequence",
     cross_entropy (cross_entropy::tests::gradients):
         "mean cross-entropy with weights, label smoothing and ignored rows",
     dropout (dropout::tests::gradients):
         "dropout whose mask is computed, never stored",
     embedding (embedding::tests::gradients):
         "rows of a table by index",
+    embedding_dropout (masked::tests::embedding_gradients):
+        "dropout of whole words",
+    highway (highway::tests::gradients):
+        "the gate of a highway layer",
     layer_norm (norm::tests::layer_norm_gradients):
         "layer normalisation",
     linear (linear::tests::gradients):
         "x·Wᵀ + b, in f32 or bf16",
     linear_qkv (linear_qkv::tests::gradients):
         "queries, keys and values in one operation",
+    locked_dropout (masked::tests::locked_gradients):
+        "dropout of the same columns at every token of a sequence",
     lstm (lstm::tests::gradients):
         "one layer of an LSTM in one direction, with projection and clips",
     pool (pool::tests::gradients):
@@ -116,6 +136,8 @@ ops! {
         "LayerNorm(dropout(x) + residual)",
     sum_squares (sum_squares::tests::sums):
         "sum of squares, for gradient norms",
+    weight_drop (masked::tests::weight_gradients):
+        "dropout of the numbers of a weight",
 }
 
 #[cfg(test)]
@@ -130,7 +152,7 @@ mod tests {
             assert!(count > 0, "{name} checks nothing");
             checked.push(*name);
         }
-        assert_eq!(checked.len(), 15);
+        assert_eq!(checked.len(), 21);
         assert_eq!(checked, OPS.iter().map(|op| op.name).collect::<Vec<_>>());
         assert!(checked.is_sorted());
     }
