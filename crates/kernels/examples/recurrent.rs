@@ -4,7 +4,8 @@
 //! cargo run --release -p topwork-kernels --example recurrent -- HIDDEN [REPEATS]
 //! ```
 //!
-//! 32 sequences of 20 to 60 tokens, inputs as wide as the states; prints the median in milliseconds, then that of the forward.
+//! 32 sequences of 20 to 60 tokens, inputs as wide as the states; prints the median in milliseconds, and that of the
+//! forward alone.
 #![allow(clippy::print_stdout, reason = "its output is the measurement")]
 
 use std::time::Instant;

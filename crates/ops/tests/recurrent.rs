@@ -213,3 +213,14 @@ fn highway_is_that_of_allennlp() {
     case.gradient("x", &x, &gradients);
     case.gradient("projected", &projected, &gradients);
 }
+
+#[test]
+#[should_panic(expected = "highway.y[7]")]
+fn one_part_in_a_thousand_is_noticed() {
+    let (golden, _) = golden();
+    let case = case(&golden, "highway");
+    let mut y = golden.floats("highway.y").unwrap().data;
+    let largest = y.iter().fold(0.0_f32, |largest, y| largest.max(y.abs()));
+    y[7] += largest * 1e-3;
+    case.compare("y", y, GRADIENTS);
+}
