@@ -88,9 +88,9 @@ pub fn lstm(
     ));
     let (of_h, of_c) = (tokens * hidden, (tokens + batch) * hidden);
     LstmStates {
-        y: flat.clone().slice([0..of_h]).reshape([tokens, hidden]),
-        h_n: flat.clone().slice([of_h..of_c]).reshape([batch, hidden]),
-        c_n: flat.slice([of_c..of_c + batch * cell]).reshape([batch, cell]),
+        y: flat.clone().slice(0..of_h).reshape([tokens, hidden]),
+        h_n: flat.clone().slice(of_h..of_c).reshape([batch, hidden]),
+        c_n: flat.slice(of_c..of_c + batch * cell).reshape([batch, cell]),
     }
 }
 
@@ -131,6 +131,7 @@ pub trait LstmOps: Backend {
 
     /// The gradients of the gates, of the projected states before they were clipped (empty without a projection), of
     /// `h0` and of `c0`.
+    #[allow(clippy::too_many_arguments)]
     fn lstm_backward(
         d_flat: FloatTensor<Self>,
         flat: FloatTensor<Self>,

@@ -88,7 +88,7 @@ fn bidirectional(name: &str, projects: bool) {
     // The first states of both directions lie behind each other, as rows of [2, batch·width].
     let direction = |state: &Tensor<2>, at: usize| {
         let [_, width] = state.dims();
-        state.clone().slice([at..at + 1]).reshape([batch, width / batch])
+        state.clone().slice(at..at + 1).reshape([batch, width / batch])
     };
     let (mut leaves, mut parts) = (Vec::new(), Vec::new());
     for (at, suffix) in ["", "_reverse"].into_iter().enumerate() {

@@ -151,15 +151,14 @@ pub fn d_recurrent<B: Backend>(
     let y = part::<B>(flat, 0, [tokens, hidden]);
     let h0 = h0.unwrap_or_else(|| host::zeros::<B>([batch, hidden], &y));
     // Where the state before each row is: another row, or the first state of its sequence behind all rows.
-    let mut before = vec![0; tokens];
+    let mut before = Vec::with_capacity(tokens);
     for (sequence, range) in offsets.windows(2).enumerate() {
-        for row in range[0] as usize..range[1] as usize {
-            let (edge, neighbour) = if settings.reverse {
-                (range[1] as usize - 1, row + 1)
-            } else {
-                (range[0] as usize, row.wrapping_sub(1))
-            };
-            before[row] = if row == edge { tokens + sequence } else { neighbour };
+        let (first, last) = (range[0] as usize, range[1] as usize);
+        let start = std::iter::repeat_n(tokens + sequence, (last - first).min(1));
+        if settings.reverse {
+            before.extend((first + 1..last).chain(start));
+        } else {
+            before.extend(start.chain(first..last.saturating_sub(1)));
         }
     }
     let before = host::indices::<B>(before, [tokens], &y);

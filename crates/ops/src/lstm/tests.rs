@@ -69,7 +69,7 @@ fn the_last_states_are_those_of_the_last_tokens() {
         let (h0, c0) = (normal::<2>([3, 6], 3), normal::<2>([3, 6], 4));
         let state = Some((h0.clone(), c0.clone()));
         let states = lstm(normal([8, 24], 1), normal([24, 6], 2), None, state, &offsets, settings);
-        let row = |x: &Tensor<2>, row: usize| floats(x.clone().slice([row..row + 1]));
+        let row = |x: &Tensor<2>, row: usize| floats(x.clone().slice(row..row + 1));
         let (first, third) = if reverse { (0, 3) } else { (2, 7) };
         assert_eq!(row(&states.h_n, 0), row(&states.y, first));
         assert_eq!(row(&states.h_n, 2), row(&states.y, third));
