@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use crate::cpu::multiversion;
-use crate::math::{erf, exp, fma, tanh};
+use crate::math::{erf, exp, fma, sigmoid, tanh};
 use crate::parallel::{REDUCE_ROWS, each, rows_per_task, sum_rows};
 use crate::scratch::Scratch;
 
@@ -302,7 +302,7 @@ impl Curve for Silu {
 
     #[inline(always)]
     fn slope<const FMA: bool>(x: f32) -> f32 {
-        let sigmoid = 1.0 / (1.0 + exp::<FMA>(-x));
+        let sigmoid = sigmoid::<FMA>(x);
         sigmoid * fma::<FMA>(x, 1.0 - sigmoid, 1.0)
     }
 }

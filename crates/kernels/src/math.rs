@@ -77,6 +77,12 @@ pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
     if t < 0.625 { near } else { far }
 }
 
+/// The logistic function `1 / (1 + e^-x)`.
+#[inline(always)]
+pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+    1.0 / (1.0 + exp::<FMA>(-x))
+}
+
 /// Lanes of the accumulators below: one 512-bit register.
 pub(crate) const LANES: usize = 16;
 
@@ -140,6 +146,17 @@ mod tests {
         assert_eq!(tanh::<true>(100.0), 1.0);
         assert_eq!(tanh::<true>(-100.0), -1.0);
         assert!(tanh::<true>(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn sigmoid_is_accurate() {
+        let truth = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let error = worst(-80.0, 30.0, |x| [sigmoid::<true>(x), sigmoid::<false>(x)], truth);
+        assert!(error < 3e-7, "{error:e}");
+        assert_eq!(sigmoid::<true>(0.0), 0.5);
+        assert_eq!(sigmoid::<true>(f32::INFINITY), 1.0);
+        assert_eq!(sigmoid::<true>(f32::NEG_INFINITY), 0.0);
+        assert!(sigmoid::<true>(f32::NAN).is_nan());
     }
 
     #[test]

@@ -9,13 +9,17 @@ use std::process::Command;
 use topwork_kernels::activation::{self, Activation};
 use topwork_kernels::adamw::{self, AdamW};
 use topwork_kernels::attend_layout::{AttendLayout, Mask};
+use topwork_kernels::conv::{self, Conv};
 use topwork_kernels::gated::{Gated, GatedMut, Halves};
+use topwork_kernels::lstm::{self, Lstm};
 use topwork_kernels::pool::{self, Pool};
 use topwork_kernels::relative_attend::{Gradients, Inputs};
 use topwork_kernels::rng::Stream;
 use topwork_kernels::rotary::{Pairing, Rotary, rotate};
 use topwork_kernels::{Dropout, Mat, MatMut, Path, Precision};
-use topwork_kernels::{attend, attention, cpu, dropout, gated, gemm, loss, norm, relative_attend, rms_norm};
+use topwork_kernels::{
+    attend, attention, conv_max, cpu, dropout, gated, gemm, highway, loss, norm, relative_attend, rms_norm,
+};
 
 /// Where the sequences of the batch lie.
 const OFFSETS: [u32; 4] = [0, 3, 40, 190];
@@ -99,6 +103,7 @@ fn results() -> Vec<(&'static str, Vec<f32>)> {
     let (value, denominator) = loss::cross_entropy_forward(&d_out, hidden, &target, None, 0.1, &mut lse);
     loss::cross_entropy_backward(&d_out, hidden, &target, None, 0.1, &lse, denominator, 1.0, &mut y);
     all.extend([("loss", vec![value]), ("d_logits", y)]);
+    all.extend(recurrent(&d_out[..190 * 48], &offsets));
     let (mut m, mut v) = (random(9, 1003), vec![0.5; 1003]);
     let (mut param, grad) = (random(10, 1003), random(11, 1003));
     let settings =
@@ -161,6 +166,54 @@ fn of_decoders(qkv: &[f32], d_out: &[f32], gamma: &[f32]) -> Vec<(&'static str, 
     let to = GatedMut::Together(&mut d_x, Halves::UpFirst);
     gated::backward(x, bias, Activation::Silu, ffn, &y, to, &mut d_bias);
     all.extend([("gated", y), ("gated back", d_x), ("gated d_bias", d_bias)]);
+    all
+}
+
+/// Results of the kernels of recurrent and convolutional models, on rows of 48.
+fn recurrent(x: &[f32], offsets: &[u32]) -> Vec<(&'static str, Vec<f32>)> {
+    let (tokens, batch, cell) = (190, 3, 12);
+    let scaled = |seed, len| random(seed, len).iter().map(|x| x * 0.2).collect::<Vec<f32>>();
+    let (recurrent, d_y, last) = (scaled(12, 48 * cell), random(13, tokens * cell), vec![0.1; batch * cell]);
+    let (mut y, mut gates, mut cells) =
+        (vec![0.0; tokens * cell], vec![0.0; x.len()], vec![0.0; tokens * cell]);
+    let (mut h_n, mut c_n, mut d_gates, mut d_c0) = (last.clone(), last.clone(), gates.clone(), last.clone());
+    let settings = Lstm { cell_clip: Some(2.0), ..Lstm::default() };
+    lstm::forward(
+        x, &recurrent, None, None, offsets, cell, settings, &mut y, &mut h_n, &mut c_n, &mut gates,
+        &mut cells,
+    );
+    lstm::backward(
+        &d_y,
+        &last,
+        &last,
+        &y,
+        &gates,
+        &cells,
+        &recurrent,
+        None,
+        None,
+        offsets,
+        cell,
+        settings,
+        &mut d_gates,
+        &mut [],
+        &mut [],
+        &mut d_c0,
+    );
+    let mut all = vec![("lstm", y.clone()), ("c_n", c_n), ("lstm back", d_gates), ("d_c0", d_c0)];
+    let (weight, conv) = (scaled(14, 20 * 48 * 3), Conv::same(3));
+    let (mut z, mut d_x, mut d_weight) = (vec![0.0; tokens * 20], x.to_vec(), weight.clone());
+    conv::forward(x, 48, &weight, None, offsets, conv, Precision::F32, &mut z);
+    conv::d_x(&z, 20, &weight, offsets, conv, Precision::F32, &mut d_x);
+    conv::d_weight(&z, x, 48, offsets, conv, Precision::F32, &mut d_weight);
+    all.extend([("conv", z), ("conv d_x", d_x), ("conv d_weight", d_weight)]);
+    let mut pooled = vec![0.0; batch * 20];
+    conv_max::forward(x, 48, &weight, None, offsets, conv, Activation::Tanh, &mut pooled, &mut []);
+    all.push(("conv_max", pooled));
+    let (mut through, mut d_through, mut d_projected) = (y.clone(), y.clone(), vec![0.0; 2 * y.len()]);
+    highway::forward(&y, &x[..2 * y.len()], cell, &mut through);
+    highway::backward(&y, &x[..2 * y.len()], cell, &d_y, &mut d_through, &mut d_projected);
+    all.extend([("highway", through), ("highway back", d_through), ("d_projected", d_projected)]);
     all
 }
 

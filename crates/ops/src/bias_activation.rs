@@ -151,12 +151,14 @@ pub mod composed {
         B::float_mul_scalar(sum, (FRAC_2_SQRT_PI * FRAC_1_SQRT_2).into())
     }
 
-    fn sigmoid<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    /// `1 / (1 + e^-x)`.
+    pub(crate) fn sigmoid<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
         let exp = B::float_exp(B::float_neg(x));
         B::float_recip(B::float_add_scalar(exp, 1.0.into()))
     }
 
-    fn one_minus<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    /// `1 - x`.
+    pub(crate) fn one_minus<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
         B::float_add_scalar(B::float_neg(x), 1.0.into())
     }
 }

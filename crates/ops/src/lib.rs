@@ -17,14 +17,19 @@ mod bias_activation;
 #[cfg(test)]
 mod check;
 mod columns;
+mod conv1d;
+mod conv1d_max;
 mod cross_entropy;
 mod dropout;
 mod embedding;
 mod flex;
 mod gated_activation;
+mod highway;
 mod host;
 mod linear;
 mod linear_qkv;
+mod lstm;
+mod masked;
 mod norm;
 mod optional;
 mod packed;
@@ -40,8 +45,10 @@ pub use topwork_kernels::{
     activation::Activation,
     adamw::AdamW,
     attend_layout::{AttendLayout, Mask},
+    conv::Conv,
     gemm::Precision,
     loss::IGNORE,
+    lstm::Lstm,
     pool::Pool,
     rng::Dropout,
 };
@@ -53,12 +60,17 @@ pub use crate::{
     attend::{AttendOps, attend},
     attention::{AttentionOps, attention},
     bias_activation::{BiasActivationOps, bias_activation},
+    conv1d::{Conv1dOps, conv1d},
+    conv1d_max::{Conv1dMaxOps, conv1d_max},
     cross_entropy::{CrossEntropyOps, cross_entropy},
     dropout::{DropoutOps, dropout},
     embedding::{EmbeddingOps, embedding},
     gated_activation::{GatedActivationOps, gated_activation, gated_product},
+    highway::{HighwayOps, highway},
     linear::{LinearOps, linear, linear_packed},
     linear_qkv::{LinearQkvOps, linear_qkv, linear_qkv_packed},
+    lstm::{LstmOps, LstmStates, lstm},
+    masked::{MaskedOps, embedding_dropout, locked_dropout, weight_drop},
     norm::{NormOps, layer_norm, residual_dropout_norm},
     optional::OptionalFloat,
     pool::{PoolOps, pool},
@@ -75,10 +87,12 @@ pub mod composed {
     pub use crate::{
         activation_linear::composed as activation_linear, adamw::composed as adamw,
         attend::composed as attend, attention::composed as attention,
-        bias_activation::composed as bias_activation, cross_entropy::composed as cross_entropy,
+        bias_activation::composed as bias_activation, conv1d::composed as conv1d,
+        conv1d_max::composed as conv1d_max, cross_entropy::composed as cross_entropy,
         dropout::composed as dropout, embedding::composed as embedding,
-        gated_activation::composed as gated_activation, linear::composed as linear,
-        linear_qkv::composed as linear_qkv, norm::composed as norm, pool::composed as pool,
+        gated_activation::composed as gated_activation, highway::composed as highway,
+        linear::composed as linear, linear_qkv::composed as linear_qkv, lstm::composed as lstm,
+        masked::composed as masked, norm::composed as norm, pool::composed as pool,
         relative_attend::composed as relative_attend, rms_norm::composed as rms_norm,
         rotary::composed as rotary, sum_squares::composed as sum_squares,
     };
@@ -117,22 +131,34 @@ ops! {
         "attention inside each sequence of a packed batch, with dropout on its probabilities",
     bias_activation (bias_activation::tests::gradients):
         "a bias and the activation behind it",
+    conv1d (conv1d::tests::gradients):
+        "convolution over the tokens of each sequence",
+    conv1d_max (conv1d_max::tests::gradients):
+        "convolution, maximum over time and activation: a vector for each sequence",
     cross_entropy (cross_entropy::tests::gradients):
         "mean cross-entropy with weights, label smoothing and ignored rows",
     dropout (dropout::tests::gradients):
         "dropout whose mask is computed, never stored",
     embedding (embedding::tests::gradients):
         "rows of a table by index",
+    embedding_dropout (masked::tests::embedding_gradients):
+        "dropout of whole words",
     gated_activation (gated_activation::tests::gradients):
         "an activation of one half of each row times the other half, with a bias",
     gated_product (gated_activation::tests::product_gradients):
         "an activation of one tensor times another",
+    highway (highway::tests::gradients):
+        "the gate of a highway layer",
     layer_norm (norm::tests::layer_norm_gradients):
         "layer normalisation",
     linear (linear::tests::gradients):
         "x·Wᵀ + b, in f32 or bf16",
     linear_qkv (linear_qkv::tests::gradients):
         "queries, keys and values in one operation",
+    locked_dropout (masked::tests::locked_gradients):
+        "dropout of the same columns at every token of a sequence",
+    lstm (lstm::tests::gradients):
+        "one layer of an LSTM in one direction, with projection and clips",
     pool (pool::tests::gradients):
         "first token, last token, mean or maximum of each sequence",
     relative_attend (relative_attend::tests::gradients):
@@ -145,6 +171,8 @@ ops! {
         "queries or keys turned by their positions",
     sum_squares (sum_squares::tests::sums):
         "sum of squares, for gradient norms",
+    weight_drop (masked::tests::weight_gradients):
+        "dropout of the numbers of a weight",
 }
 
 #[cfg(test)]
@@ -159,7 +187,7 @@ mod tests {
             assert!(count > 0, "{name} checks nothing");
             checked.push(*name);
         }
-        assert_eq!(checked.len(), 20);
+        assert_eq!(checked.len(), 27);
         assert_eq!(checked, OPS.iter().map(|op| op.name).collect::<Vec<_>>());
         assert!(checked.is_sorted());
     }

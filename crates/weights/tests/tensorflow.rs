@@ -166,11 +166,9 @@ fn damaged_numbers_are_found_by_their_checksum() {
 
 #[test]
 fn a_truncated_or_damaged_index_is_refused_at_every_byte() {
-    for (name, file) in [
-        ("bert", "model.ckpt.index"),
-        ("formats", "parts-v1.ckpt"),
-        ("formats", "parts-v2.ckpt.index"),
-    ] {
+    for (name, file) in
+        [("bert", "model.ckpt.index"), ("formats", "parts-v1.ckpt"), ("formats", "parts-v2.ckpt.index")]
+    {
         let (_folder, path) = changed(name, file, |_| {});
         let whole = fs::read(&path).unwrap();
         assert!(read_all(&path).is_ok());

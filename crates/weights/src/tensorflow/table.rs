@@ -63,12 +63,7 @@ impl Table {
     }
 
     /// Calls `each` with each key and value of a block.
-    pub(super) fn block(
-        &self,
-        disk: &Disk,
-        number: usize,
-        each: Each,
-    ) -> Result<(), Fault> {
+    pub(super) fn block(&self, disk: &Disk, number: usize, each: Each) -> Result<(), Fault> {
         let Some(place) = self.blocks.get(number) else { return bad("no such block") };
         entries(&block(disk, *place)?, place.1.saturating_mul(MOST_PER_BYTE), each)
     }
@@ -102,11 +97,7 @@ pub(super) fn mask(sum: u32) -> u32 {
 }
 
 /// Calls `each` with each key and value of a block, whose keys may take `most` bytes together.
-fn entries(
-    block: &[u8],
-    most: u64,
-    each: Each,
-) -> Result<(), Fault> {
+fn entries(block: &[u8], most: u64, each: Each) -> Result<(), Fault> {
     let what = "a block";
     let Some(at) = block.len().checked_sub(4) else { return bad("a block ends too early") };
     let restarts = Cursor::new(&block[at..], what).u32()? as usize;
