@@ -125,10 +125,12 @@ pub(super) fn log_sum(scores: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::LN_2;
+
     use super::*;
 
     /// Probabilities 0.5, 0.25, 0.125, 0.125.
-    const SCORES: [f32; 4] = [0.0, 0.693_147_2, -0.693_147_2, -0.693_147_2];
+    const SCORES: [f32; 4] = [0.0, LN_2, -LN_2, -LN_2];
 
     fn ids(sampling: Sampling) -> Vec<u32> {
         sampling.left(&SCORES).into_iter().map(|(id, _)| id).collect()
