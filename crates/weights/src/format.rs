@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{Error, SafeTensorsFile, gguf};
+use crate::{Error, SafeTensorsFile, gguf, onnx};
 
 /// An open file of tensors. Opening checks what the file says of itself; numbers are read when they are asked for,
 /// by several threads at once.
@@ -60,7 +60,7 @@ pub type OpenFormat = fn(&Path) -> Result<Box<dyn TensorFile>, Error>;
 pub const HEAD_BYTES: usize = 512;
 
 /// Every format, in the order in which a folder is searched for them.
-pub const FORMATS: &[&Format] = &[&SAFETENSORS, &gguf::FORMAT];
+pub const FORMATS: &[&Format] = &[&SAFETENSORS, &gguf::FORMAT, &onnx::FORMAT];
 
 /// The entry of safetensors.
 pub const SAFETENSORS: Format = Format {
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_format_is_complete_and_named_once() {
-        assert_eq!(FORMATS.len(), 2, "count the formats when you add one");
+        assert_eq!(FORMATS.len(), 3, "count the formats when you add one");
         for (n, format) in FORMATS.iter().enumerate() {
             assert!(format.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
             assert!(format.link.starts_with("https://"), "{}", format.name);
