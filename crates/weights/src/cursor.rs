@@ -82,7 +82,6 @@ impl<'a> Cursor<'a> {
     }
 
     /// Moves on without reading.
-    #[allow(dead_code)]
     pub(crate) fn skip(&mut self, what: &str, count: u64) -> Result<(), Error> {
         self.need(what, count)?;
         self.at += count;

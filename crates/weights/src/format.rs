@@ -12,7 +12,7 @@ use crate::llama2c::LLAMA2C;
 use crate::npz::NPZ;
 use crate::pytorch::PYTORCH;
 use crate::tensorflow::TENSORFLOW;
-use crate::{Error, SafeTensorsFile, gguf};
+use crate::{Error, SafeTensorsFile, gguf, onnx};
 
 /// An open file of tensors. Opening checks what the file says of itself; numbers are read when they are asked for,
 /// by several threads at once.
@@ -65,7 +65,8 @@ pub type OpenFormat = fn(&Path) -> Result<Box<dyn TensorFile>, Error>;
 pub const HEAD_BYTES: usize = 512;
 
 /// Every format, in the order in which a folder is searched for them.
-pub const FORMATS: &[&Format] = &[&SAFETENSORS, &PYTORCH, &gguf::FORMAT, &HDF5, &TENSORFLOW, &NPZ, &LLAMA2C];
+pub const FORMATS: &[&Format] =
+    &[&SAFETENSORS, &PYTORCH, &gguf::FORMAT, &HDF5, &TENSORFLOW, &onnx::FORMAT, &NPZ, &LLAMA2C];
 
 /// The entry of safetensors.
 pub const SAFETENSORS: Format = Format {
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn every_format_is_complete_and_named_once() {
-        assert_eq!(FORMATS.len(), 7, "count the formats when you add one");
+        assert_eq!(FORMATS.len(), 8, "count the formats when you add one");
         for (n, format) in FORMATS.iter().enumerate() {
             assert!(format.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
             assert!(format.link.starts_with("https://"), "{}", format.name);

@@ -67,7 +67,8 @@ impl Change {
             (Change::PairsToHalves { heads } | Change::HalvesToPairs { heads }, _) => {
                 Err(format!("it has shape {shape:?}, whose rows are no {heads} heads of an even width"))
             }
-            (Change::LeadRows(more), [rows, rest @ ..]) => {
+            // No more than there are, so that nothing grows beyond twice what the file holds.
+            (Change::LeadRows(more), [rows, rest @ ..]) if *rows >= more => {
                 let rows =
                     rows.checked_add(more).ok_or_else(|| format!("{rows} and {more} rows are too many"))?;
                 Ok([&[rows], rest].concat())
