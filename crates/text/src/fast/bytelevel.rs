@@ -107,29 +107,40 @@ impl ByteWords {
         }
         let begin = if !space && rest[0] == b' ' { at + 1 } else { at };
         match self.class(text, begin) {
-            Some((class, end)) if class != Class::Space => self.run(text, end, class).0,
+            Some((class, end)) if class != Class::Space => self.run(text, end, class),
             _ => {
-                let (end, last, count) = self.run(text, at, Class::Space);
+                let (end, last) = self.spaces(text, at);
                 // The last space belongs to what follows, unless it is all there is.
-                if end < text.len() && count + usize::from(space) > 1 { last } else { end }
+                if end < text.len() && (last > at || space) { last } else { end }
             }
         }
     }
 
-    /// Goes on while the characters are of this class: where that ends, where the last of them begins, and how many
-    /// they are.
+    /// Goes on while the characters are of this class, and gives where that ends.
     #[inline]
-    fn run(&self, text: &str, mut at: usize, class: Class) -> (usize, usize, usize) {
-        let (mut last, mut count) = (at, 0);
-        while let Some((found, end)) = self.class(text, at) {
-            if found != class {
-                break;
-            }
+    fn run(&self, text: &str, mut at: usize, class: Class) -> usize {
+        while let Some(&byte) = text.as_bytes().get(at) {
+            let end = match self.ascii.get(usize::from(byte)) {
+                Some(&found) if found == class => at + 1,
+                Some(_) => return at,
+                None => match self.class(text, at) {
+                    Some((found, end)) if found == class => end,
+                    _ => return at,
+                },
+            };
+            at = end;
+        }
+        at
+    }
+
+    /// Where the spaces end that begin at a place, and where the last of them begins.
+    fn spaces(&self, text: &str, mut at: usize) -> (usize, usize) {
+        let mut last = at;
+        while let Some((Class::Space, end)) = self.class(text, at) {
             last = at;
             at = end;
-            count += 1;
         }
-        (at, last, count)
+        (at, last)
     }
 
     /// Class and end of the character at a place; `None` at the end of the text.

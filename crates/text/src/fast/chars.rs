@@ -4,7 +4,8 @@
 //! crate, so that there is no second opinion on any character. A table by character can stand for the whole
 //! normalizer because each of its steps but one looks at one character at a time. The exception is the canonical
 //! decomposition, which sorts combining characters over character borders; all of those that it can move are removed
-//! right after, except a few that the crate's tables do not call nonspacing. These few are [`Made::Unsure`].
+//! right after, except a few that the crate's tables do not call nonspacing. These few are [`Made::Unsure`]; what they
+//! become is asked with all that stands around them up to plain ASCII, over which nothing moves.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,6 +14,7 @@ use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{
     NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    normalizer::Range,
 };
 
 /// Characters a page. Small, because a text in a script with many characters touches many pages.
@@ -20,7 +22,7 @@ const PAGE: usize = 64;
 
 /// How often a character is asked about alone before its page is filled: a text with a few stray characters, each in
 /// another page, fills none.
-const FEW: u8 = 12;
+const FEW: u8 = 6;
 
 /// Stand between characters that are asked about in one go: no step changes a digit, and it joins with letters.
 /// The second is for the first.
@@ -54,6 +56,18 @@ pub(super) enum Made<'a> {
     Several(&'a [(Class, char)]),
     /// Its neighbours matter.
     Unsure,
+}
+
+impl Made<'_> {
+    /// How many characters it becomes; 0 if that is not known.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Nothing | Self::Unsure => 0,
+            Self::Space(_) | Self::Word(_) | Self::Alone(_) => 1,
+            Self::Spaced(_) => 3,
+            Self::Several(made) => made.len(),
+        }
+    }
 }
 
 /// [`Made`] with the several kept elsewhere, which makes it 8 bytes rather than 24.
@@ -116,6 +130,9 @@ impl Chars {
         if char.is_ascii() || self.asked[number].fetch_add(1, Ordering::Relaxed) >= FEW {
             return None;
         }
+        if is_nothing(&self.normalizer, &[char]) {
+            return Some(Made::Nothing);
+        }
         match ask(&self.normalizer, &[char], BETWEEN[0])?.first()?.as_deref().map_or(Entry::Unsure, entry) {
             Entry::Nothing => Some(Made::Nothing),
             Entry::Space(to) => Some(Made::Space(to)),
@@ -125,6 +142,19 @@ impl Chars {
             Entry::Several(_) => None,
             Entry::Unsure => Some(Made::Unsure),
         }
+    }
+
+    /// What becomes of a stretch of text together, with the bytes of it that each character came from.
+    pub fn together(&self, stretch: &str) -> Option<Vec<(Class, char, (usize, usize))>> {
+        let mut text = NormalizedString::from(stretch);
+        self.normalizer.normalize(&mut text).ok()?;
+        let classes = classify(text.get(), BETWEEN[0])?;
+        let chars = text.get().char_indices().zip(classes);
+        let made = chars.map(|((at, char), class)| {
+            let from = text.convert_offsets(Range::Normalized(at..at + char.len_utf8()))?;
+            Some((class, char, (from.start, from.end)))
+        });
+        made.collect()
     }
 
     /// Writes the normalized text; false if it is unsure.
@@ -237,6 +267,15 @@ fn move_in_front(chars: &[char], between: char) -> Option<Vec<bool>> {
 
 /// What each of these characters does in the pre-tokenizer.
 fn classify(text: &str, between: char) -> Option<Vec<Class>> {
+    // Most are words and spaces, which one look at all of them tells.
+    let inked: String = text.chars().filter(|&char| char != ' ').collect();
+    let mut split = PreTokenizedString::from(format!(" {between}{inked}"));
+    BertPreTokenizer.pre_tokenize(&mut split).ok()?;
+    let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    if matches!(splits[..], [(_, (1, end), _)] if end == 1 + between.len_utf8() + inked.len()) {
+        let class = |char| if char == ' ' { Class::Space } else { Class::Word };
+        return Some(text.chars().map(class).collect());
+    }
     let mut joined = String::from(between);
     for char in text.chars() {
         joined.extend([char, between]);

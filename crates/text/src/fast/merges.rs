@@ -121,7 +121,9 @@ impl Merges {
         merging: &mut Merging,
         mut token: impl FnMut(u32, usize, usize),
     ) -> bool {
-        if let Some(&id) = self.whole.get(word) {
+        if !self.whole.is_empty()
+            && let Some(&id) = self.whole.get(word)
+        {
             token(id, 0, word.len());
             return true;
         }
@@ -250,7 +252,8 @@ fn pair_of(first: u8, second: u8) -> usize {
 struct Pairs {
     /// A bit for each hash that a pair has: most pairs that are asked for do not merge, and this is smaller.
     hashes: Box<[u64]>,
-    /// Two tokens and their rank; all bits where a slot is free. At most half are taken.
+    /// Two tokens and their rank; all bits where a slot is free. At most three quarters are taken: more room would cost
+    /// more waiting for memory than it saves looking further.
     slots: Vec<u64>,
     shift: u32,
 }
@@ -259,7 +262,7 @@ impl Pairs {
     const FREE: u64 = u64::MAX;
 
     fn new(pairs: usize) -> Self {
-        let slots = (pairs * 2).max(2).next_power_of_two();
+        let slots = (pairs * 4 / 3 + 1).max(2).next_power_of_two();
         Self {
             hashes: vec![0; HASHES / 64].into(),
             slots: vec![Self::FREE; slots],

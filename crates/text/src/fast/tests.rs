@@ -289,8 +289,18 @@ fn every_character_does_what_it_does_in_the_crate() {
             assert_eq!(normalized, expected.get(), "{flags:?}");
             let fast = both.compare(Input { text: &text, pair: None }, None).unwrap();
             assert!(fast, "{flags:?} {sure:?}");
-            for &char in &unsure {
-                assert!(!both.compare(Input { text: &format!("a{char}b"), pair: None }, None).unwrap());
+            for char in &unsure {
+                for text in [
+                    format!("a{char}b"),
+                    format!("{char}"),
+                    format!("\u{301}{char}{char}"),
+                    format!("x É{char}\u{20dd}\u{301}{char} y"),
+                    format!("中{char}\u{316}\u{301}-ệ{char}"),
+                    format!("a\u{301}\u{200b}{char}\u{1}\u{316}é\u{2014}{char}中.{char}"),
+                    format!("0{char}\u{1d165}{char}\u{1d16d}{char}\u{345}각"),
+                ] {
+                    assert!(both.compare(Input { text: &text, pair: None }, None).unwrap(), "{text:?}");
+                }
             }
             (block.len(), unsure.len())
         };

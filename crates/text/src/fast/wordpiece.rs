@@ -93,41 +93,44 @@ impl BertWords {
                     word += 1;
                     at += 1;
                 }
-                Does::Word => match self.plain_word(&bytes[at..], &mut work.word) {
-                    Some(key) => {
-                        let length = work.word.len();
+                Does::Word => match self.plain_word(&bytes[at..]) {
+                    Some((key, length)) => {
                         match self.short.get(key) {
                             Some(id) => work.pieces.push(Piece::new(id, at, at + length, word)),
-                            None => self.split(work, |id, from, to| Piece::new(id, at + from, at + to, word)),
+                            None => {
+                                let plain = bytes[at..at + length].iter();
+                                work.word.clear();
+                                work.word.extend(plain.map(|&byte| self.ascii[usize::from(byte)].to));
+                                self.split(work, |id, from, to| Piece::new(id, at + from, at + to, word));
+                            }
                         }
                         word += 1;
                         at += length;
                     }
-                    None => at = self.mixed(text, at, &mut word, work)?,
+                    None => at = self.mixed(part, at, &mut word, work)?,
                 },
-                Does::Other => at = self.mixed(text, at, &mut word, work)?,
+                Does::Other => at = self.mixed(part, at, &mut word, work)?,
             }
         }
         Ok(word)
     }
 
-    /// Reads a word that is all ASCII into `word`, and gives its [`Short::key`]; `None` if it turns out not to be.
+    /// The [`Short`] key and the length of a word that is all ASCII; `None` if it turns out not to be.
     #[inline]
-    fn plain_word(&self, bytes: &[u8], word: &mut Vec<u8>) -> Option<u64> {
-        word.clear();
-        let mut key = 0;
+    fn plain_word(&self, bytes: &[u8]) -> Option<(u64, usize)> {
+        let (mut key, mut length) = (0, 0);
         for &byte in bytes {
             let ascii = self.ascii[usize::from(byte)];
             match ascii.does {
                 Does::Word => {
                     key = key << 8 | u64::from(ascii.to);
-                    word.push(ascii.to);
+                    length += 1;
                 }
                 Does::Space | Does::Alone => break,
                 Does::Other => return None,
             }
         }
-        Some(if word.len() <= SHORT { Short::finish(key, word.len()) } else { 0 })
+        Some((if length <= SHORT { Short::finish(key, length) } else { 0 }, length))
     }
 
     /// Puts the pieces of a word that may be in the vocabulary as it is.
@@ -193,12 +196,20 @@ impl BertWords {
     }
 
     /// Reads the characters from `at` on up to the end of a word, and gives where they end.
-    fn mixed(&self, text: &str, at: usize, word: &mut u32, work: &mut Work) -> Result<usize, Unsure> {
+    fn mixed(&self, part: Part<'_>, at: usize, word: &mut u32, work: &mut Work) -> Result<usize, Unsure> {
         work.word.clear();
         work.from.clear();
         let mut end = at;
-        for char in text[at..].chars() {
+        while let Some(&byte) = part.text.as_bytes().get(end) {
             let start = end;
+            let ascii = self.ascii[usize::from(byte)];
+            if ascii.does == Does::Word {
+                end += 1;
+                work.word.push(ascii.to);
+                work.from.push((start as u32, end as u32));
+                continue;
+            }
+            let Some(char) = part.text[start..].chars().next() else { break };
             end += char.len_utf8();
             let from = (start as u32, end as u32);
             match self.chars.get(char) {
@@ -210,23 +221,47 @@ impl BertWords {
                 Made::Space(_) => self.flush(word, work),
                 Made::Alone(to) | Made::Spaced(to) => self.alone(to, from, word, work),
                 Made::Several(several) => {
-                    for &(class, to) in several {
-                        match class {
-                            Class::Space => self.flush(word, work),
-                            Class::Word => push(work, to, from),
-                            Class::Alone => self.alone(to, from, word, work),
-                        }
-                    }
+                    several.iter().for_each(|&(class, to)| self.put(class, to, from, word, work));
                     if !work.word.is_empty() {
                         continue;
                     }
                 }
-                Made::Unsure => return Err(Unsure),
+                Made::Unsure => {
+                    end = self.together(part, start, word, work)?;
+                    continue;
+                }
             }
             return Ok(end);
         }
         self.flush(word, work);
         Ok(end)
+    }
+
+    /// Reads on from a character whose neighbours matter up to the next plain ASCII, and gives where that begins.
+    #[cold]
+    fn together(&self, part: Part<'_>, at: usize, word: &mut u32, work: &mut Work) -> Result<usize, Unsure> {
+        let Part { text, start, .. } = part;
+        let plain = |byte: &u8| byte.is_ascii() && self.ascii[usize::from(*byte)].does != Does::Other;
+        // One that is plain at each side, where there is one. It becomes one character.
+        let begin = start + text.as_bytes()[start..at].iter().rposition(plain).unwrap_or(0);
+        let rest = text.as_bytes()[at..].iter().position(plain);
+        let end = rest.map_or(text.len(), |length| at + length);
+        let mut made = self.chars.together(&text[begin..end + usize::from(rest.is_some())]).ok_or(Unsure)?;
+        made.truncate(made.len() - usize::from(rest.is_some()));
+        // What was read before comes out as it did alone: only marks move, and of those all are removed.
+        let before: usize = text[begin..at].chars().map(|char| self.chars.get(char).count()).sum();
+        for (class, to, (from, past)) in made.into_iter().skip(before) {
+            self.put(class, to, ((begin + from) as u32, (begin + past) as u32), word, work);
+        }
+        Ok(end)
+    }
+
+    fn put(&self, class: Class, to: char, from: (u32, u32), word: &mut u32, work: &mut Work) {
+        match class {
+            Class::Space => self.flush(word, work),
+            Class::Word => push(work, to, from),
+            Class::Alone => self.alone(to, from, word, work),
+        }
     }
 
     fn alone(&self, to: char, from: (u32, u32), word: &mut u32, work: &mut Work) {
