@@ -227,7 +227,11 @@ mod tests {
     fn every_family_is_complete_and_named_once() {
         assert_eq!(FAMILIES.len(), 11, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
-            assert!(family.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", family.name);
+            assert!(
+                family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{}",
+                family.name
+            );
             assert!(family.paper.starts_with("https://"), "{}", family.name);
             assert!(!family.model_types.is_empty(), "{}", family.name);
             assert!(family.architecture("embed").is_some(), "{}: the bare encoder", family.name);

@@ -95,7 +95,7 @@ fn a_missing_or_foreign_tokenizer_is_named() {
     std::fs::remove_file(stage.path("bert/tokenizer.json")).unwrap();
     stage.ok("predict bert win"); // vocab.txt is enough
     std::fs::remove_file(stage.path("bert/vocab.txt")).unwrap();
-    stage.refused("predict bert win", &["no tokenizer in bert", "tokenizer.json or vocab.txt"]);
+    stage.refused("predict bert win", &["no tokenizer in bert", "tokenizer.json, vocab.txt"]);
     stage.refused(&train_line("runs/a", ""), &["no tokenizer in bert"]);
     stage.program.file("bert/tokenizer.json", "{}").unwrap();
     stage.refused("predict bert win", &["tokenizer.json"]);
