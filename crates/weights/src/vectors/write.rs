@@ -22,6 +22,8 @@ pub(super) fn save(
             format!("the word {word:?} is empty or has blanks in it, and this format cannot hold it");
         return Err(Error::BadFile { path: path.to_path_buf(), format, reason });
     }
+    let fail = |source| Error::Write { path: path.to_path_buf(), kept: "nothing was changed", source };
+    std::fs::create_dir_all(atomic::parent(path)).map_err(fail)?;
     atomic::write_with(path, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         writer(vectors, &mut out)?;
