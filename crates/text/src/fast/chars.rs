@@ -58,6 +58,9 @@ pub(super) enum Made<'a> {
     Unsure,
 }
 
+/// A character that a stretch of text becomes: what it does in the pre-tokenizer, and the bytes it came from.
+pub(super) type Placed = (Class, char, (usize, usize));
+
 impl Made<'_> {
     /// How many characters it becomes; 0 if that is not known.
     pub fn count(self) -> usize {
@@ -145,7 +148,7 @@ impl Chars {
     }
 
     /// What becomes of a stretch of text together, with the bytes of it that each character came from.
-    pub fn together(&self, stretch: &str) -> Option<Vec<(Class, char, (usize, usize))>> {
+    pub fn together(&self, stretch: &str) -> Option<Vec<Placed>> {
         let mut text = NormalizedString::from(stretch);
         self.normalizer.normalize(&mut text).ok()?;
         let classes = classify(text.get(), BETWEEN[0])?;
