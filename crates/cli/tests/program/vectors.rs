@@ -133,11 +133,16 @@ fn files_are_shown_converted_and_found_in_folders() {
     }
     let shown = json(&stage, "vectors show fasttext.bin --limit 5 --json");
     assert_eq!((shown["words"].as_u64(), shown["left_out"].as_u64()), (Some(5), Some(31)));
+    stage.program.file("b/notes.md", "king is a word of these vectors\n").unwrap();
     assert!(
         stage
             .ok("vectors convert word2vec.txt b/vectors.bin --to word2vec-binary")
             .out()
             .contains("47 words")
+    );
+    stage.refused(
+        "vectors convert word2vec.txt nowhere/vectors.bin",
+        &["nowhere/vectors.bin", "does not exist"],
     );
     // A folder with one file of vectors stands for it.
     let shown = json(&stage, "vectors show b --word king --json");
@@ -152,6 +157,6 @@ fn files_are_shown_converted_and_found_in_folders() {
     stage.refused("vectors show bad.txt", &["bad.txt, line 3", "2 numbers, expected 3"]);
     stage.program.file("twice.txt", "a 1 2\na 3 4\n").unwrap();
     let done = stage.ok("vectors show twice.txt");
-    assert!(done.err().contains("1 repeated words left out"), "{}", done.err());
+    assert!(done.err().contains("1 repeated word left out"), "{}", done.err());
     stage.refused("vectors show word2vec.txt --word x", &["\"x\" is none of the 47 words"]);
 }

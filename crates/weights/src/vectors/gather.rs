@@ -37,34 +37,20 @@ impl VectorReport {
     /// What a person should know, a line each; none where all is as it should be.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut line = |count: usize, words: String| {
-            if count > 0 {
-                lines.push(words);
-            }
+        let mut line = |count: usize, one: &str, several: &str, rest: String| match count {
+            0 => {}
+            1 => lines.push(format!("1 {one}{rest}")),
+            _ => lines.push(format!("{count} {several}{rest}")),
         };
         let repeated = self.repeated.join("\", \"");
         let more = if self.duplicates > self.repeated.len() { ", ..." } else { "" };
-        line(
-            self.duplicates,
-            format!(
-                "{} repeated words left out, the first of each kept: \"{repeated}\"{more}",
-                self.duplicates
-            ),
-        );
-        line(
-            self.not_utf8,
-            format!("{} words are not UTF-8: what is not was replaced by U+FFFD", self.not_utf8),
-        );
-        line(self.spaced, format!("{} words have blanks in them", self.spaced));
-        line(self.empty, format!("{} words are empty", self.empty));
-        line(
-            self.labels,
-            format!("{} labels of a classifier have no vectors and were left out", self.labels),
-        );
-        line(
-            self.left_out,
-            format!("{} words after the first {} were not read", self.left_out, self.entries),
-        );
+        let rest = format!(" left out, the first of each kept: \"{repeated}\"{more}");
+        line(self.duplicates, "repeated word", "repeated words", rest);
+        line(self.not_utf8, "word is", "words are", " not UTF-8: what is not was replaced by U+FFFD".into());
+        line(self.spaced, "word has", "words have", " blanks inside".into());
+        line(self.empty, "word is", "words are", " empty".into());
+        line(self.labels, "label", "labels", " of a classifier left out, having no vector".into());
+        line(self.left_out, "word", "words", format!(" after the first {} not read", self.entries));
         lines
     }
 }
