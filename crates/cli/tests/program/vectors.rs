@@ -140,10 +140,9 @@ fn files_are_shown_converted_and_found_in_folders() {
             .out()
             .contains("47 words")
     );
-    stage.refused(
-        "vectors convert word2vec.txt nowhere/vectors.bin",
-        &["nowhere/vectors.bin", "does not exist"],
-    );
+    // The folder is made where it is not there.
+    stage.ok("vectors convert word2vec.txt deep/er/vectors.bin --to word2vec-binary");
+    assert_eq!(stage.ok("vectors similarity deep/er king king").out().trim(), "1.0000");
     // A folder with one file of vectors stands for it.
     let shown = json(&stage, "vectors show b --word king --json");
     assert_eq!(shown["format"], "word2vec-binary");
