@@ -11,6 +11,7 @@ use crate::gemm::{Mat, MatMut, direct};
 use crate::math::{LANES, exp, fma, sum_lanes};
 use crate::parallel::each;
 use crate::rng::{Dropout, keep, row_key, threshold};
+use crate::scores::dot;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 
@@ -204,7 +205,6 @@ multiversion! {
         probabilities: &mut [f32], d_scores: &mut [f32], sizes: [usize; 2], scale: f32, dropout: Option<Dropout>,
         first_key: usize, lse: &[f32], inner: &[f32],
     ) = score_gradient_body;
-    fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body;
 }
 
 /// Rows are `width` apart, of which `seq` numbers count. Replaces each row of scores by `e^(scale * score - max)`,
@@ -294,21 +294,6 @@ fn score_gradient_body<const FMA: bool>(
             }
         }
     }
-}
-
-#[inline(always)]
-fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut lanes = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            lanes[lane] = fma::<FMA>(a[lane], b[lane], lanes[lane]);
-        }
-    }
-    for ((lane, a), b) in lanes.iter_mut().zip(a_tail).zip(b_tail) {
-        *lane = fma::<FMA>(*a, *b, *lane);
-    }
-    sum_lanes(lanes)
 }
 
 #[cfg(test)]
