@@ -114,14 +114,15 @@ pub fn layers_cached<B: Block>(
 /// # Errors
 /// A sequence longer than `limit`.
 pub fn positions(input: &Packed, cache: Option<&Cache>, limit: usize) -> Result<Vec<u32>, Error> {
-    let mut positions = Vec::with_capacity(input.ids.len());
     for (sequence, pair) in input.offsets.windows(2).enumerate() {
-        let first = cache.map_or(0, |cache| cache.lens()[sequence]) as u32;
-        let end = first + pair[1] - pair[0];
-        if end as usize > limit {
-            return Err(topwork_nn::Error::TooLong { tokens: end as usize, limit }.into());
+        let before = cache.map_or(0, |cache| cache.lens()[sequence]);
+        let tokens = before + (pair[1] - pair[0]) as usize;
+        if tokens > limit {
+            return Err(topwork_nn::Error::TooLong { tokens, limit }.into());
         }
-        positions.extend(first..end);
     }
-    Ok(positions)
+    Ok(match cache {
+        Some(cache) => cache.positions(&input.offsets),
+        None => topwork_nn::cache::positions(&input.offsets),
+    })
 }

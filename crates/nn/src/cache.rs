@@ -70,7 +70,7 @@ impl Cache {
         }
     }
 
-    /// Makes room for `new` more tokens of each sequence.
+    /// Makes room for `most` tokens of each sequence.
     fn reserve(&mut self, most: usize) {
         if most <= self.room {
             return;
@@ -121,6 +121,14 @@ impl Cache {
     }
 }
 
+/// The places of a batch's tokens in their sequences, with nothing read before.
+///
+/// # Shapes
+/// - `offsets`: `[batch + 1]`; returns `[tokens]`
+pub fn positions(offsets: &[u32]) -> Vec<u32> {
+    offsets.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect()
+}
+
 /// Which tokens the queries of a pass may look at.
 #[derive(Debug)]
 pub enum Context<'a> {
@@ -154,7 +162,7 @@ impl Context<'_> {
     /// The places of the batch's tokens in their sequences: `[tokens]`.
     pub fn positions(&self) -> Vec<u32> {
         match self {
-            Context::Batch(offsets) => offsets.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect(),
+            Context::Batch(offsets) => positions(offsets),
             Context::Cached(offsets, cache) => cache.positions(offsets),
         }
     }

@@ -245,6 +245,17 @@ impl<'a> Pass<'a> {
         Ok(tensor)
     }
 
+    /// A vector parameter; zeros, which nothing learns, where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn vector_or_zeros(&self, id: Option<ParamId>, len: usize) -> Result<Tensor<1>, Error> {
+        match id {
+            Some(id) => self.vector(id),
+            None => Ok(Tensor::zeros([len], self.store.device())),
+        }
+    }
+
     /// A matrix parameter.
     ///
     /// # Errors
@@ -296,10 +307,7 @@ impl<'a> Pass<'a> {
         biases: [Option<ParamId>; 3],
     ) -> Result<Tensor<2>, Error> {
         let packed = self.packed(&weights)?;
-        let bias = |at: usize| match biases[at] {
-            Some(bias) => self.vector(bias),
-            None => Ok(Tensor::zeros([self.store.param(weights[at]).shape[0]], self.store.device())),
-        };
+        let bias = |at: usize| self.vector_or_zeros(biases[at], self.store.param(weights[at]).shape[0]);
         let biases = [bias(0)?, bias(1)?, bias(2)?];
         let [q, k, v] = weights;
         let weights = [self.matrix(q)?, self.matrix(k)?, self.matrix(v)?];

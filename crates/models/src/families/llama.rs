@@ -271,8 +271,7 @@ impl Encoder for Llama {
         offsets: &Arc<[u32]>,
         which: Range<usize>,
     ) -> Result<Tensor<2>, Error> {
-        let positions = Context::Batch(Arc::clone(offsets)).positions();
-        let rotary = self.rotary(&positions);
+        let rotary = self.rotary(&topwork_nn::cache::positions(offsets));
         causal::layers(pass, x, offsets, (&self.blocks, &self.norm), which, &rotary)
     }
 

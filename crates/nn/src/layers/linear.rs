@@ -89,12 +89,6 @@ impl Linear {
 
     /// The bias; zeros, which nothing learns, where there is none.
     fn bias_or_zeros(&self, pass: &Pass) -> Result<Tensor<1>, Error> {
-        match self.bias {
-            Some(bias) => pass.vector(bias),
-            None => {
-                let out = pass.store().param(self.weight).shape[0];
-                Ok(Tensor::zeros([out], pass.store().device()))
-            }
-        }
+        pass.vector_or_zeros(self.bias, pass.store().param(self.weight).shape[0])
     }
 }

@@ -41,21 +41,18 @@ impl LayerNorm {
         LayerNorm { gain, bias, hidden, eps }
     }
 
-    /// The bias; zeros, which nothing learns, where there is none.
-    fn bias_or_zeros(&self, pass: &Pass) -> Result<Tensor<1>, Error> {
-        match self.bias {
-            Some(bias) => pass.vector(bias),
-            None => Ok(Tensor::zeros([self.hidden], pass.store().device())),
-        }
-    }
-
     /// # Shapes
     /// - `x` and result: `[tokens, hidden]`
     ///
     /// # Errors
     /// [`Error::Unset`].
     pub fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
-        Ok(topwork_ops::layer_norm(x, pass.vector(self.gain)?, self.bias_or_zeros(pass)?, self.eps))
+        Ok(topwork_ops::layer_norm(
+            x,
+            pass.vector(self.gain)?,
+            pass.vector_or_zeros(self.bias, self.hidden)?,
+            self.eps,
+        ))
     }
 
     /// `LayerNorm(dropout(x) + residual)`, the end of a post-norm block, in one operation.
@@ -72,7 +69,7 @@ impl LayerNorm {
         residual: Tensor<2>,
         dropout: Option<Dropout>,
     ) -> Result<Tensor<2>, Error> {
-        let (gain, bias) = (pass.vector(self.gain)?, self.bias_or_zeros(pass)?);
+        let (gain, bias) = (pass.vector(self.gain)?, pass.vector_or_zeros(self.bias, self.hidden)?);
         Ok(topwork_ops::residual_dropout_norm(x, residual, gain, bias, self.eps, dropout))
     }
 }
