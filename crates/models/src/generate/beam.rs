@@ -41,8 +41,14 @@ pub(super) fn search(
             let seen = [prompt, &beam.ids].concat();
             options.adjust.apply(&mut scores, &seen, beam.ids.len(), &options.end);
             let mut best: Vec<(usize, f32)> = scores.into_iter().enumerate().collect();
-            best.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            for (id, score) in best.into_iter().take(candidates) {
+            let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+            // A vocabulary is long, and only its best few are wanted in order.
+            if candidates < best.len() {
+                best.select_nth_unstable_by(candidates, order);
+                best.truncate(candidates);
+            }
+            best.sort_unstable_by(order);
+            for (id, score) in best {
                 let mut ids = beam.ids.clone();
                 ids.push(id as u32);
                 next.push(Running { ids, score: beam.score + f64::from(score), from });

@@ -164,11 +164,11 @@ fn one_by_one(
     let start: Vec<usize> = seen.iter().map(Vec::len).collect();
     let mut ended = vec![(Ended::Length, 0.0); seen.len()];
     while !open.is_empty() {
-        let logits = reader.read(&news)?;
+        let mut logits = reader.read(&news)?;
         let mut alive = Vec::new();
         news.clear();
         for (row, &prompt) in open.iter().enumerate() {
-            let scores = &mut logits[row].clone();
+            let scores = &mut logits[row];
             let new = seen[prompt].len() - start[prompt];
             options.adjust.apply(scores, &seen[prompt], new, &options.end);
             let (id, log_probability) = match &options.choice {
