@@ -1,14 +1,12 @@
 //! The next word. The target of a token is the token after it, so the last of each text has none ([`next_words`]).
 
-use burn::tensor::Tensor;
 use topwork_kernels::loss::IGNORE;
-use topwork_kernels::pool::Pool;
-use topwork_nn::{ParamStore, Pass};
+use topwork_nn::ParamStore;
 use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
-use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::head::{Head, HeadEntry, HeadSpec, Targets};
 use crate::heads::words::Words;
 
 /// The targets of a batch: for each token the one after it in its text, [`IGNORE`] at the end of a text.
@@ -34,36 +32,11 @@ pub const ENTRY: HeadEntry = HeadEntry {
     build,
 };
 
-struct CausalLm(Words);
-
 fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
     if encoder.decoder().is_none() {
         return Err(Error::NotCausal { head: ENTRY.name });
     }
-    Ok(Box::new(CausalLm(Words::declare(store, encoder))))
-}
-
-impl Head for CausalLm {
-    fn pooled(&self) -> Option<Pool> {
-        None
-    }
-
-    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
-        self.0.forward(pass, x)
-    }
-
-    fn loss(
-        &self,
-        pass: &Pass,
-        x: Tensor<2>,
-        targets: &Targets,
-        options: &LossOptions,
-    ) -> Result<Tensor<1>, Error> {
-        let Targets::Tokens(target) = targets else {
-            return Err(Error::Targets { head: ENTRY.name, expected: "tokens", got: targets.kind() });
-        };
-        self.0.loss(pass, x, target, options)
-    }
+    Ok(Box::new(Words::declare(ENTRY.name, store, encoder)))
 }
 
 #[cfg(test)]

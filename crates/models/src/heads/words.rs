@@ -1,20 +1,23 @@
-//! Scores of words for tokens, and their loss: what both kinds of language model share.
+//! Scores of words for tokens, and their loss: the head of both kinds of language model.
 
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use topwork_kernels::loss::IGNORE;
+use topwork_kernels::pool::Pool;
 use topwork_nn::layers::Linear;
 use topwork_nn::loss::cross_entropy;
 use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass};
 
 use crate::error::Error;
 use crate::family::Encoder;
-use crate::head::LossOptions;
+use crate::head::{Head, LossOptions, Targets};
 use crate::heads::dense::Dense;
 
 /// The family's layer before the decoder, and the decoder.
 pub struct Words {
+    /// The name of the head, for messages.
+    head: &'static str,
     transform: Option<Dense>,
     /// The token table, or a matrix of its own.
     table: ParamId,
@@ -22,8 +25,8 @@ pub struct Words {
 }
 
 impl Words {
-    /// Declares what the family's language model has beyond its token table.
-    pub fn declare(store: &mut ParamStore, encoder: &dyn Encoder) -> Self {
+    /// Declares what the family's language model has beyond its token table; `head` is the name of the head it is.
+    pub fn declare(head: &'static str, store: &mut ParamStore, encoder: &dyn Encoder) -> Self {
         let (size, style) = (encoder.size(), encoder.language_model());
         let group = size.layers + 1;
         let width = style.transform.map_or(size.hidden, |dense| dense.width);
@@ -35,35 +38,32 @@ impl Words {
         };
         let bias =
             style.bias.map(|path| store.declare(path, &[size.vocab], group, ParamKind::Bias, Init::Zeros));
-        Words { transform, table, bias }
+        Words { head, transform, table, bias }
+    }
+}
+
+impl Head for Words {
+    fn pooled(&self) -> Option<Pool> {
+        None
     }
 
-    /// # Shapes
-    /// - `x`: `[rows, hidden]`; returns `[rows, vocab]`
-    ///
-    /// # Errors
-    /// A parameter without values.
-    pub fn forward(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    fn forward(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
         if let Some(transform) = &self.transform {
             x = transform.forward(pass, x)?;
         }
         Ok(pass.linear(x, self.table, self.bias)?)
     }
 
-    /// Mean cross-entropy of the tokens that are asked for.
-    ///
-    /// # Shapes
-    /// - `x`: `[tokens, hidden]`; `target`: `[tokens]`, [`IGNORE`] where nothing is asked; returns `[1]`
-    ///
-    /// # Errors
-    /// A parameter without values.
-    pub fn loss(
+    fn loss(
         &self,
         pass: &Pass,
         x: Tensor<2>,
-        target: &[u32],
+        targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
+        let Targets::Tokens(target) = targets else {
+            return Err(Error::Targets { head: self.head, expected: "tokens", got: targets.kind() });
+        };
         // Only asked-for tokens go through the decoder: it is the widest product of the model, and in masked
         // language modelling 85% of its rows would be thrown away.
         let asked: Arc<[u32]> = (0..target.len() as u32).filter(|&t| target[t as usize] != IGNORE).collect();
