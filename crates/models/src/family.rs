@@ -75,6 +75,20 @@ pub struct TaggerStyle {
     pub dropout: f32,
 }
 
+impl DenseStyle {
+    /// A map with a bias, and an activation; no dropout and no norm.
+    pub fn plain(path: &'static str, width: usize, activation: Activation) -> Self {
+        DenseStyle { path, width, bias: true, activation, dropout: 0.0, norm: None }
+    }
+}
+
+impl ClassifierStyle {
+    /// BERT's way: the first token through a dense layer.
+    pub fn first_token(dense: DenseStyle, dropout: f32) -> Self {
+        ClassifierStyle { pool: Pool::Cls, dense: Some(dense), dropout, bias: true }
+    }
+}
+
 /// How a family turns hidden states into scores of words.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LanguageModelStyle {
@@ -84,6 +98,18 @@ pub struct LanguageModelStyle {
     pub tied: bool,
     /// Path of the decoder's bias, if it has one.
     pub bias: Option<&'static str>,
+}
+
+impl LanguageModelStyle {
+    /// BERT's way: a dense layer with a norm, at `head.mlm`, and the token table with a bias.
+    pub fn transformed(width: usize, activation: Activation, eps: f64) -> Self {
+        let norm = Some(("head.mlm.norm", eps, true));
+        LanguageModelStyle {
+            transform: Some(DenseStyle { norm, ..DenseStyle::plain("head.mlm.dense", width, activation) }),
+            tied: true,
+            bias: Some("head.mlm.bias"),
+        }
+    }
 }
 
 /// Packed token ids to hidden states, in parts: the embeddings, then one part a layer. The parts are the depth groups

@@ -7,7 +7,6 @@
 
 use serde_json::json;
 use topwork_kernels::activation::Activation;
-use topwork_kernels::pool::Pool;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
@@ -110,30 +109,10 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         eps,
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
-        classifier: ClassifierStyle {
-            pool: Pool::Cls,
-            dense: Some(DenseStyle {
-                path: "pooler",
-                width: hidden,
-                bias: true,
-                activation: Activation::Tanh,
-                dropout: 0.0,
-                norm: None,
-            }),
-            dropout: config.probability_or("classifier_dropout", f64::from(dropout))?,
-            bias: true,
-        },
-        language_model: LanguageModelStyle {
-            transform: Some(DenseStyle {
-                path: "head.mlm.dense",
-                width: hidden,
-                bias: true,
-                activation,
-                dropout: 0.0,
-                norm: Some(("head.mlm.norm", eps, true)),
-            }),
-            tied: true,
-            bias: Some("head.mlm.bias"),
-        },
+        classifier: ClassifierStyle::first_token(
+            DenseStyle::plain("pooler", hidden, Activation::Tanh),
+            config.probability_or("classifier_dropout", f64::from(dropout))?,
+        ),
+        language_model: LanguageModelStyle::transformed(hidden, activation, eps),
     })
 }

@@ -7,7 +7,6 @@
 //! checkpoint, so `sinusoidal_pos_embds` only says how it began.
 
 use topwork_kernels::activation::Activation;
-use topwork_kernels::pool::Pool;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
@@ -93,30 +92,10 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         eps,
         dropout: config.probability_or("dropout", 0.1)?,
         attention_dropout: config.probability_or("attention_dropout", 0.1)?,
-        classifier: ClassifierStyle {
-            pool: Pool::Cls,
-            dense: Some(DenseStyle {
-                path: "head.dense",
-                width: hidden,
-                bias: true,
-                activation: Activation::Relu,
-                dropout: 0.0,
-                norm: None,
-            }),
-            dropout: config.probability_or("seq_classif_dropout", 0.2)?,
-            bias: true,
-        },
-        language_model: LanguageModelStyle {
-            transform: Some(DenseStyle {
-                path: "head.mlm.dense",
-                width: hidden,
-                bias: true,
-                activation,
-                dropout: 0.0,
-                norm: Some(("head.mlm.norm", eps, true)),
-            }),
-            tied: true,
-            bias: Some("head.mlm.bias"),
-        },
+        classifier: ClassifierStyle::first_token(
+            DenseStyle::plain("head.dense", hidden, Activation::Relu),
+            config.probability_or("seq_classif_dropout", 0.2)?,
+        ),
+        language_model: LanguageModelStyle::transformed(hidden, activation, eps),
     })
 }

@@ -7,7 +7,6 @@
 
 use serde_json::json;
 use topwork_kernels::activation::Activation;
-use topwork_kernels::pool::Pool;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
@@ -150,30 +149,13 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         eps,
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
-        classifier: ClassifierStyle {
-            pool: Pool::Cls,
-            dense: Some(DenseStyle {
-                path: "head.dense",
-                width: hidden,
-                bias: true,
-                activation: Activation::Tanh,
+        classifier: ClassifierStyle::first_token(
+            DenseStyle {
                 dropout: classifier_dropout,
-                norm: None,
-            }),
-            dropout: classifier_dropout,
-            bias: true,
-        },
-        language_model: LanguageModelStyle {
-            transform: Some(DenseStyle {
-                path: "head.mlm.dense",
-                width: hidden,
-                bias: true,
-                activation: Activation::Gelu,
-                dropout: 0.0,
-                norm: Some(("head.mlm.norm", eps, true)),
-            }),
-            tied: true,
-            bias: Some("head.mlm.bias"),
-        },
+                ..DenseStyle::plain("head.dense", hidden, Activation::Tanh)
+            },
+            classifier_dropout,
+        ),
+        language_model: LanguageModelStyle::transformed(hidden, Activation::Gelu, eps),
     })
 }
