@@ -1,17 +1,156 @@
-//! The network that GPT and GPT-2 have in common: a table of words and one of positions, then their layers. A family file brings
-//! the layers and the norm behind them; nothing here knows which family it serves.
+//! The network that GPT and GPT-2 have in common: a table of words and one of positions, then layers of the same parts. A family
+//! file says in what order a layer's parts follow each other, and what norm is behind them; nothing here knows which family it
+//! serves.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use topwork_kernels::activation::Activation;
+use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
-use topwork_nn::{Cache, Init, ParamId, ParamKind, ParamStore, Pass, Site};
+use topwork_kernels::rng::Dropout;
+use topwork_nn::layers::{LayerNorm, Linear};
+use topwork_nn::{AttentionStyle, Cache, Context, Init, ParamId, ParamKind, ParamStore, Pass, Site};
 use topwork_text::Packed;
 
 use crate::causal::{self, Block, FinalNorm};
+use crate::config::Config;
 use crate::error::Error;
 use crate::family::{ClassifierStyle, Decoder, Encoder, LanguageModelStyle, Size, TaggerStyle};
+
+/// Settings that both families read under the same names.
+pub struct Settings {
+    /// Sizes.
+    pub size: Size,
+    /// Activation of the feed-forward blocks.
+    pub activation: Activation,
+    /// Added to the variance in norms.
+    pub eps: f64,
+    /// Dropout on the sum of the tables.
+    pub embedding_dropout: f32,
+    /// Dropout on what blocks add.
+    pub residual_dropout: f32,
+    /// Dropout on attention probabilities.
+    pub attention_dropout: f32,
+}
+
+impl Settings {
+    /// Reads them, with the number of positions where the config says none. The feed-forward block is four times as wide.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn read(config: Config, positions: usize, activation: Activation) -> Result<Self, Error> {
+        let hidden = config.size("n_embd")?;
+        Ok(Settings {
+            size: Size {
+                layers: config.size("n_layer")?,
+                hidden,
+                heads: config.heads("n_head", "n_embd")?,
+                ffn: 4 * hidden,
+                vocab: config.size("vocab_size")?,
+                max_tokens: config.size_or("n_positions", positions)?,
+                types: 0,
+                std: config.number_or("initializer_range", 0.02)? as f32,
+            },
+            activation,
+            eps: config.number_or("layer_norm_epsilon", 1e-5)?,
+            embedding_dropout: config.probability_or("embd_pdrop", 0.1)?,
+            residual_dropout: config.probability_or("resid_pdrop", 0.1)?,
+            attention_dropout: config.probability_or("attn_pdrop", 0.1)?,
+        })
+    }
+}
+
+/// The parts of one layer.
+pub struct Parts {
+    /// The layer's number.
+    pub index: usize,
+    /// The norm of the attention block.
+    pub attention_norm: LayerNorm,
+    /// The norm of the feed-forward block.
+    pub ffn_norm: LayerNorm,
+    sites: [String; 3],
+    style: AttentionStyle,
+    activation: Activation,
+    attention_dropout: f32,
+    residual_dropout: f32,
+    qkv: Linear,
+    out: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl Parts {
+    /// Declares `layers.{index}.attn.{qkv,out,norm}` and `layers.{index}.ffn.{up,down,norm}`. `added` is the standard deviation of
+    /// fresh maps whose result is added to what goes past the blocks; scores are divided by `divide` beside the root of the
+    /// head's width.
+    pub fn declare(
+        store: &mut ParamStore,
+        index: usize,
+        settings: &Settings,
+        added: f32,
+        divide: f32,
+    ) -> Self {
+        let Size { hidden, heads, ffn, std, .. } = settings.size;
+        let (group, eps) = (index + 1, settings.eps);
+        let path = |name: &str| format!("layers.{index}.{name}");
+        let attention_norm = LayerNorm::declare(store, &path("attn.norm"), hidden, group, eps);
+        let qkv = Linear::declare(store, &path("attn.qkv"), [3 * hidden, hidden], group, std);
+        let out = Linear::declare(store, &path("attn.out"), [hidden, hidden], group, added);
+        let ffn_norm = LayerNorm::declare(store, &path("ffn.norm"), hidden, group, eps);
+        let up = Linear::declare(store, &path("ffn.up"), [ffn, hidden], group, std);
+        let down = Linear::declare(store, &path("ffn.down"), [hidden, ffn], group, added);
+        let scale = 1.0 / ((hidden / heads) as f32).sqrt() / divide;
+        Parts {
+            index,
+            attention_norm,
+            ffn_norm,
+            sites: [path("attn.probabilities"), path("attn.out"), path("ffn.down")],
+            style: AttentionStyle { heads, kv_heads: heads, scale, mask: Mask::Causal },
+            activation: settings.activation,
+            attention_dropout: settings.attention_dropout,
+            residual_dropout: settings.residual_dropout,
+            qkv,
+            out,
+            up,
+            down,
+        }
+    }
+
+    /// What attention makes of `x`, and what is to be dropped of it.
+    ///
+    /// # Shapes
+    /// - `x` and result: `[tokens, hidden]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn attended(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        context: &mut Context,
+    ) -> Result<(Tensor<2>, Option<Dropout>), topwork_nn::Error> {
+        let [_, hidden] = x.dims();
+        let qkv = self.qkv.forward(pass, x)?;
+        let part = |at: usize| qkv.clone().slice_dim(1, at * hidden..(at + 1) * hidden);
+        let dropout = pass.dropout(self.attention_dropout, &self.sites[0]);
+        let mixed = context.attend(self.index, [part(0), part(1), part(2)], &self.style, dropout);
+        Ok((self.out.forward(pass, mixed)?, pass.dropout(self.residual_dropout, &self.sites[1])))
+    }
+
+    /// What the feed-forward block makes of `x`, and what is to be dropped of it.
+    ///
+    /// # Shapes
+    /// - `x` and result: `[tokens, hidden]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn fed(&self, pass: &Pass, x: Tensor<2>) -> Result<(Tensor<2>, Option<Dropout>), topwork_nn::Error> {
+        let fed = self.up.forward_through(pass, x, self.activation, &self.down)?;
+        Ok((fed, pass.dropout(self.residual_dropout, &self.sites[2])))
+    }
+}
 
 /// The tables of words and of positions.
 pub struct Tables {
