@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::format::Format;
 use crate::input::Input;
-use crate::{Error, TensorFile, convert};
+use crate::{Change, Error, TensorFile, convert};
 
 /// The entry of llama2.c files.
 pub const LLAMA2C: Format = Format {
@@ -185,10 +185,9 @@ impl TensorFile for Llama2cFile {
                     .collect()
             }
         };
-        Ok(match (tensor.turned, tensor.shape.as_slice()) {
-            (Some(heads), &[rows, cols]) => halves_from_pairs(&data, rows / heads, cols),
-            _ => data,
-        })
+        let Some(heads) = tensor.turned else { return Ok(data) };
+        let turned = Change::PairsToHalves { heads }.apply(&tensor.shape, data);
+        turned.map_err(|reason| self.input.bad_tensor(name, reason))
     }
 
     fn config(&self) -> Option<Value> {
@@ -360,19 +359,6 @@ impl Place<'_> {
             self.put((&format!("model.layers.{layer}.{name}"), axes));
         }
     }
-}
-
-/// Puts the rows of each head in HuggingFace's order: those of even places, then those of odd ones.
-fn halves_from_pairs(data: &[f32], head_dim: usize, cols: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(data.len());
-    for head in data.chunks(head_dim * cols) {
-        for half in 0..2 {
-            for pair in 0..head_dim / 2 {
-                out.extend(&head[(2 * pair + half) * cols..][..cols]);
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ fn a_truncated_file_is_refused_at_every_length() {
 #[test]
 fn rows_of_pairs_become_halves() {
     let rows: Vec<f32> = (0..16).map(|x| x as f32).collect();
-    let turned = halves_from_pairs(&rows, 4, 2);
+    let turned = Change::PairsToHalves { heads: 2 }.apply(&[8, 2], rows).unwrap();
     assert_eq!(turned, [0., 1., 4., 5., 2., 3., 6., 7., 8., 9., 12., 13., 10., 11., 14., 15.]);
 }
 
