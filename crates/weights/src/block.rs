@@ -1,4 +1,4 @@
-//! A part of a tensor put into its place, and axes turned.
+//! A part of a tensor put into its place.
 
 /// Copies `part` of `part_shape` into the tensor `into` of `shape`, its first element to `at`; what reaches over the edge is
 /// left out. All row-major. Shapes that do not fit their data leave the tensor as it is.
@@ -31,30 +31,6 @@ pub(crate) fn place(part: &[f32], part_shape: &[usize], at: &[usize], into: &mut
     }
 }
 
-/// A tensor with its axes in another order: axis `n` of the result is axis `axes[n]` of `data`, whose shape is `shape`.
-pub(crate) fn turn(data: &[f32], shape: &[usize], axes: &[usize]) -> Vec<f32> {
-    // Elements from one to the next along each axis of the result.
-    let step = |axis: &usize| shape[axis + 1..].iter().product::<usize>();
-    let steps: Vec<usize> = axes.iter().map(step).collect();
-    let lens: Vec<usize> = axes.iter().map(|axis| shape[*axis]).collect();
-    let mut turned = Vec::with_capacity(data.len());
-    let mut place = vec![0; lens.len()];
-    let mut at = 0;
-    for _ in 0..data.len() {
-        turned.push(data[at]);
-        for axis in (0..lens.len()).rev() {
-            place[axis] += 1;
-            at += steps[axis];
-            if place[axis] < lens[axis] {
-                break;
-            }
-            at -= steps[axis] * lens[axis];
-            place[axis] = 0;
-        }
-    }
-    turned
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,17 +48,5 @@ mod tests {
         let mut cube = vec![0.0; 8];
         place(&[1.0, 2.0], &[2, 1, 1], &[0, 1, 0], &mut cube, &[2, 2, 2]);
         assert_eq!(cube, [0., 0., 1., 0., 0., 0., 2., 0.]);
-    }
-
-    #[test]
-    fn axes_turn() {
-        let data: Vec<f32> = (0..24).map(|x| x as f32).collect();
-        assert_eq!(turn(&data[..6], &[2, 3], &[1, 0]), [0., 3., 1., 4., 2., 5.]);
-        let turned = turn(&data, &[2, 3, 4], &[2, 0, 1]);
-        for (a, b, c) in (0..2).flat_map(|a| (0..3).flat_map(move |b| (0..4).map(move |c| (a, b, c)))) {
-            assert_eq!(turned[c * 6 + a * 3 + b], data[a * 12 + b * 4 + c]);
-        }
-        assert_eq!(turn(&[7.0], &[], &[]), [7.0]);
-        assert!(turn(&[], &[0, 3], &[1, 0]).is_empty());
     }
 }

@@ -126,6 +126,13 @@ impl Strided {
     }
 }
 
+/// A row-major tensor with its axes in another order: axis `n` of the result is axis `axes[n]` of `data`, whose shape is `shape`.
+pub(crate) fn turn(data: &[f32], shape: &[usize], axes: &[usize]) -> Vec<f32> {
+    let strides = row_major_stride(shape);
+    let (shape, stride) = axes.iter().map(|&axis| (shape[axis], strides[axis])).unzip();
+    Strided { offset: 0, shape, stride, count: data.len(), end: data.len() }.gather(data)
+}
+
 /// The strides of a tensor whose last axis runs fastest, without gaps; as in PyTorch an empty axis counts as one of 1.
 pub(crate) fn row_major_stride(shape: &[usize]) -> Vec<usize> {
     let mut stride = dense(shape.iter().rev());
@@ -204,5 +211,17 @@ mod tests {
         assert!(Strided::column_major(vec![usize::MAX, usize::MAX, 2], 6).is_err());
         assert!(Strided::row_major(vec![2, 3], 6).unwrap().is_contiguous());
         assert_eq!(Strided::row_major(vec![0, 3], 0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn axes_turn() {
+        let data: Vec<f32> = (0..24).map(|x| x as f32).collect();
+        assert_eq!(turn(&data[..6], &[2, 3], &[1, 0]), [0., 3., 1., 4., 2., 5.]);
+        let turned = turn(&data, &[2, 3, 4], &[2, 0, 1]);
+        for (a, b, c) in (0..2).flat_map(|a| (0..3).flat_map(move |b| (0..4).map(move |c| (a, b, c)))) {
+            assert_eq!(turned[c * 6 + a * 3 + b], data[a * 12 + b * 4 + c]);
+        }
+        assert_eq!(turn(&[7.0], &[], &[]), [7.0]);
+        assert!(turn(&[], &[0, 3], &[1, 0]).is_empty());
     }
 }

@@ -12,7 +12,7 @@ mod original;
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::{Error, Hdf5File, TensorFile, block};
+use crate::{Error, Hdf5File, TensorFile, strided};
 
 /// What is done to a tensor on the way.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,7 +165,7 @@ impl TensorFile for TensorflowNames {
         let held = self.file.shape(&tensor.from).unwrap_or_default();
         Ok(match &tensor.change {
             Change::Keep | Change::Shape(_) => data,
-            Change::Turn(axes) => block::turn(&data, held, axes),
+            Change::Turn(axes) => strided::turn(&data, held, axes),
             Change::Row(row) => {
                 let len: usize = tensor.shape.iter().product();
                 data.get(row * len..(row + 1) * len).unwrap_or_default().to_vec()
