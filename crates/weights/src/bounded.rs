@@ -2,7 +2,6 @@
 //!
 //! Nothing is allocated before it is known that the file holds as much.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -61,12 +60,8 @@ pub(crate) struct Disk {
 impl Disk {
     /// Opens a regular file.
     pub(crate) fn open(path: &Path) -> Result<Disk, Fault> {
-        let file = File::open(path).map_err(Fault::Io)?;
-        let about = file.metadata().map_err(Fault::Io)?;
-        if !about.is_file() {
-            return bad("not a regular file");
-        }
-        Ok(Disk { source: Source::File(file), len: about.len() })
+        let (source, len) = Source::open(path)?;
+        Ok(Disk { source, len })
     }
 
     /// The same for bytes in memory.

@@ -1,6 +1,5 @@
 //! A file being opened: its bytes, its length, and the errors that name it.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -20,14 +19,8 @@ pub(crate) struct Input {
 impl Input {
     /// Opens a file on disk.
     pub fn open(path: &Path, format: &'static str) -> Result<Input, Error> {
-        let read = |source| Error::Read { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(read)?;
-        let about = file.metadata().map_err(read)?;
-        let input = Input { path: path.to_path_buf(), format, len: about.len(), source: Source::File(file) };
-        match about.is_file() {
-            true => Ok(input),
-            false => Err(input.bad("not a regular file")),
-        }
+        let (source, len) = Source::open(path).map_err(|fault| fault.in_file(path, format))?;
+        Ok(Input { path: path.to_path_buf(), format, len, source })
     }
 
     /// The same for a file already in memory; `path` only serves the messages.

@@ -9,7 +9,6 @@
 //! opening, each tensor when it is asked for, and nothing is allocated that the file does not really hold.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -64,13 +63,8 @@ impl SafeTensorsFile {
     /// [`Error::Read`], [`Error::BadFile`], [`Error::BadTensor`].
     pub fn open(path: impl AsRef<Path>) -> Result<SafeTensorsFile, Error> {
         let path = path.as_ref();
-        let read = |source| Error::Read { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(read)?;
-        let about = file.metadata().map_err(read)?;
-        if !about.is_file() {
-            return Err(bad_file(path, "not a regular file"));
-        }
-        SafeTensorsFile::from_source(path, Source::File(file), about.len())
+        let (source, len) = Source::open(path).map_err(|fault| fault.in_file(path, "safetensors"))?;
+        SafeTensorsFile::from_source(path, source, len)
     }
 
     /// The same for a file already in memory; `path` only serves the messages.

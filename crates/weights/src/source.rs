@@ -1,6 +1,9 @@
 //! The bytes of a weights file, on disk or in memory, read at any place by any thread.
 
 use std::fs::File;
+use std::path::Path;
+
+use crate::bounded::Fault;
 
 /// Where the bytes come from. Reading needs no position of its own, so threads may read at once.
 #[derive(Debug)]
@@ -10,6 +13,16 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// Opens a regular file and says how long it is.
+    pub(crate) fn open(path: &Path) -> Result<(Source, u64), Fault> {
+        let file = File::open(path).map_err(Fault::Io)?;
+        let about = file.metadata().map_err(Fault::Io)?;
+        if !about.is_file() {
+            return Err(Fault::Bad("not a regular file".to_string()));
+        }
+        Ok((Source::File(file), about.len()))
+    }
+
     /// Fills `into` from `offset` on.
     pub(crate) fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
         match self {

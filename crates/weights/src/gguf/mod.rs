@@ -18,7 +18,6 @@ mod value;
 mod write;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::cursor::Cursor;
@@ -70,14 +69,8 @@ impl Gguf {
     /// [`Error::Read`], [`Error::BadFile`], [`Error::BadTensor`].
     pub fn open(path: impl AsRef<Path>) -> Result<Gguf, Error> {
         let path = path.as_ref();
-        let read = |source| Error::Read { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(read)?;
-        let about = file.metadata().map_err(read)?;
-        if !about.is_file() {
-            let (path, reason) = (path.to_path_buf(), "not a regular file".to_string());
-            return Err(Error::BadFile { path, format: "gguf", reason });
-        }
-        Gguf::from_source(path, Source::File(file), about.len())
+        let (source, len) = Source::open(path).map_err(|fault| fault.in_file(path, "gguf"))?;
+        Gguf::from_source(path, source, len)
     }
 
     /// The same for a file already in memory; `path` only serves the messages.

@@ -15,7 +15,6 @@ mod weights;
 mod wire;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::cursor::Cursor;
@@ -356,14 +355,7 @@ impl Onnx {
 
 /// Opens a regular file and says how long it is.
 fn open_file(path: &Path) -> Result<(Source, u64), Error> {
-    let read = |source| Error::Read { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(read)?;
-    let about = file.metadata().map_err(read)?;
-    if !about.is_file() {
-        let (path, reason) = (path.to_path_buf(), "not a regular file".to_string());
-        return Err(Error::BadFile { path, format: "onnx", reason });
-    }
-    Ok((Source::File(file), about.len()))
+    Source::open(path).map_err(|fault| fault.in_file(path, "onnx"))
 }
 
 impl TensorFile for Onnx {
