@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use topwork_kernels::pool::Pool;
 use topwork_nn::{ParamStore, Pass};
+use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
@@ -150,15 +151,15 @@ pub trait Head: Send + Sync {
     fn pooled(&self) -> Option<Pool>;
 
     /// # Shapes
-    /// - `x`: `[batch, hidden]` after pooling, or `[tokens, hidden]` for a head over tokens
+    /// - `x`: `[batch, hidden]` after pooling, or `[tokens, hidden]` for a head over tokens; `input`: the texts it was made of
     /// - returns: `[batch, labels]`, `[batch, hidden]` or `[tokens, vocab]`
     ///
     /// # Errors
     /// A parameter without values.
-    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error>;
+    fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error>;
 
     /// # Shapes
-    /// - `x` as in [`Head::forward`]; returns `[1]`
+    /// - `x` and `input` as in [`Head::forward`]; returns `[1]`
     ///
     /// # Errors
     /// [`Error::Targets`] for targets of another kind.
@@ -166,6 +167,7 @@ pub trait Head: Send + Sync {
         &self,
         pass: &Pass,
         x: Tensor<2>,
+        input: &Packed,
         targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error>;

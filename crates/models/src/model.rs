@@ -275,12 +275,12 @@ impl Model {
     /// The head on features.
     ///
     /// # Shapes
-    /// - `features`: as [`Model::features`] returns them
+    /// - `features`: as [`Model::features`] returns them for `input`
     ///
     /// # Errors
     /// A parameter without values.
-    pub fn head(&self, pass: &Pass, features: Tensor<2>) -> Result<Tensor<2>, Error> {
-        self.head.forward(pass, features)
+    pub fn head(&self, pass: &Pass, features: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        self.head.forward(pass, features, input)
     }
 
     /// The loss of the head on features.
@@ -291,10 +291,11 @@ impl Model {
         &self,
         pass: &Pass,
         features: Tensor<2>,
+        input: &Packed,
         targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
-        self.head.loss(pass, features, targets, options)
+        self.head.loss(pass, features, input, targets, options)
     }
 
     /// Outputs of the head.
@@ -305,7 +306,7 @@ impl Model {
     /// # Errors
     /// As [`Model::hidden`].
     pub fn forward(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
-        self.head(pass, self.features(pass, input)?)
+        self.head(pass, self.features(pass, input)?, input)
     }
 
     /// The mean loss of a batch.
@@ -319,7 +320,7 @@ impl Model {
         targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
-        self.head_loss(pass, self.features(pass, input)?, targets, options)
+        self.head_loss(pass, self.features(pass, input)?, input, targets, options)
     }
 
     /// Outputs for a batch as plain numbers, row-major, computed without tracking gradients.

@@ -99,11 +99,11 @@ fn head_outputs(
     features: Tensor<2>,
     batch: &Batch,
 ) -> Result<(Vec<f32>, Option<f64>), Error> {
-    let values = plain(model.head(pass, features.clone())?)?;
+    let values = plain(model.head(pass, features.clone(), &batch.packed)?)?;
     let loss = match targets(&batch.labels) {
         None => None,
         Some(targets) => {
-            let loss = model.head_loss(pass, features, &targets, &LossOptions::default())?;
+            let loss = model.head_loss(pass, features, &batch.packed, &targets, &LossOptions::default())?;
             Some(f64::from(loss.into_scalar::<f32>()))
         }
     };

@@ -160,7 +160,7 @@ impl Task for TextTask<'_> {
         let features = self.frozen.features(&self.model, pass, &batch.packed, Set::Train, examples)?;
         let targets =
             targets(&batch.labels).ok_or_else(|| Error::Task("the training data has no labels".into()))?;
-        let loss = self.model.head_loss(pass, features, &targets, &self.settings.loss)?;
+        let loss = self.model.head_loss(pass, features, &batch.packed, &targets, &self.settings.loss)?;
         Ok(BatchLoss { loss, examples: examples.len(), tokens: batch.packed.tokens() })
     }
 

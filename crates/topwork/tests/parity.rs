@@ -257,7 +257,8 @@ fn a_frozen_part_computed_before_changes_no_bit_of_a_gradient() {
                 } else {
                     model.features(&pass, &input).unwrap()
                 };
-                let loss = model.head_loss(&pass, features, &targets, &LossOptions::default()).unwrap();
+                let loss =
+                    model.head_loss(&pass, features, &input, &targets, &LossOptions::default()).unwrap();
                 (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
             };
             let ((loss, whole), (other_loss, upper)) = (run(false), run(true));

@@ -40,7 +40,7 @@ impl<'a> Reader<'a> {
         let pass = Pass::eval(&self.model.store, self.precision);
         let hidden = self.model.decoder()?.read_on(&pass, &input, &mut self.cache)?;
         let last = topwork_ops::pool(hidden, &input.offsets.as_slice().into(), Pool::Last);
-        let scores = plain(self.model.head(&pass, last)?)?;
+        let scores = plain(self.model.head(&pass, last, &input)?)?;
         Ok(scores.chunks(scores.len() / news.len()).map(<[f32]>::to_vec).collect())
     }
 

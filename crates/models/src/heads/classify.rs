@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::loss::{binary_cross_entropy, cross_entropy};
 use topwork_nn::{ParamStore, Pass};
+use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
@@ -36,7 +37,7 @@ impl Head for Classify {
         Some(self.outputs.pool())
     }
 
-    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    fn forward(&self, pass: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
         self.outputs.forward(pass, x)
     }
 
@@ -44,10 +45,11 @@ impl Head for Classify {
         &self,
         pass: &Pass,
         x: Tensor<2>,
+        input: &Packed,
         targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
-        let logits = self.forward(pass, x)?;
+        let logits = self.forward(pass, x, input)?;
         match targets {
             Targets::Classes(target) if !self.several => {
                 Ok(cross_entropy(logits, target, options.class_weights.as_ref(), options.smoothing))

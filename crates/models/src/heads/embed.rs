@@ -5,6 +5,7 @@
 use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::{ParamStore, Pass};
+use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
@@ -35,7 +36,7 @@ impl Head for Embed {
         Some(self.pool)
     }
 
-    fn forward(&self, _: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    fn forward(&self, _: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
         if !self.normalise {
             return Ok(x);
         }
@@ -44,7 +45,14 @@ impl Head for Embed {
         Ok(x / length)
     }
 
-    fn loss(&self, _: &Pass, _: Tensor<2>, targets: &Targets, _: &LossOptions) -> Result<Tensor<1>, Error> {
+    fn loss(
+        &self,
+        _: &Pass,
+        _: Tensor<2>,
+        _: &Packed,
+        targets: &Targets,
+        _: &LossOptions,
+    ) -> Result<Tensor<1>, Error> {
         Err(Error::Targets {
             head: ENTRY.name,
             expected: "none: it has no loss of its own",

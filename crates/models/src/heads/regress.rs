@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::loss::mean_squared_error;
 use topwork_nn::{ParamStore, Pass};
+use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
@@ -32,7 +33,7 @@ impl Head for Regress {
         Some(self.0.pool())
     }
 
-    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    fn forward(&self, pass: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
         self.0.forward(pass, x)
     }
 
@@ -40,12 +41,13 @@ impl Head for Regress {
         &self,
         pass: &Pass,
         x: Tensor<2>,
+        input: &Packed,
         targets: &Targets,
         _: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
         let Targets::Scores(scores) = targets else {
             return Err(Error::Targets { head: ENTRY.name, expected: "scores", got: targets.kind() });
         };
-        Ok(mean_squared_error(self.forward(pass, x)?, scores))
+        Ok(mean_squared_error(self.forward(pass, x, input)?, scores))
     }
 }

@@ -5,6 +5,7 @@ use topwork_kernels::pool::Pool;
 use topwork_nn::layers::Linear;
 use topwork_nn::loss::cross_entropy;
 use topwork_nn::{ParamStore, Pass};
+use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
@@ -38,7 +39,7 @@ impl Head for Tag {
         None
     }
 
-    fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    fn forward(&self, pass: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
         let x = topwork_ops::dropout(x, pass.dropout(self.dropout, "head.out"));
         Ok(self.out.forward(pass, x)?)
     }
@@ -47,13 +48,14 @@ impl Head for Tag {
         &self,
         pass: &Pass,
         x: Tensor<2>,
+        input: &Packed,
         targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
         let Targets::Tokens(target) = targets else {
             return Err(Error::Targets { head: ENTRY.name, expected: "tokens", got: targets.kind() });
         };
-        let logits = self.forward(pass, x)?;
+        let logits = self.forward(pass, x, input)?;
         Ok(cross_entropy(logits, target, options.class_weights.as_ref(), options.smoothing))
     }
 }

@@ -8,6 +8,7 @@ use topwork_kernels::pool::Pool;
 use topwork_nn::layers::Linear;
 use topwork_nn::loss::cross_entropy;
 use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass};
+use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
@@ -47,7 +48,7 @@ impl Head for Words {
         None
     }
 
-    fn forward(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    fn forward(&self, pass: &Pass, mut x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
         if let Some(transform) = &self.transform {
             x = transform.forward(pass, x)?;
         }
@@ -58,6 +59,7 @@ impl Head for Words {
         &self,
         pass: &Pass,
         x: Tensor<2>,
+        input: &Packed,
         targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
@@ -68,7 +70,7 @@ impl Head for Words {
         // language modelling 85% of its rows would be thrown away.
         let asked: Arc<[u32]> = (0..target.len() as u32).filter(|&t| target[t as usize] != IGNORE).collect();
         let wanted: Arc<[u32]> = target.iter().copied().filter(|&t| t != IGNORE).collect();
-        let logits = self.forward(pass, topwork_ops::embedding(x, &asked))?;
+        let logits = self.forward(pass, topwork_ops::embedding(x, &asked), input)?;
         Ok(cross_entropy(logits, &wanted, options.class_weights.as_ref(), options.smoothing))
     }
 }
