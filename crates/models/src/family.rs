@@ -112,7 +112,7 @@ impl LanguageModelStyle {
     }
 }
 
-/// Packed token ids to hidden states, in parts: the embeddings, then one part a layer. The parts are the depth groups
+/// Packed token ids to hidden states, in parts: the embeddings, then as a rule one part a layer. The parts are the depth groups
 /// of the parameters (`topwork_nn::Param::group`).
 pub trait Encoder: Send + Sync {
     /// The embeddings alone.
@@ -125,10 +125,10 @@ pub trait Encoder: Send + Sync {
     /// A sequence longer than [`Size::max_tokens`], an id outside a table, a parameter without values.
     fn embed(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error>;
 
-    /// Some of the layers, counted from 0.
+    /// Some of the parts after the embeddings, counted from 0.
     ///
     /// # Shapes
-    /// - `x`: what the embeddings or the layer before returned, `[tokens, hidden]`; `offsets`: of the sequences
+    /// - `x`: what the embeddings or the part before returned, `[tokens, hidden]`; `offsets`: of the sequences
     /// - returns: `[tokens, hidden]`
     ///
     /// # Errors
@@ -143,6 +143,12 @@ pub trait Encoder: Send + Sync {
 
     /// Its sizes.
     fn size(&self) -> &Size;
+
+    /// Number of parts after the embeddings: as many as layers, unless layers share parameters and can only be frozen
+    /// together. The head's parameters are in the depth group after the last part's.
+    fn parts(&self) -> usize {
+        self.size().layers
+    }
 
     /// The token table, for heads that tie to it.
     fn word_table(&self) -> ParamId;
@@ -222,6 +228,8 @@ pub const FAMILIES: &[&Family] = &[
     &families::roberta::XLM_ROBERTA,
     &families::roberta::CAMEMBERT,
     &families::distilbert::DISTILBERT,
+    &families::albert::ALBERT,
+    &families::electra::ELECTRA,
     &families::gpt::GPT,
     &families::gpt2::GPT2,
     &families::llama::LLAMA,
@@ -251,7 +259,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 11, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 13, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

@@ -196,9 +196,10 @@ impl Model {
         self.layers_from(pass, self.encoder.embed(pass, input)?, input, 0)
     }
 
-    /// Parts of the encoder, counted as the depth groups of its parameters are: the embeddings, then each layer.
+    /// Parts of the encoder, counted as the depth groups of its parameters are: the embeddings, then each layer, or each run of
+    /// layers that share their parameters.
     pub fn depth(&self) -> usize {
-        1 + self.size().layers
+        1 + self.encoder.parts()
     }
 
     /// What the first `depth` parts of the encoder make of a batch, for [`Model::features_from`] to go on from: hidden
@@ -251,7 +252,7 @@ impl Model {
         first: usize,
     ) -> Result<Tensor<2>, Error> {
         let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
-        self.encoder.layers(pass, x, &offsets, first..self.size().layers)
+        self.encoder.layers(pass, x, &offsets, first..self.encoder.parts())
     }
 
     fn pool(&self, hidden: Tensor<2>, offsets: &Arc<[u32]>) -> Tensor<2> {

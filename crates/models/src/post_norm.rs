@@ -1,5 +1,5 @@
-//! The encoder that BERT, RoBERTa and DistilBERT have in common: embeddings, then post-norm layers. A family file
-//! reads its own config into these settings; nothing here knows which family it serves.
+//! The encoder that BERT and its kin have in common: embeddings, then post-norm layers, each with parameters of its own or
+//! shared by several depths. A family file reads its own config into these settings; nothing here knows which family it serves.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
-use crate::family::{ClassifierStyle, Encoder, LanguageModelStyle, Size};
+use crate::family::{ClassifierStyle, Encoder, LanguageModelStyle, Size, TaggerStyle};
 
 /// Settings of the encoder.
 pub struct PostNormConfig {
@@ -21,6 +21,14 @@ pub struct PostNormConfig {
     pub positions: usize,
     /// Position of a text's first token.
     pub first_position: usize,
+    /// Rows of the table of tasks; 0 where the family has none.
+    pub tasks: usize,
+    /// Width of the embedding tables.
+    pub embedding: usize,
+    /// Whether a map from the tables' width to the layers' follows; it must where the two differ.
+    pub widen: bool,
+    /// How layers share their parameters, if they do.
+    pub sharing: Option<Sharing>,
     /// Activation of the feed-forward blocks.
     pub activation: Activation,
     /// Added to the variance in norms.
@@ -31,16 +39,51 @@ pub struct PostNormConfig {
     pub attention_dropout: f32,
     /// The family's classifier.
     pub classifier: ClassifierStyle,
+    /// The family's tagger.
+    pub tagger: TaggerStyle,
     /// How the family predicts words.
     pub language_model: LanguageModelStyle,
+}
+
+/// Layers that share their parameters, in groups: a text goes through a group's layers again and again, then through the next
+/// group's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sharing {
+    /// Groups of layers, no more than there are rounds through one.
+    pub groups: usize,
+    /// Layers of a group, a divisor of the number of layers.
+    pub inner: usize,
+}
+
+impl PostNormConfig {
+    /// As BERT has it: tables as wide as the layers, positions from 0, a layer's parameters its own, a tagger like the classifier,
+    /// words through a dense layer.
+    pub fn new(size: Size, activation: Activation, eps: f64, classifier: ClassifierStyle) -> Self {
+        PostNormConfig {
+            positions: size.max_tokens,
+            first_position: 0,
+            tasks: 0,
+            embedding: size.hidden,
+            widen: false,
+            sharing: None,
+            activation,
+            eps,
+            dropout: 0.1,
+            attention_dropout: 0.1,
+            classifier,
+            tagger: TaggerStyle { path: "head.out", dropout: classifier.dropout },
+            language_model: LanguageModelStyle::transformed(size.hidden, activation, eps),
+            size,
+        }
+    }
 }
 
 /// Embeddings and layers.
 pub struct PostNorm {
     config: PostNormConfig,
     embeddings: Embeddings,
-    /// Shared with the segments of a pass that recomputes them.
-    layers: Vec<Arc<EncoderLayer>>,
+    /// The layers of each depth group of parameters, shared with the segments of a pass that recomputes them.
+    parts: Vec<Vec<Arc<EncoderLayer>>>,
 }
 
 impl PostNorm {
@@ -49,10 +92,12 @@ impl PostNorm {
         let size = &config.size;
         let embeddings = EmbeddingsConfig {
             vocab: size.vocab,
-            hidden: size.hidden,
+            width: config.embedding,
+            widened: config.widen.then_some(size.hidden),
             positions: config.positions,
             first_position: config.first_position,
             types: size.types,
+            tasks: config.tasks,
             eps: config.eps,
             dropout: config.dropout,
             std: size.std,
@@ -68,9 +113,47 @@ impl PostNorm {
             std: size.std,
         };
         let embeddings = Embeddings::declare(store, embeddings);
-        let layers =
-            (0..size.layers).map(|i| Arc::new(EncoderLayer::declare(store, i, layer.clone()))).collect();
-        PostNorm { config, embeddings, layers }
+        let parts = match config.sharing {
+            None => (0..size.layers)
+                .map(|i| vec![Arc::new(EncoderLayer::declare(store, i, layer.clone()))])
+                .collect(),
+            Some(sharing) => sharing.declare(store, size.layers, &layer),
+        };
+        PostNorm { config, embeddings, parts }
+    }
+}
+
+impl Sharing {
+    /// Declares `layers.{group}`, or `layers.{group}.inner.{i}` where a group has several layers, and gives for each group the
+    /// layers that a text goes through.
+    fn declare(
+        self,
+        store: &mut ParamStore,
+        layers: usize,
+        config: &EncoderLayerConfig,
+    ) -> Vec<Vec<Arc<EncoderLayer>>> {
+        let Sharing { groups, inner } = self;
+        let base = |group: usize, i: usize| match inner {
+            1 => format!("layers.{group}"),
+            _ => format!("layers.{group}.inner.{i}"),
+        };
+        let mut parts = Vec::with_capacity(groups);
+        for group in 0..groups {
+            let declared: Vec<EncoderLayer> = (0..inner)
+                .map(|i| EncoderLayer::declare_as(store, &base(group, i), group + 1, config.clone()))
+                .collect();
+            let rounds = (0..layers / inner).filter(|&round| self.group_of(round, layers / inner) == group);
+            let part = rounds.flat_map(|round| {
+                declared.iter().enumerate().map(move |(i, layer)| Arc::new(layer.at(round * inner + i)))
+            });
+            parts.push(part.collect());
+        }
+        parts
+    }
+
+    /// The group of a round, by the division in floating point of the reference, so that it is rounded alike.
+    fn group_of(self, round: usize, rounds: usize) -> usize {
+        (round as f64 / (rounds as f64 / self.groups as f64)) as usize
     }
 }
 
@@ -87,7 +170,7 @@ impl Encoder for PostNorm {
         which: Range<usize>,
     ) -> Result<Tensor<2>, Error> {
         let mut hidden = pass.cut(x);
-        for layer in &self.layers[which] {
+        for layer in self.parts[which].iter().flatten() {
             let (layer, offsets) = (Arc::clone(layer), Arc::clone(offsets));
             hidden = pass.segment(hidden, move |pass, x| layer.forward(pass, x, &offsets))?;
         }
@@ -98,6 +181,10 @@ impl Encoder for PostNorm {
         &self.config.size
     }
 
+    fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
     fn word_table(&self) -> ParamId {
         self.embeddings.word
     }
@@ -106,7 +193,38 @@ impl Encoder for PostNorm {
         self.config.classifier
     }
 
+    fn tagger(&self) -> TaggerStyle {
+        self.config.tagger
+    }
+
     fn language_model(&self) -> LanguageModelStyle {
         self.config.language_model
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_fall_to_groups_in_order_and_each_group_gets_some() {
+        let check = |rounds: usize, groups: usize, expected: &[usize]| {
+            let sharing = Sharing { groups, inner: 1 };
+            let got: Vec<usize> = (0..rounds).map(|round| sharing.group_of(round, rounds)).collect();
+            assert_eq!(got, expected, "{rounds} in {groups}");
+        };
+        check(4, 1, &[0, 0, 0, 0]);
+        check(4, 2, &[0, 0, 1, 1]);
+        check(5, 2, &[0, 0, 0, 1, 1]);
+        check(3, 3, &[0, 1, 2]);
+        for rounds in 1..=48 {
+            for groups in 1..=rounds {
+                let sharing = Sharing { groups, inner: 1 };
+                let mut got: Vec<usize> = (0..rounds).map(|round| sharing.group_of(round, rounds)).collect();
+                assert!(got.is_sorted(), "{rounds} in {groups}: {got:?}");
+                got.dedup();
+                assert_eq!(got, (0..groups).collect::<Vec<_>>(), "{rounds} in {groups}");
+            }
+        }
     }
 }

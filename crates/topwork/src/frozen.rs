@@ -70,7 +70,7 @@ impl Frozen {
         let name = if self.is_whole(model) {
             "frozen encoder".to_string()
         } else {
-            format!("frozen embeddings and first {} of {} layers", self.depth - 1, model.size().layers)
+            format!("frozen embeddings and first {} of {} layers", self.depth - 1, model.depth() - 1)
         };
         let count: usize = sets.iter().map(|inputs| self.rows(model, inputs).sum::<usize>()).sum();
         let bytes = (count * model.size().hidden * size_of::<f32>()) as u64;

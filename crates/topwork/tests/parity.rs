@@ -33,8 +33,19 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 9] =
-    ["bert", "roberta", "distilbert", "gpt", "gpt2", "llama", "mistral", "qwen2", "qwen3"];
+const FAMILIES: [&str; 11] = [
+    "bert",
+    "roberta",
+    "distilbert",
+    "albert",
+    "electra",
+    "gpt",
+    "gpt2",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+];
 
 /// Every model folder with goldens, `masked-lm` and the variants too.
 fn folders() -> Vec<PathBuf> {
@@ -46,7 +57,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 29, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 38, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -174,7 +185,7 @@ fn logits_and_loss() {
             .unwrap_or_else(|e| panic!("{} loss: {e}", folder.display()));
         seen += 1;
     }
-    assert_eq!(seen, 28);
+    assert_eq!(seen, 37);
 }
 
 fn gradients(model: &Model, golden: &Golden, precision: Precision) -> (f32, Gradients) {

@@ -199,7 +199,7 @@ fn head(spec: &HeadSpec) -> String {
 fn group(net: &Net, group: usize) -> String {
     match group {
         0 => "embed".into(),
-        layer if layer <= net.size().layers => format!("layers.{}", layer - 1),
+        layer if layer < net.depth() => format!("layers.{}", layer - 1),
         _ => "head".into(),
     }
 }

@@ -12,7 +12,7 @@ use topwork_weights::Table;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size};
+use crate::family::{ClassifierStyle, DenseStyle, Family, Size};
 use crate::post_norm::{PostNorm, PostNormConfig};
 
 /// The entry in the list.
@@ -86,33 +86,26 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
     config.only("position_embedding_type", &json!("absolute"))?;
     config.only("is_decoder", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;
-    let positions = config.size("max_position_embeddings")?;
     let size = Size {
         layers: config.size("num_hidden_layers")?,
         hidden: config.size("hidden_size")?,
         heads: config.heads("num_attention_heads", "hidden_size")?,
         ffn: config.size("intermediate_size")?,
         vocab: config.size("vocab_size")?,
-        max_tokens: positions,
+        max_tokens: config.size("max_position_embeddings")?,
         types: config.size_or("type_vocab_size", 2)?,
         std: config.number_or("initializer_range", 0.02)? as f32,
     };
     let activation = config.activation_or("hidden_act", Activation::Gelu)?;
     let eps = config.number_or("layer_norm_eps", 1e-12)?;
     let dropout = config.probability_or("hidden_dropout_prob", 0.1)?;
-    let hidden = size.hidden;
+    let classifier = ClassifierStyle::first_token(
+        DenseStyle::plain("pooler", size.hidden, Activation::Tanh),
+        config.probability_or("classifier_dropout", f64::from(dropout))?,
+    );
     Ok(PostNormConfig {
-        size,
-        positions,
-        first_position: 0,
-        activation,
-        eps,
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
-        classifier: ClassifierStyle::first_token(
-            DenseStyle::plain("pooler", hidden, Activation::Tanh),
-            config.probability_or("classifier_dropout", f64::from(dropout))?,
-        ),
-        language_model: LanguageModelStyle::transformed(hidden, activation, eps),
+        ..PostNormConfig::new(size, activation, eps, classifier)
     })
 }

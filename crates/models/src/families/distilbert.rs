@@ -12,7 +12,7 @@ use topwork_weights::Table;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size};
+use crate::family::{ClassifierStyle, DenseStyle, Family, Size, TaggerStyle};
 use crate::post_norm::{PostNorm, PostNormConfig};
 
 /// The entry in the list.
@@ -69,33 +69,29 @@ pub const DISTILBERT: Family = Family {
 };
 
 fn settings(config: Config) -> Result<PostNormConfig, Error> {
-    let positions = config.size_or("max_position_embeddings", 512)?;
     let size = Size {
         layers: config.size("n_layers")?,
         hidden: config.size("dim")?,
         heads: config.heads("n_heads", "dim")?,
         ffn: config.size("hidden_dim")?,
         vocab: config.size("vocab_size")?,
-        max_tokens: positions,
+        max_tokens: config.size_or("max_position_embeddings", 512)?,
         types: 0,
         std: config.number_or("initializer_range", 0.02)? as f32,
     };
     let activation = config.activation_or("activation", Activation::Gelu)?;
     // Fixed in the reference code: the config has no key for it.
     let eps = 1e-12;
-    let hidden = size.hidden;
+    let dropout = config.probability_or("dropout", 0.1)?;
+    let classifier = ClassifierStyle::first_token(
+        DenseStyle::plain("head.dense", size.hidden, Activation::Relu),
+        config.probability_or("seq_classif_dropout", 0.2)?,
+    );
     Ok(PostNormConfig {
-        size,
-        positions,
-        first_position: 0,
-        activation,
-        eps,
-        dropout: config.probability_or("dropout", 0.1)?,
+        dropout,
         attention_dropout: config.probability_or("attention_dropout", 0.1)?,
-        classifier: ClassifierStyle::first_token(
-            DenseStyle::plain("head.dense", hidden, Activation::Relu),
-            config.probability_or("seq_classif_dropout", 0.2)?,
-        ),
-        language_model: LanguageModelStyle::transformed(hidden, activation, eps),
+        // The reference's tagger drops as the blocks do, not as its classifier.
+        tagger: TaggerStyle { path: "head.out", dropout },
+        ..PostNormConfig::new(size, activation, eps, classifier)
     })
 }

@@ -1,7 +1,9 @@
 //! One family a file.
 
+pub mod albert;
 pub mod bert;
 pub mod distilbert;
+pub mod electra;
 pub mod gpt;
 pub mod gpt2;
 pub mod llama;

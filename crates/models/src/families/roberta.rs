@@ -12,7 +12,7 @@ use topwork_weights::Table;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size};
+use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size, TaggerStyle};
 use crate::post_norm::{PostNorm, PostNormConfig};
 
 /// The entry in the list.
@@ -60,6 +60,8 @@ pub const ROBERTA: Family = Family {
             ("classifier.dense.bias", "head.dense.bias", Keep),
             ("classifier.out_proj.weight", "head.out.weight", Keep),
             ("classifier.out_proj.bias", "head.out.bias", Keep),
+            ("classifier.weight", "head.tag.weight", Keep),
+            ("classifier.bias", "head.tag.bias", Keep),
             ("lm_head.dense.weight", "head.mlm.dense.weight", Keep),
             ("lm_head.dense.bias", "head.mlm.dense.bias", Keep),
             ("lm_head.layer_norm.weight", "head.mlm.norm.weight", Keep),
@@ -141,21 +143,21 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
     let dropout = config.probability_or("hidden_dropout_prob", 0.1)?;
     let classifier_dropout = config.probability_or("classifier_dropout", f64::from(dropout))?;
     let hidden = size.hidden;
+    let classifier = ClassifierStyle::first_token(
+        DenseStyle {
+            dropout: classifier_dropout,
+            ..DenseStyle::plain("head.dense", hidden, Activation::Tanh)
+        },
+        classifier_dropout,
+    );
+    let activation = config.activation_or("hidden_act", Activation::Gelu)?;
     Ok(PostNormConfig {
-        size,
         positions,
         first_position,
-        activation: config.activation_or("hidden_act", Activation::Gelu)?,
-        eps,
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
-        classifier: ClassifierStyle::first_token(
-            DenseStyle {
-                dropout: classifier_dropout,
-                ..DenseStyle::plain("head.dense", hidden, Activation::Tanh)
-            },
-            classifier_dropout,
-        ),
+        tagger: TaggerStyle { path: "head.tag", dropout: classifier_dropout },
         language_model: LanguageModelStyle::transformed(hidden, Activation::Gelu, eps),
+        ..PostNormConfig::new(size, activation, eps, classifier)
     })
 }

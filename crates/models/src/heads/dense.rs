@@ -19,7 +19,7 @@ impl Dense {
     /// Declares the map and the norm at the paths of the style.
     pub fn declare(store: &mut ParamStore, encoder: &dyn Encoder, style: DenseStyle) -> Self {
         let size = encoder.size();
-        let group = size.layers + 1;
+        let group = encoder.parts() + 1;
         let sizes = [style.width, size.hidden];
         let linear = Linear::declare_with(store, style.path, sizes, group, size.std, style.bias);
         let norm = style

@@ -23,7 +23,7 @@ impl PooledOutputs {
     /// Declares `head.out` and, for the family's own pooling, its dense layer.
     pub fn declare(store: &mut ParamStore, encoder: &dyn Encoder, pool: Pooling, outputs: usize) -> Self {
         let (size, style) = (encoder.size(), encoder.classifier());
-        let group = size.layers + 1;
+        let group = encoder.parts() + 1;
         let own = pool == Pooling::Family;
         let dense = style.dense.filter(|_| own).map(|dense| Dense::declare(store, encoder, dense));
         let width = style.dense.filter(|_| own).map_or(size.hidden, |dense| dense.width);

@@ -30,7 +30,7 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     };
     let size = encoder.size();
     let (style, sizes) = (encoder.tagger(), [labels.len(), size.hidden]);
-    let out = Linear::declare(store, style.path, sizes, size.layers + 1, size.std);
+    let out = Linear::declare(store, style.path, sizes, encoder.parts() + 1, size.std);
     Ok(Box::new(Tag { dropout: style.dropout, out }))
 }
 

@@ -29,7 +29,7 @@ impl Words {
     /// Declares what the family's language model has beyond its token table; `head` is the name of the head it is.
     pub fn declare(head: &'static str, store: &mut ParamStore, encoder: &dyn Encoder) -> Self {
         let (size, style) = (encoder.size(), encoder.language_model());
-        let group = size.layers + 1;
+        let group = encoder.parts() + 1;
         let width = style.transform.map_or(size.hidden, |dense| dense.width);
         let transform = style.transform.map(|dense| Dense::declare(store, encoder, dense));
         let table = if style.tied {

@@ -1,11 +1,12 @@
-//! Token, position and segment embeddings, summed and normalised.
+//! Token, position, segment and task embeddings, summed and normalised, and widened where the tables are narrower than the
+//! layers.
 
 use burn::tensor::Tensor;
 use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::init::Init;
-use crate::layers::LayerNorm;
+use crate::layers::{LayerNorm, Linear};
 use crate::param::{ParamId, ParamKind, ParamStore};
 use crate::pass::Pass;
 use crate::seam::Site;
@@ -15,14 +16,18 @@ use crate::seam::Site;
 pub struct EmbeddingsConfig {
     /// Rows of the token table.
     pub vocab: usize,
-    /// Width.
-    pub hidden: usize,
+    /// Width of the tables.
+    pub width: usize,
+    /// Width of what comes out, where a map stands behind the norm; `None` = the tables' own.
+    pub widened: Option<usize>,
     /// Rows of the position table.
     pub positions: usize,
     /// The position of a sequence's first token: 0 in BERT, `padding_idx + 1` in RoBERTa.
     pub first_position: usize,
     /// Rows of the segment table; 0 = the family has none.
     pub types: usize,
+    /// Rows of the table of tasks; 0 = the family has none.
+    pub tasks: usize,
     /// Added to the variance in the norm.
     pub eps: f64,
     /// Dropout after the norm.
@@ -31,7 +36,11 @@ pub struct EmbeddingsConfig {
     pub std: f32,
 }
 
-/// `dropout(LayerNorm(word + position + type))`.
+/// `dropout(LayerNorm(word + position + type + task))`, and a linear map behind it where the tables are narrower than the
+/// layers. The task is always the first one: it is what a text of any downstream task has.
+///
+/// Paper: the map: Lan et al. 2020, "ALBERT", section 3.1 (factorised embedding), <https://arxiv.org/abs/1909.11942>; the table of
+/// tasks: Sun et al. 2020, "ERNIE 2.0", section 3.1, <https://arxiv.org/abs/1907.12412>
 #[derive(Clone, Debug)]
 pub struct Embeddings {
     config: EmbeddingsConfig,
@@ -39,19 +48,26 @@ pub struct Embeddings {
     pub word: ParamId,
     position: ParamId,
     types: Option<ParamId>,
+    task: Option<ParamId>,
     norm: LayerNorm,
+    widen: Option<Linear>,
 }
 
 impl Embeddings {
-    /// Declares `embed.word`, `embed.position`, `embed.type` (if there are types) and `embed.norm` in group 0.
+    /// Declares `embed.word`, `embed.position`, `embed.type` (if there are types), `embed.task` (if there are tasks),
+    /// `embed.norm` and `embed.widen` (if there is a map) in group 0.
     pub fn declare(store: &mut ParamStore, config: EmbeddingsConfig) -> Self {
-        let (hidden, init) = (config.hidden, Init::Normal(config.std));
-        let mut table = |path: &str, rows| store.declare(path, &[rows, hidden], 0, ParamKind::Weight, init);
+        let (width, init) = (config.width, Init::Normal(config.std));
+        let mut table = |path: &str, rows| store.declare(path, &[rows, width], 0, ParamKind::Weight, init);
         let word = table("embed.word.weight", config.vocab);
         let position = table("embed.position.weight", config.positions);
         let types = (config.types > 0).then(|| table("embed.type.weight", config.types));
-        let norm = LayerNorm::declare(store, "embed.norm", hidden, 0, config.eps);
-        Embeddings { config, word, position, types, norm }
+        let task = (config.tasks > 0).then(|| table("embed.task.weight", config.tasks));
+        let norm = LayerNorm::declare(store, "embed.norm", width, 0, config.eps);
+        let widen = config
+            .widened
+            .map(|hidden| Linear::declare(store, "embed.widen", [hidden, width], 0, config.std));
+        Embeddings { config, word, position, types, task, norm, widen }
     }
 
     /// Longest sequence the position table allows.
@@ -79,8 +95,14 @@ impl Embeddings {
         if let Some(types) = self.types {
             sum = sum + pass.lookup(types, &input.type_ids)?;
         }
+        if let Some(task) = self.task {
+            sum = sum + pass.lookup(task, &vec![0; input.ids.len()])?;
+        }
         let normed = self.norm.forward(pass, sum)?;
-        let dropped = topwork_ops::dropout(normed, pass.dropout(self.config.dropout, "embed"));
-        Ok(pass.at(Site::Embedded, 0, dropped))
+        let mut x = topwork_ops::dropout(normed, pass.dropout(self.config.dropout, "embed"));
+        if let Some(widen) = &self.widen {
+            x = widen.forward(pass, x)?;
+        }
+        Ok(pass.at(Site::Embedded, 0, x))
     }
 }

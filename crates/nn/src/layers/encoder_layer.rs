@@ -55,8 +55,14 @@ impl EncoderLayer {
     /// Declares `layers.{index}.attn.{q,k,v,out,norm}` and `layers.{index}.ffn.{up,down,norm}` in group
     /// `index + 1`.
     pub fn declare(store: &mut ParamStore, index: usize, config: EncoderLayerConfig) -> Self {
-        let (hidden, ffn, std, eps, group) = (config.hidden, config.ffn, config.std, config.eps, index + 1);
-        let path = |name: &str| format!("layers.{index}.{name}");
+        Self::declare_as(store, &format!("layers.{index}"), index + 1, config).at(index)
+    }
+
+    /// Declares `{base}.attn.{q,k,v,out,norm}` and `{base}.ffn.{up,down,norm}` in `group`, for a layer that is used at more
+    /// than one depth: [`EncoderLayer::at`] gives it for each.
+    pub fn declare_as(store: &mut ParamStore, base: &str, group: usize, config: EncoderLayerConfig) -> Self {
+        let (hidden, ffn, std, eps) = (config.hidden, config.ffn, config.std, config.eps);
+        let path = |name: &str| format!("{base}.{name}");
         let mut linear =
             |name: &str, sizes: [usize; 2]| Linear::declare(store, &path(name), sizes, group, std);
         let q = linear("attn.q", [hidden, hidden]);
@@ -69,8 +75,17 @@ impl EncoderLayer {
         let up = linear("ffn.up", [ffn, hidden]);
         let down = linear("ffn.down", [hidden, ffn]);
         let ffn_norm = LayerNorm::declare(store, &path("ffn.norm"), hidden, group, eps);
-        let sites = [path("attn.probabilities"), path("attn.out"), path("ffn.down")];
-        EncoderLayer { config, index, sites, q, k, v, out, attention_norm, up, down, ffn_norm }
+        let sites = Self::sites(0);
+        EncoderLayer { config, index: 0, sites, q, k, v, out, attention_norm, up, down, ffn_norm }
+    }
+
+    /// The same parameters as the layer number `index` from below: what is dropped there is drawn for that depth.
+    pub fn at(&self, index: usize) -> Self {
+        EncoderLayer { index, sites: Self::sites(index), ..self.clone() }
+    }
+
+    fn sites(index: usize) -> [String; 3] {
+        ["attn.probabilities", "attn.out", "ffn.down"].map(|name| format!("layers.{index}.{name}"))
     }
 
     /// # Shapes
