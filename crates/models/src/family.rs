@@ -230,6 +230,7 @@ pub const FAMILIES: &[&Family] = &[
     &families::distilbert::DISTILBERT,
     &families::albert::ALBERT,
     &families::electra::ELECTRA,
+    &families::mpnet::MPNET,
     &families::gpt::GPT,
     &families::gpt2::GPT2,
     &families::llama::LLAMA,
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 13, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 14, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

@@ -234,14 +234,10 @@ impl<'a> Pass<'a> {
     pub fn vector(&self, id: ParamId) -> Result<Tensor<1>, Error> {
         let plain = Tensor::<1>::from_dispatch(self.store.tensor(id)?);
         let Some(training) = self.wants_gradient(id) else { return Ok(plain) };
-        let mut leaves = training.leaves.borrow_mut();
-        for leaf in leaves.iter().filter(|leaf| leaf.id == id) {
-            if let LeafTensor::Vector(tensor) = &leaf.tensor {
-                return Ok(tensor.clone());
-            }
-        }
+        // A leaf for each use, not one for all: see `collect`.
         let tensor = plain.autodiff().require_grad();
-        leaves.push(Leaf { id, tensor: LeafTensor::Vector(tensor.clone()), rows: None });
+        let leaf = Leaf { id, tensor: LeafTensor::Vector(tensor.clone()), rows: None };
+        training.leaves.borrow_mut().push(leaf);
         Ok(tensor)
     }
 
@@ -405,9 +401,10 @@ impl<'a> Training<'a> {
         Training { seed, trainable, leaves, recompute, asked: Cell::new(false), segments }
     }
 
-    /// Adds what the tape has for the leaves that were handed out.
+    /// Adds what the tape has for the leaves that were handed out, the last one first: in the order in which segments run
+    /// once more, so that a parameter of several of them (a bias that all layers share) gets the same sum.
     fn collect(&self, tape: &mut Tape, store: &ParamStore, gradients: &mut Gradients) {
-        for leaf in self.leaves.borrow().iter() {
+        for leaf in self.leaves.borrow().iter().rev() {
             let found = match &leaf.tensor {
                 LeafTensor::Vector(t) => t.grad_remove(tape).map(Tensor::into_dispatch),
                 LeafTensor::Matrix(t) => t.grad_remove(tape).map(Tensor::into_dispatch),

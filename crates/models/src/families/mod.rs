@@ -7,4 +7,5 @@ pub mod electra;
 pub mod gpt;
 pub mod gpt2;
 pub mod llama;
+pub mod mpnet;
 pub mod roberta;

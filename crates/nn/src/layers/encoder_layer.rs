@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use topwork_kernels::activation::Activation;
 
 use crate::error::Error;
-use crate::layers::{LayerNorm, Linear};
+use crate::layers::{EncoderTail, Linear};
 use crate::param::ParamStore;
 use crate::pass::Pass;
 use crate::seam::Site;
@@ -40,15 +40,11 @@ pub struct EncoderLayerConfig {
 pub struct EncoderLayer {
     config: EncoderLayerConfig,
     index: usize,
-    sites: [String; 3],
+    site: String,
     q: Linear,
     k: Linear,
     v: Linear,
-    out: Linear,
-    attention_norm: LayerNorm,
-    up: Linear,
-    down: Linear,
-    ffn_norm: LayerNorm,
+    tail: EncoderTail,
 }
 
 impl EncoderLayer {
@@ -61,31 +57,21 @@ impl EncoderLayer {
     /// Declares `{base}.attn.{q,k,v,out,norm}` and `{base}.ffn.{up,down,norm}` in `group`, for a layer that is used at more
     /// than one depth: [`EncoderLayer::at`] gives it for each.
     pub fn declare_as(store: &mut ParamStore, base: &str, group: usize, config: EncoderLayerConfig) -> Self {
-        let (hidden, ffn, std, eps) = (config.hidden, config.ffn, config.std, config.eps);
-        let path = |name: &str| format!("{base}.{name}");
+        let (hidden, std) = (config.hidden, config.std);
         let mut linear =
-            |name: &str, sizes: [usize; 2]| Linear::declare(store, &path(name), sizes, group, std);
-        let q = linear("attn.q", [hidden, hidden]);
-        let k = linear("attn.k", [hidden, hidden]);
-        let v = linear("attn.v", [hidden, hidden]);
-        let out = linear("attn.out", [hidden, hidden]);
-        let attention_norm = LayerNorm::declare(store, &path("attn.norm"), hidden, group, eps);
-        let mut linear =
-            |name: &str, sizes: [usize; 2]| Linear::declare(store, &path(name), sizes, group, std);
-        let up = linear("ffn.up", [ffn, hidden]);
-        let down = linear("ffn.down", [hidden, ffn]);
-        let ffn_norm = LayerNorm::declare(store, &path("ffn.norm"), hidden, group, eps);
-        let sites = Self::sites(0);
-        EncoderLayer { config, index: 0, sites, q, k, v, out, attention_norm, up, down, ffn_norm }
+            |name: &str| Linear::declare(store, &format!("{base}.attn.{name}"), [hidden, hidden], group, std);
+        let (q, k, v) = (linear("q"), linear("k"), linear("v"));
+        let tail = EncoderTail::declare_as(store, base, group, config.clone());
+        EncoderLayer { config, index: 0, site: Self::site(0), q, k, v, tail }
     }
 
     /// The same parameters as the layer number `index` from below: what is dropped there is drawn for that depth.
     pub fn at(&self, index: usize) -> Self {
-        EncoderLayer { index, sites: Self::sites(index), ..self.clone() }
+        EncoderLayer { index, site: Self::site(index), tail: self.tail.at(index), ..self.clone() }
     }
 
-    fn sites(index: usize) -> [String; 3] {
-        ["attn.probabilities", "attn.out", "ffn.down"].map(|name| format!("layers.{index}.{name}"))
+    fn site(index: usize) -> String {
+        format!("layers.{index}.attn.probabilities")
     }
 
     /// # Shapes
@@ -94,19 +80,11 @@ impl EncoderLayer {
     /// # Errors
     /// [`Error::Unset`].
     pub fn forward(&self, pass: &Pass, x: Tensor<2>, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
-        let config = &self.config;
         let weights = [self.q.weight, self.k.weight, self.v.weight];
         let qkv = pass.linear_qkv(x.clone(), weights, [self.q.bias, self.k.bias, self.v.bias])?;
-        let dropout = pass.dropout(config.attention_dropout, &self.sites[0]);
-        let mixed = topwork_ops::attention(qkv, offsets, config.heads, dropout);
-        let attended = self.out.forward(pass, mixed)?;
-        let dropout = pass.dropout(config.hidden_dropout, &self.sites[1]);
-        let x = self.attention_norm.forward_residual(pass, attended, x, dropout)?;
-        let x = pass.at(Site::AfterAttention, self.index, x);
-
-        let fed = self.up.forward_through(pass, x.clone(), config.activation, &self.down)?;
-        let dropout = pass.dropout(config.hidden_dropout, &self.sites[2]);
-        let x = self.ffn_norm.forward_residual(pass, fed, x, dropout)?;
+        let dropout = pass.dropout(self.config.attention_dropout, &self.site);
+        let mixed = topwork_ops::attention(qkv, offsets, self.config.heads, dropout);
+        let x = self.tail.forward(pass, mixed, x)?;
         Ok(pass.at(Site::BlockOutput, self.index, x))
     }
 }

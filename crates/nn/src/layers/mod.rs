@@ -2,12 +2,14 @@
 
 mod embeddings;
 mod encoder_layer;
+mod encoder_tail;
 mod linear;
 mod norm;
 mod rms_norm;
 
 pub use embeddings::{Embeddings, EmbeddingsConfig};
 pub use encoder_layer::{EncoderLayer, EncoderLayerConfig};
+pub use encoder_tail::EncoderTail;
 pub use linear::Linear;
 pub use norm::LayerNorm;
 pub use rms_norm::RmsNorm;
