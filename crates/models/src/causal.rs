@@ -1,4 +1,5 @@
-//! What families that read from left to right have in common: the walk through their layers, with or without a cache.
+//! What families that read from left to right have in common: the walk through their layers, with or without a cache. The walk
+//! without a cache is also that of encoders with a norm behind the last layer.
 //! A family brings its embeddings, its block and the norm behind the last layer; nothing here knows which family it is.
 
 use std::ops::Range;

@@ -69,10 +69,19 @@ pub struct DenseStyle {
 /// How a family's own tagger goes from a token's hidden state to its outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TaggerStyle {
+    /// The layer before its linear map, if there is one.
+    pub dense: Option<DenseStyle>,
     /// Path of its linear map.
     pub path: &'static str,
     /// Dropout before it.
     pub dropout: f32,
+}
+
+impl TaggerStyle {
+    /// A linear map alone.
+    pub fn plain(path: &'static str, dropout: f32) -> Self {
+        TaggerStyle { dense: None, path, dropout }
+    }
 }
 
 impl DenseStyle {
@@ -158,7 +167,7 @@ pub trait Encoder: Send + Sync {
 
     /// The family's own tagger: as its classifier, unless it differs.
     fn tagger(&self) -> TaggerStyle {
-        TaggerStyle { path: "head.out", dropout: self.classifier().dropout }
+        TaggerStyle::plain("head.out", self.classifier().dropout)
     }
 
     /// The side that goes on with a text, for families in which a token sees only those before it.
@@ -231,6 +240,7 @@ pub const FAMILIES: &[&Family] = &[
     &families::albert::ALBERT,
     &families::electra::ELECTRA,
     &families::mpnet::MPNET,
+    &families::modernbert::MODERNBERT,
     &families::gpt::GPT,
     &families::gpt2::GPT2,
     &families::llama::LLAMA,
@@ -260,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 14, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 15, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

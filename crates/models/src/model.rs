@@ -10,7 +10,7 @@ use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
 use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
-use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, SafeTensorsFile, safetensors};
+use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, SafeTensorsFile, safetensors};
 
 use crate::error::Error;
 use crate::family::{Decoder, Encoder, Family, family};
@@ -145,14 +145,15 @@ impl Model {
         Ok(report)
     }
 
-    /// What would be carried if the folder has it: the family's pooler, when this head does without.
+    /// What would be carried if the folder has it: the pooler that the bare upstream class has, when this head does without.
     fn carriable(&self) -> Vec<(String, Vec<usize>)> {
         let Some(dense) = self.encoder.classifier().dense else { return Vec::new() };
-        if is_head(dense.path) || !own_head(&self.spec) {
-            return Vec::new();
-        }
         let (path, width) = (dense.path, dense.width);
         let weight = (format!("{path}.weight"), vec![width, self.encoder.size().hidden]);
+        let of_bare = |(from, to, _): &Rule| *to == weight.0 && from.starts_with("{base}");
+        if !own_head(&self.spec) || !self.family.weights.rules.iter().any(of_bare) {
+            return Vec::new();
+        }
         let bias = (format!("{path}.bias"), vec![width]);
         if dense.bias { vec![weight, bias] } else { vec![weight] }
     }

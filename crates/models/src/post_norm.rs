@@ -71,7 +71,7 @@ impl PostNormConfig {
             dropout: 0.1,
             attention_dropout: 0.1,
             classifier,
-            tagger: TaggerStyle { path: "head.out", dropout: classifier.dropout },
+            tagger: TaggerStyle::plain("head.out", classifier.dropout),
             language_model: LanguageModelStyle::transformed(size.hidden, activation, eps),
             size,
         }

@@ -33,13 +33,14 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 12] = [
+const FAMILIES: [&str; 13] = [
     "bert",
     "roberta",
     "distilbert",
     "albert",
     "electra",
     "mpnet",
+    "modernbert",
     "gpt",
     "gpt2",
     "llama",
@@ -58,7 +59,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 42, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 49, "count the fixtures when you add one: {found:?}");
     found
 }
 

@@ -268,7 +268,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         sharing: Some(Sharing { groups, inner }),
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.0)?,
-        tagger: TaggerStyle { path: "head.out", dropout: classifier.dropout },
+        tagger: TaggerStyle::plain("head.out", classifier.dropout),
         language_model: LanguageModelStyle::transformed(embedding, activation, eps),
         ..PostNormConfig::new(size, activation, eps, classifier)
     })

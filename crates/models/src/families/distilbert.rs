@@ -91,7 +91,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         dropout,
         attention_dropout: config.probability_or("attention_dropout", 0.1)?,
         // The reference's tagger drops as the blocks do, not as its classifier.
-        tagger: TaggerStyle { path: "head.out", dropout },
+        tagger: TaggerStyle::plain("head.out", dropout),
         ..PostNormConfig::new(size, activation, eps, classifier)
     })
 }

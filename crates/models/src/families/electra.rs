@@ -114,7 +114,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         widen: embedding != size.hidden,
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
-        tagger: TaggerStyle { path: "head.tag", dropout: classifier_dropout },
+        tagger: TaggerStyle::plain("head.tag", classifier_dropout),
         language_model: LanguageModelStyle::transformed(embedding, Activation::Gelu, eps),
         ..PostNormConfig::new(size, activation, eps, classifier)
     })

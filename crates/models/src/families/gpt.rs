@@ -80,7 +80,7 @@ fn declare(store: &mut ParamStore, config: Config) -> Result<LearnedPositions<La
         embedding_dropout: settings.embedding_dropout,
         blocks,
         norm: FinalNorm::None,
-        tagger: TaggerStyle { path: "head.out", dropout: settings.residual_dropout },
+        tagger: TaggerStyle::plain("head.out", settings.residual_dropout),
     })
 }
 

@@ -96,7 +96,7 @@ fn declare(store: &mut ParamStore, config: Config) -> Result<LearnedPositions<La
         embedding_dropout: settings.embedding_dropout,
         blocks,
         norm: FinalNorm::Layer(norm),
-        tagger: TaggerStyle { path: "head.tag", dropout: tagger_dropout },
+        tagger: TaggerStyle::plain("head.tag", tagger_dropout),
     })
 }
 

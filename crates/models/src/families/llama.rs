@@ -288,7 +288,7 @@ impl Encoder for Llama {
     }
 
     fn tagger(&self) -> TaggerStyle {
-        TaggerStyle { path: "head.out", dropout: self.settings.classifier_dropout }
+        TaggerStyle::plain("head.out", self.settings.classifier_dropout)
     }
 
     fn language_model(&self) -> LanguageModelStyle {

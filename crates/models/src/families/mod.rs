@@ -7,5 +7,6 @@ pub mod electra;
 pub mod gpt;
 pub mod gpt2;
 pub mod llama;
+pub mod modernbert;
 pub mod mpnet;
 pub mod roberta;

@@ -213,7 +213,7 @@ impl Encoder for Mpnet {
     }
 
     fn tagger(&self) -> TaggerStyle {
-        TaggerStyle { path: "head.tag", dropout: self.settings.dropout }
+        TaggerStyle::plain("head.tag", self.settings.dropout)
     }
 
     fn language_model(&self) -> LanguageModelStyle {

@@ -156,7 +156,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         first_position,
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
-        tagger: TaggerStyle { path: "head.tag", dropout: classifier_dropout },
+        tagger: TaggerStyle::plain("head.tag", classifier_dropout),
         language_model: LanguageModelStyle::transformed(hidden, Activation::Gelu, eps),
         ..PostNormConfig::new(size, activation, eps, classifier)
     })

@@ -10,6 +10,7 @@ use topwork_text::Packed;
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::heads::dense::Dense;
 
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
@@ -20,6 +21,7 @@ pub const ENTRY: HeadEntry = HeadEntry {
 };
 
 struct Tag {
+    dense: Option<Dense>,
     dropout: f32,
     out: Linear,
 }
@@ -28,10 +30,12 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     let HeadSpec::Tag { labels } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
-    let size = encoder.size();
-    let (style, sizes) = (encoder.tagger(), [labels.len(), size.hidden]);
+    let (size, style) = (encoder.size(), encoder.tagger());
+    let dense = style.dense.map(|dense| Dense::declare(store, encoder, dense));
+    let width = style.dense.map_or(size.hidden, |dense| dense.width);
+    let sizes = [labels.len(), width];
     let out = Linear::declare(store, style.path, sizes, encoder.parts() + 1, size.std);
-    Ok(Box::new(Tag { dropout: style.dropout, out }))
+    Ok(Box::new(Tag { dense, dropout: style.dropout, out }))
 }
 
 impl Head for Tag {
@@ -39,7 +43,10 @@ impl Head for Tag {
         None
     }
 
-    fn forward(&self, pass: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
+    fn forward(&self, pass: &Pass, mut x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
+        if let Some(dense) = &self.dense {
+            x = dense.forward(pass, x)?;
+        }
         let x = topwork_ops::dropout(x, pass.dropout(self.dropout, "head.out"));
         Ok(self.out.forward(pass, x)?)
     }
