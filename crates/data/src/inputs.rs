@@ -70,7 +70,7 @@ impl Inputs {
                 source,
             })?;
             for encoding in &encodings {
-                inputs.packed.push(&encoding.ids, &encoding.type_ids);
+                inputs.packed.push_encoding(encoding);
                 inputs.lengths.push(encoding.full_len());
                 inputs.cut_texts += usize::from(encoding.cut > 0);
                 inputs.cut_tokens += encoding.cut;

@@ -1,18 +1,49 @@
 //! Reading `config.json`: every key with its type, and an error that names the key.
 
-use serde_json::Value;
+use std::path::Path;
+
+use serde_json::{Value, json};
 use topwork_kernels::activation::Activation;
 
 use crate::error::Error;
+use crate::model::read_json;
 
 /// A view of `config.json`.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a>(pub &'a Value);
 
 impl<'a> Config<'a> {
-    fn wrong(key: &str, expected: &str, got: Option<&Value>) -> Error {
+    /// The error about a key.
+    pub fn wrong(key: &str, expected: &str, got: Option<&Value>) -> Error {
         let got = got.map_or_else(|| "nothing".to_string(), Value::to_string);
         Error::Config { key: key.to_string(), expected: expected.to_string(), got }
+    }
+
+    /// The settings below a key.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are none.
+    pub fn below(&self, key: &str) -> Result<Config<'a>, Error> {
+        let value = self.0.get(key);
+        value
+            .filter(|value| value.is_object())
+            .map(Config)
+            .ok_or_else(|| Self::wrong(key, "an object", value))
+    }
+
+    /// A positive number, if the key is there and not null.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn positive(&self, key: &str) -> Result<Option<f64>, Error> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            value => value
+                .and_then(Value::as_f64)
+                .filter(|&number| number > 0.0)
+                .map(Some)
+                .ok_or_else(|| Self::wrong(key, "a positive number, or null", value)),
+        }
     }
 
     /// A positive whole number that must be there.
@@ -121,10 +152,23 @@ impl<'a> Config<'a> {
     }
 }
 
+/// The settings of the model in a folder: `config.json`, or the `options.json` of an ELMo.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Unreadable`].
+pub fn read_config(folder: &Path) -> Result<Value, Error> {
+    if !folder.join("config.json").is_file() && folder.join("options.json").is_file() {
+        let mut options = read_json(folder, "options.json")?;
+        if let Some(keys) = options.as_object_mut().filter(|keys| keys.contains_key("char_cnn")) {
+            keys.insert("model_type".to_string(), json!("elmo"));
+            return Ok(options);
+        }
+    }
+    read_json(folder, "config.json")
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -56,6 +56,25 @@ pub enum Error {
         /// The head.
         head: &'static str,
     },
+    /// A head that predicts words was asked of a family whose tokens have no numbers of their own.
+    #[error("the {head} head needs a family with a table of words: this one reads words by their characters")]
+    NoWords {
+        /// The head.
+        head: &'static str,
+    },
+    /// A batch lacks the characters of its words.
+    #[error(
+        "this family reads the characters of words: expected {expected} numbers for {tokens} tokens, got {got}; \
+         encode texts with the tokenizer of an ELMo folder (options.json, or tokenizer_class \"ElmoTokenizer\")"
+    )]
+    NoCharacters {
+        /// Tokens of the batch.
+        tokens: usize,
+        /// Numbers there should be.
+        expected: usize,
+        /// Numbers there are.
+        got: usize,
+    },
     /// Texts cannot be continued with these options.
     #[error("generating: {what}: {reason}")]
     Generate {

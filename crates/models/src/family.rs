@@ -14,6 +14,9 @@ use topwork_weights::Table;
 use crate::error::Error;
 use crate::families;
 
+/// [`Size::max_tokens`] of families that read texts of any length: as many tokens as a batch can have.
+pub const NO_LIMIT: usize = u32::MAX as usize;
+
 /// Sizes of an encoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Size {
@@ -21,13 +24,13 @@ pub struct Size {
     pub layers: usize,
     /// Width.
     pub hidden: usize,
-    /// Attention heads.
+    /// Attention heads; 0 where the family has none.
     pub heads: usize,
     /// Width inside the feed-forward blocks.
     pub ffn: usize,
     /// Rows of the token table.
     pub vocab: usize,
-    /// Longest sequence, special tokens counted.
+    /// Longest sequence, special tokens counted; [`NO_LIMIT`] where the family reads any.
     pub max_tokens: usize,
     /// Rows of the segment table; 0 where the family has none.
     pub types: usize,
@@ -159,6 +162,12 @@ pub trait Encoder: Send + Sync {
         self.size().layers
     }
 
+    /// Width of what the first `depth` parts make of a token (the embeddings are the first part): what [`Encoder::layers`]
+    /// goes on from. It is `hidden` unless layers need more than the output of the layer before.
+    fn width(&self, _depth: usize) -> usize {
+        self.size().hidden
+    }
+
     /// The token table, for heads that tie to it.
     fn word_table(&self) -> ParamId;
 
@@ -173,6 +182,12 @@ pub trait Encoder: Send + Sync {
     /// The side that goes on with a text, for families in which a token sees only those before it.
     fn decoder(&self) -> Option<&dyn Decoder> {
         None
+    }
+
+    /// Whether tokens are words with numbers of their own, which a language model can predict; false for families that read
+    /// characters.
+    fn has_words(&self) -> bool {
+        true
     }
 
     /// How the family predicts words: those behind masks, or (a family that reads left to right) the next ones.
@@ -247,6 +262,7 @@ pub const FAMILIES: &[&Family] = &[
     &families::llama::MISTRAL,
     &families::llama::QWEN2,
     &families::llama::QWEN3,
+    &families::elmo::ELMO,
 ];
 
 /// The family of a `config.json`.
@@ -270,7 +286,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 15, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 16, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

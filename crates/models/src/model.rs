@@ -12,6 +12,7 @@ use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, SafeTensorsFile, safetensors};
 
+use crate::config::read_config;
 use crate::error::Error;
 use crate::family::{Decoder, Encoder, Family, family};
 use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
@@ -60,7 +61,7 @@ impl Model {
         seed: u64,
         device: &Device,
     ) -> Result<(Self, LoadReport), Error> {
-        let config = read_json(folder, "config.json")?;
+        let config = read_config(folder)?;
         let mut model = Self::declare(&config, spec, device)?;
         let report = model.load(folder, seed)?;
         Ok((model, report))
@@ -73,7 +74,7 @@ impl Model {
     /// As [`Model::open`]; [`Error::NoHead`] for a bare encoder.
     pub fn open_saved(folder: &Path, device: &Device) -> Result<(Self, LoadReport), Error> {
         let spec = saved_spec(folder)?;
-        let config = read_json(folder, "config.json")?;
+        let config = read_config(folder)?;
         let mut model = Self::declare(&config, &spec, device)?;
         let report = model.fill(folder, &[], &[])?;
         Ok((model, report))
@@ -201,6 +202,11 @@ impl Model {
     /// layers that share their parameters.
     pub fn depth(&self) -> usize {
         1 + self.encoder.parts()
+    }
+
+    /// Numbers that [`Model::features_to`] gives for a token or a text.
+    pub fn width_to(&self, depth: usize) -> usize {
+        if depth == self.depth() { self.size().hidden } else { self.encoder.width(depth) }
     }
 
     /// What the first `depth` parts of the encoder make of a batch, for [`Model::features_from`] to go on from: hidden
@@ -444,7 +450,7 @@ pub fn saved_spec(folder: &Path) -> Result<HeadSpec, Error> {
         return serde_json::from_value(spec)
             .map_err(|e| Error::Unreadable { path: folder.join(HEAD_FILE), reason: e.to_string() });
     }
-    let config = read_json(folder, "config.json")?;
+    let config = read_config(folder)?;
     let family = family(&config)?;
     let list = config.get("architectures").and_then(Value::as_array).cloned().unwrap_or_default();
     let head = list.iter().filter_map(Value::as_str).find_map(|class| family.head_of(class));

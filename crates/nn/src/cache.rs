@@ -1,4 +1,5 @@
-//! Keys and values of tokens that were read before, so that the next token costs one token's work.
+//! Keys and values of tokens that were read before, or the states of recurrent layers behind them, so that the next token
+//! costs one token's work.
 
 use std::sync::Arc;
 
@@ -6,10 +7,11 @@ use burn::tensor::{Device, Tensor};
 use topwork_kernels::attend_layout::{AttendLayout, Mask};
 use topwork_kernels::rng::Dropout;
 
-/// The keys and values of several sequences, by layer.
+/// What the layers keep of several sequences.
 #[derive(Debug)]
 pub struct Cache {
     layers: Vec<Option<KeysValues>>,
+    states: Vec<Option<State>>,
     /// Tokens of each sequence whose keys and values all layers have.
     lens: Vec<usize>,
     /// Rows kept for each sequence in every layer.
@@ -24,13 +26,17 @@ struct KeysValues {
     values: Tensor<2>,
 }
 
+/// The state and the cell state of a recurrent layer: `[sequences, hidden]` and `[sequences, cell]`.
+pub type State = (Tensor<2>, Tensor<2>);
+
 /// The room of a cache at first, in tokens.
 const ROOM: usize = 64;
 
 impl Cache {
     /// An empty cache for `sequences` sequences and `layers` layers.
     pub fn new(layers: usize, sequences: usize, device: &Device) -> Self {
-        Cache { layers: vec![None; layers], lens: vec![0; sequences], room: 0, device: device.clone() }
+        let (kept, states) = (vec![None; layers], vec![None; layers]);
+        Cache { layers: kept, states, lens: vec![0; sequences], room: 0, device: device.clone() }
     }
 
     /// How many tokens of each sequence have been read.
@@ -68,6 +74,21 @@ impl Cache {
             layer.keys = topwork_ops::embedding(layer.keys.clone(), &rows);
             layer.values = topwork_ops::embedding(layer.values.clone(), &rows);
         }
+        let rows: Arc<[u32]> = from.iter().map(|&old| old as u32).collect();
+        for (h, c) in self.states.iter_mut().flatten() {
+            *h = topwork_ops::embedding(h.clone(), &rows);
+            *c = topwork_ops::embedding(c.clone(), &rows);
+        }
+    }
+
+    /// The state a recurrent layer was left in; `None` if it has read nothing.
+    pub fn state(&self, layer: usize) -> Option<State> {
+        self.states[layer].clone()
+    }
+
+    /// Keeps the state a recurrent layer is left in.
+    pub fn set_state(&mut self, layer: usize, state: State) {
+        self.states[layer] = Some(state);
     }
 
     /// Makes room for `most` tokens of each sequence.
@@ -267,5 +288,18 @@ mod tests {
         let rows = bits(out);
         assert_eq!(rows[..12], rows[12..24]);
         assert_ne!(rows[..12], rows[24..]);
+    }
+
+    #[test]
+    fn states_go_with_their_sequences() {
+        let mut cache = Cache::new(2, 3, &Device::flex());
+        assert!(cache.state(1).is_none());
+        let (h, c) = (random(3, 4, 1), random(3, 5, 2));
+        cache.set_state(1, (h.clone(), c.clone()));
+        cache.reorder(&[2, 0]);
+        let (new_h, new_c) = cache.state(1).unwrap();
+        assert_eq!(bits(new_h), bits(Tensor::cat(vec![h.clone().narrow(0, 2, 1), h.narrow(0, 0, 1)], 0)));
+        assert_eq!(bits(new_c), bits(Tensor::cat(vec![c.clone().narrow(0, 2, 1), c.narrow(0, 0, 1)], 0)));
+        assert!(cache.state(0).is_none());
     }
 }

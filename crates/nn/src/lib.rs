@@ -16,7 +16,7 @@ pub mod pass;
 pub mod pattern;
 pub mod seam;
 
-pub use cache::{AttentionStyle, Cache, Context};
+pub use cache::{AttentionStyle, Cache, Context, State};
 pub use error::Error;
 pub use init::Init;
 pub use param::{Param, ParamId, ParamKind, ParamStore};

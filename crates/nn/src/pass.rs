@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use burn::backend::DispatchTensor;
 use burn::tensor::{Gradients as Tape, Tensor};
 use topwork_kernels::gemm::{Packed, Precision};
 use topwork_kernels::rng::{Dropout, derive};
@@ -252,12 +253,12 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// A matrix parameter.
+    /// A matrix parameter; one of more axes (filters of a convolution) as the matrix of its first axis and all others.
     ///
     /// # Errors
     /// [`Error::Unset`].
     pub fn matrix(&self, id: ParamId) -> Result<Tensor<2>, Error> {
-        let plain = Tensor::<2>::from_dispatch(self.store.tensor(id)?);
+        let plain = as_matrix(self.store.tensor(id)?, &self.store.param(id).shape);
         let Some(training) = self.wants_gradient(id) else { return Ok(plain) };
         let mut leaves = training.leaves.borrow_mut();
         for leaf in leaves.iter().filter(|leaf| leaf.id == id && leaf.rows.is_none()) {
@@ -395,6 +396,25 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// A tensor of two to four axes as a matrix of its first axis.
+fn as_matrix(value: DispatchTensor, shape: &[usize]) -> Tensor<2> {
+    let matrix = [shape[0], shape[1..].iter().product()];
+    match shape.len() {
+        3 => Tensor::<3>::from_dispatch(value).reshape(matrix),
+        4 => Tensor::<4>::from_dispatch(value).reshape(matrix),
+        _ => Tensor::<2>::from_dispatch(value),
+    }
+}
+
+/// Undoes [`as_matrix`].
+fn of_shape(matrix: Tensor<2>, shape: &[usize]) -> DispatchTensor {
+    match *shape {
+        [a, b, c] => matrix.reshape([a, b, c]).into_dispatch(),
+        [a, b, c, d] => matrix.reshape([a, b, c, d]).into_dispatch(),
+        _ => matrix.into_dispatch(),
+    }
+}
+
 impl<'a> Training<'a> {
     fn new(seed: u64, trainable: &'a [bool], recompute: Recompute) -> Self {
         let (leaves, segments) = (RefCell::default(), RefCell::default());
@@ -407,7 +427,9 @@ impl<'a> Training<'a> {
         for leaf in self.leaves.borrow().iter().rev() {
             let found = match &leaf.tensor {
                 LeafTensor::Vector(t) => t.grad_remove(tape).map(Tensor::into_dispatch),
-                LeafTensor::Matrix(t) => t.grad_remove(tape).map(Tensor::into_dispatch),
+                LeafTensor::Matrix(t) => {
+                    t.grad_remove(tape).map(|grad| of_shape(grad, &store.param(leaf.id).shape))
+                }
             };
             let Some(grad) = found else { continue };
             let gradient = match &leaf.rows {

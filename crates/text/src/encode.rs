@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use tokenizers::PostProcessor;
 use tokenizers::utils::truncation::TruncationDirection;
 
-use crate::{Encoding, Error, Result, Tokenizer};
+use crate::{Encoding, Error, Result, Tokenizer, characters};
 
 /// A text, or a pair of texts that one model input holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,11 @@ impl Tokenizer {
                 }
                 None => self.encode_slowly(from + index, input, max_tokens),
             };
+            if self.characters
+                && let Ok(encoding) = encoding
+            {
+                encoding.chars = self.characters_of(encoding, input);
+            }
         }
         if let Some((fast, work)) = fast {
             fast.put_back(work);
@@ -186,12 +191,27 @@ impl Tokenizer {
                 .into_iter()
                 .map(|sequence| sequence.map(|s| s as u8))
                 .collect(),
+            chars: Vec::new(),
             cut: lengths[0] - kept[0] + lengths[1] - kept[1],
         };
         if self.spaced {
             whole_characters(&mut encoding, input);
         }
         Ok(encoding)
+    }
+}
+
+impl Tokenizer {
+    /// The characters of each token: of what stands in the text, or of a special token.
+    fn characters_of(&self, encoding: &Encoding, input: Input<'_>) -> Vec<u16> {
+        let mut chars = Vec::with_capacity(encoding.len() * characters::WORD);
+        for (token, &(start, end)) in encoding.offsets.iter().enumerate() {
+            let text = if encoding.sequences[token] == Some(1) { input.pair } else { Some(input.text) };
+            let word = text.and_then(|text| text.get(start..end)).unwrap_or_default();
+            let special = encoding.special[token].then(|| self.id_to_token(encoding.ids[token])).flatten();
+            chars.extend(characters::encode(special.as_deref().unwrap_or(word)));
+        }
+        chars
     }
 }
 

@@ -1,6 +1,6 @@
 //! One text, or a pair of texts, as token ids.
 
-/// Token ids of one text or pair, with where each came from. All vectors have one entry a token.
+/// Token ids of one text or pair, with where each came from. All vectors but `chars` have one entry a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoding {
     /// Token ids, special tokens included.
@@ -15,6 +15,8 @@ pub struct Encoding {
     pub words: Vec<Option<u32>>,
     /// Which text the token is from: 0, 1 for the second of a pair; `None` for a special token.
     pub sequences: Vec<Option<u8>>,
+    /// Characters of each token, [`WORD`](crate::characters::WORD) numbers each, where the model reads them; else empty.
+    pub chars: Vec<u16>,
     /// How many tokens the limit cut off, over both texts.
     pub cut: usize,
 }

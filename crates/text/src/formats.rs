@@ -3,6 +3,7 @@
 //! What is made equals what transformers' `convert_slow_tokenizer.py` makes of the same files, so that the ids are
 //! those of its fast tokenizers, and everything after the reading is the same for all forms.
 
+mod characters;
 mod charsmap;
 mod class;
 mod gguf;
@@ -20,6 +21,7 @@ mod wordpiece;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use characters::CHARACTERS;
 use class::{Build, Class};
 pub use gguf::GgufParts;
 use parts::{Parts, filled};
@@ -47,6 +49,8 @@ pub(crate) enum Files {
     Pieces(PathBuf),
     /// `vocab.json` and the SentencePiece model whose pieces it numbers.
     Numbered([PathBuf; 2]),
+    /// The settings of an ELMo, whose words are their characters.
+    Characters(PathBuf),
 }
 
 impl Files {
@@ -55,6 +59,9 @@ impl Files {
         let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
         if let Some(path) = there("tokenizer.json") {
             return Ok(Some(Self::Json(path)));
+        }
+        if let Some(path) = characters::settings_in(folder)? {
+            return Ok(Some(Self::Characters(path)));
         }
         let pair = |first, second| Some([there(first)?, there(second)?]);
         let forms = [
@@ -85,6 +92,7 @@ impl Files {
             ("vocab.json", _) => Self::Pairs([path.into(), folder.join("merges.txt")]),
             ("merges.txt", _) => Self::Pairs([folder.join("vocab.json"), path.into()]),
             ("source.spm", _) => Self::Numbered([folder.join("vocab.json"), path.into()]),
+            (characters::OPTIONS, _) => Self::Characters(path.into()),
             (_, "model" | "spm") => Self::Pieces(path.into()),
             (_, "txt") => Self::WordPiece(path.into()),
             _ => Self::Json(path.into()),
@@ -94,7 +102,7 @@ impl Files {
     /// The file that stands for all of them.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Json(path) | Self::WordPiece(path) | Self::Pieces(path) => path,
+            Self::Json(path) | Self::WordPiece(path) | Self::Pieces(path) | Self::Characters(path) => path,
             Self::Pairs([path, _]) | Self::Numbered([path, _]) => path,
         }
     }
@@ -130,6 +138,7 @@ pub(crate) fn make(files: &Files, folder: &Path, settings: &mut Settings) -> Res
     let mut notes = Vec::new();
     let class = match files {
         Files::Json(path) => return Ok(Made { json: charsmap::checked(path, read(path)?)?, notes }),
+        Files::Characters(path) => return Ok(Made { json: characters::tokenizer_json(path)?, notes }),
         Files::WordPiece(_) => match class::find(folder, settings)? {
             (Some(class), _) if files.fit(class) => class,
             // Many vocabularies of BERT's kind stand in folders of another class.
@@ -178,7 +187,7 @@ pub(crate) fn make(files: &Files, folder: &Path, settings: &mut Settings) -> Res
         (Files::Numbered([vocab, source]), _) => {
             marian::tokenizer_json(class, [vocab, source], [&read(vocab)?, &read(source)?], &around)?
         }
-        (Files::Json(_) | Files::Pieces(_), _) => {
+        (Files::Json(_) | Files::Pieces(_) | Files::Characters(_), _) => {
             return Err(Error::Class { folder: folder.into(), got: Some(format!("{:?}", class.names[0])) });
         }
     };

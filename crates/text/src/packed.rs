@@ -1,5 +1,6 @@
 //! Sequences laid end to end: the only batch layout of this project. There is no padding token in it.
 
+use crate::characters::WORD;
 use crate::{Encoding, Error, Result};
 
 /// A batch of token sequences without padding.
@@ -7,6 +8,7 @@ use crate::{Encoding, Error, Result};
 /// # Shapes
 /// - `ids`, `type_ids`: `[tokens]`, all sequences one after another
 /// - `offsets`: `[batch + 1]`, sequence `i` is `offsets[i]..offsets[i + 1]`; the first is 0, the last is `tokens`
+/// - `chars`: `[tokens, WORD]` (see [`characters`](crate::characters)), or nothing
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Packed {
     /// Token ids.
@@ -15,11 +17,14 @@ pub struct Packed {
     pub type_ids: Vec<u32>,
     /// Where each sequence starts, and the end of the last.
     pub offsets: Vec<u32>,
+    /// Characters of each token, for models that read words by them; empty for all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chars: Vec<u16>,
 }
 
 impl Default for Packed {
     fn default() -> Self {
-        Self { ids: Vec::new(), type_ids: Vec::new(), offsets: vec![0] }
+        Self { ids: Vec::new(), type_ids: Vec::new(), offsets: vec![0], chars: Vec::new() }
     }
 }
 
@@ -28,7 +33,7 @@ impl Packed {
     pub fn from_encodings<'a>(encodings: impl IntoIterator<Item = &'a Encoding>) -> Self {
         let mut packed = Self::default();
         for encoding in encodings {
-            packed.push(&encoding.ids, &encoding.type_ids);
+            packed.push_encoding(encoding);
         }
         packed
     }
@@ -57,7 +62,7 @@ impl Packed {
             let expected = format!("offsets that end at {}, the number of ids", ids.len());
             return Err(wrong(&expected, format!("{:?}", offsets.last())));
         }
-        Ok(Self { ids, type_ids, offsets })
+        Ok(Self { ids, type_ids, offsets, chars: Vec::new() })
     }
 
     /// Adds one sequence at the end.
@@ -71,6 +76,15 @@ impl Packed {
         let end = u32::try_from(self.ids.len());
         assert!(end.is_ok(), "a batch of more than 2^32 tokens");
         self.offsets.push(end.unwrap_or(u32::MAX));
+    }
+
+    /// Adds one encoding at the end, with its characters if it has them.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    pub fn push_encoding(&mut self, encoding: &Encoding) {
+        self.push(&encoding.ids, &encoding.type_ids);
+        self.chars.extend_from_slice(&encoding.chars);
     }
 
     /// Number of sequences.
@@ -133,11 +147,16 @@ impl Packed {
             ids: Vec::with_capacity(tokens),
             type_ids: Vec::with_capacity(tokens),
             offsets: Vec::with_capacity(indices.len() + 1),
+            chars: Vec::new(),
         };
         chosen.offsets.push(0);
         for &index in indices {
             let (ids, type_ids) = self.sequence(index);
             chosen.push(ids, type_ids);
+            if !self.chars.is_empty() {
+                let range = self.range(index);
+                chosen.chars.extend_from_slice(&self.chars[range.start * WORD..range.end * WORD]);
+            }
         }
         chosen
     }
@@ -207,5 +226,19 @@ mod tests {
         let chosen = packed.select(&[2, 1, 1]);
         assert_eq!(chosen.ids, [2, 3, 2, 3]);
         assert_eq!(chosen.offsets, [0, 0, 2, 4]);
+    }
+
+    #[test]
+    fn characters_go_with_their_tokens() {
+        let encoding = |ids: &[u32]| Encoding {
+            ids: ids.to_vec(),
+            type_ids: vec![0; ids.len()],
+            chars: ids.iter().flat_map(|&id| [id as u16; WORD]).collect(),
+            ..Encoding::default()
+        };
+        let packed = Packed::from_encodings(&[encoding(&[1, 2]), encoding(&[]), encoding(&[3])]);
+        let chosen = packed.select(&[2, 1, 0]);
+        assert_eq!(chosen.ids, [3, 1, 2]);
+        assert_eq!(chosen.chars, [[3; WORD], [1; WORD], [2; WORD]].concat());
     }
 }

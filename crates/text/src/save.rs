@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokenizers::normalizers::NormalizerWrapper;
 
 use crate::settings::ROLES;
-use crate::{Error, Result, Tokenizer};
+use crate::{Error, Result, Tokenizer, formats};
 
 impl Tokenizer {
     /// Writes `tokenizer.json` and `tokenizer_config.json`, and every other tokenizer file of the folder this one
@@ -49,6 +49,9 @@ impl Tokenizer {
                 config.insert(key.into(), value);
             }
         };
+        if self.characters {
+            set("tokenizer_class", json!(formats::CHARACTERS));
+        }
         if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = self.inner.get_normalizer() {
             // transformers takes these from here and not from tokenizer.json.
             set("do_lower_case", json!(normalizer.lowercase));

@@ -27,6 +27,8 @@ pub struct Tokenizer {
     pub(crate) fast: Option<Arc<Fast>>,
     /// A space is put before each text, and taken off the offsets.
     pub(crate) spaced: bool,
+    /// Tokens are words that are read by their characters.
+    pub(crate) characters: bool,
     pub(crate) settings: Settings,
     pub(crate) source: Source,
     special: SpecialTokens,
@@ -68,7 +70,8 @@ const CARRIED: [&str; 13] = [
 impl Tokenizer {
     /// Reads the tokenizer of a model folder: `tokenizer.json`; or else what older models have, as transformers
     /// converts it: `vocab.txt` (WordPiece), `vocab.json` with `merges.txt` (BPE), or a SentencePiece model, under
-    /// the settings of `tokenizer_config.json` and with what the class of the tokenizer puts around a text.
+    /// the settings of `tokenizer_config.json` and with what the class of the tokenizer puts around a text. For ELMo
+    /// (`options.json`) tokens are what stands between spaces.
     ///
     /// # Errors
     /// [`Error::NoTokenizer`] if none of them is there; [`Error::Class`] if nothing says what the files are;
@@ -114,7 +117,9 @@ impl Tokenizer {
             }
         }
         let source = Source { path: files.path().into(), json: made.json, changed: false, beside };
-        Self::build(source, settings, made.notes)
+        let mut tokenizer = Self::build(source, settings, made.notes)?;
+        tokenizer.characters |= matches!(files, Files::Characters(_));
+        Ok(tokenizer)
     }
 
     pub(crate) fn build(mut source: Source, settings: Settings, mut notes: Vec<String>) -> Result<Self> {
@@ -173,6 +178,7 @@ impl Tokenizer {
         }
         let special = SpecialTokens::find(&settings, |token| inner.token_to_id(token))?;
         settings.model_max_length()?;
+        let characters = settings.text("tokenizer_class")? == Some(formats::CHARACTERS);
         let fast = Fast::new(&inner, post.as_ref()).map(Arc::new);
         let spaced = matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::ByteLevel(split)) if split.add_prefix_space);
         Ok(Self {
@@ -180,6 +186,7 @@ impl Tokenizer {
             post,
             fast,
             spaced,
+            characters,
             settings,
             source,
             special,

@@ -97,7 +97,7 @@ pub fn run(
     let data_file = write_data(&corpus, &options.folder)?;
     let recipe = recipe(options, &data_file);
     let tokenizer = Tokenizer::from_folder(&model.path)?;
-    let config = topwork_models::model::read_json(&model.path, "config.json")?;
+    let config = topwork_models::config::read_config(&model.path)?;
     let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
     let (mut encoder, _) = Model::open(&model.path, &spec, 0, &Device::flex())?;
     encoder.store.keep_packed();

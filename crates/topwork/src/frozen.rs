@@ -73,7 +73,7 @@ impl Frozen {
             format!("frozen embeddings and first {} of {} layers", self.depth - 1, model.depth() - 1)
         };
         let count: usize = sets.iter().map(|inputs| self.rows(model, inputs).sum::<usize>()).sum();
-        let bytes = (count * model.size().hidden * size_of::<f32>()) as u64;
+        let bytes = (count * model.width_to(self.depth) * size_of::<f32>()) as u64;
         let megabytes = bytes.div_ceil(1_000_000);
         if bytes > place.most_bytes {
             let most = place.most_bytes as f64 / 1e9;
@@ -175,7 +175,7 @@ impl Frozen {
             }
             first += count;
         }
-        Kept::new(&file, self.rows(model, inputs), model.size().hidden)
+        Kept::new(&file, self.rows(model, inputs), model.width_to(self.depth))
             .map(Some)
             .map_err(Error::file(place.folder))
     }

@@ -155,7 +155,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     let JobContext { folder, hub, progress, stop, observer } = context;
     let source = hub.model(&recipe.model, progress)?;
     let tokenizer = Tokenizer::from_folder(&source.path)?;
-    let config = topwork_models::model::read_json(&source.path, "config.json")?;
+    let config = topwork_models::config::read_config(&source.path)?;
     let seed = seed_of(recipe)?;
     let plain = HeadSpec::Embed { pool: Pooling::Cls, normalise: false };
     let size = Model::declare(&config, &plain, &Device::flex())?.size().clone();

@@ -30,7 +30,7 @@ fn numbers(golden: &Golden, name: &str) -> Vec<i64> {
 fn prompts(golden: &Golden) -> Packed {
     let ids: Vec<u32> = numbers(golden, "generate.prompts").into_iter().map(|n| n as u32).collect();
     let offsets = numbers(golden, "generate.offsets").into_iter().map(|n| n as u32).collect();
-    Packed { type_ids: vec![0; ids.len()], ids, offsets }
+    Packed { type_ids: vec![0; ids.len()], ids, offsets, ..Packed::default() }
 }
 
 fn options(golden: &Golden) -> Options {
@@ -94,7 +94,7 @@ fn a_prompt_goes_on_alone_as_among_others() {
             // Draws are those of the prompt's number, so only the first one can be asked for alone.
             let first = all.ids[..all.offsets[1] as usize].to_vec();
             let alone =
-                Packed { type_ids: vec![0; first.len()], offsets: vec![0, first.len() as u32], ids: first };
+                Packed::new(first.clone(), vec![0; first.len()], vec![0, first.len() as u32]).unwrap();
             let alone = generate(&model, &alone, &options, &mut |_, _| true).unwrap();
             assert_eq!(together[0], alone[0], "{family}");
         }
@@ -123,6 +123,7 @@ fn a_text_does_not_grow_beyond_what_the_model_can_read() {
         ids: vec![5; tokens],
         type_ids: vec![0; tokens],
         offsets: vec![0, tokens as u32],
+        ..Packed::default()
     };
     let options = Options { end: Vec::new(), ..options(&golden) };
     let got = generate(&model, &prompt(limit - 3), &options, &mut |_, _| true).unwrap();
@@ -153,7 +154,7 @@ fn what_cannot_be_done_is_said() {
     check(Options { choice: Choice::Sample(sampling), ..plain() }, "temperature");
     let beam = Beam { beams: 0, length_penalty: 1.0, early_stopping: false };
     check(Options { choice: Choice::Beam(beam), ..plain() }, "beams");
-    let empty = Packed { ids: vec![], type_ids: vec![], offsets: vec![0, 0] };
+    let empty = Packed::new(vec![], vec![], vec![0, 0]).unwrap();
     let error = generate(&model, &empty, &plain(), &mut |_, _| true).unwrap_err().to_string();
     assert!(error.contains("prompt 0"), "{error}");
 

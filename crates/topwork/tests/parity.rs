@@ -33,7 +33,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 13] = [
+const FAMILIES: [&str; 14] = [
     "bert",
     "roberta",
     "distilbert",
@@ -47,6 +47,7 @@ const FAMILIES: [&str; 13] = [
     "mistral",
     "qwen2",
     "qwen3",
+    "elmo",
 ];
 
 /// Every model folder with goldens, `masked-lm` and the variants too.
@@ -59,7 +60,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 49, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 53, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -73,7 +74,9 @@ fn packed(golden: &Golden) -> Packed {
     let ids = numbers("packed.ids");
     let type_ids =
         if golden.has("packed.type_ids") { numbers("packed.type_ids") } else { vec![0; ids.len()] };
-    Packed { ids, type_ids, offsets: numbers("packed.offsets") }
+    let chars = if golden.has("packed.chars") { numbers("packed.chars") } else { Vec::new() };
+    let chars = chars.into_iter().map(|number| number as u16).collect();
+    Packed { ids, type_ids, offsets: numbers("packed.offsets"), chars }
 }
 
 fn floats(golden: &Golden, name: &str) -> Vec<f32> {

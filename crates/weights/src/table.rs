@@ -5,6 +5,7 @@
 //! table's prefixes, because a checkpoint of the bare encoder lacks the `bert.` that the same encoder has
 //! below a head.
 
+use crate::strided::turn;
 use crate::{Error, pattern};
 
 /// What happens to a tensor on its way in. Each operation has an inverse, so export needs no second table.
@@ -14,6 +15,15 @@ pub enum Op {
     Keep,
     /// Swap the two axes (GPT-2 stores its linear layers `[in, out]`). Its own inverse.
     Transpose,
+    /// The axes in the opposite order (TensorFlow stores filters `[1, width, in, out]`). Its own inverse.
+    Reverse,
+    /// Swap the second and the third quarter of a vector: the gates of an LSTM, which TensorFlow's cell has in the order i,
+    /// g, f, o, and PyTorch's i, f, g, o. Its own inverse.
+    Gates,
+    /// Swap the two axes, then the second and the third quarter of the rows: the weight of TensorFlow's cell.
+    GatesIn,
+    /// Undoes [`Op::GatesIn`].
+    GatesOut,
 }
 
 impl Op {
@@ -22,20 +32,39 @@ impl Op {
         match self {
             Op::Keep => Op::Keep,
             Op::Transpose => Op::Transpose,
+            Op::Reverse => Op::Reverse,
+            Op::Gates => Op::Gates,
+            Op::GatesIn => Op::GatesOut,
+            Op::GatesOut => Op::GatesIn,
+        }
+    }
+
+    /// What the operation is called in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Op::Keep => "keep",
+            Op::Transpose => "transpose",
+            Op::Reverse => "reverse",
+            Op::Gates => "gates",
+            Op::GatesIn => "gates in",
+            Op::GatesOut => "gates out",
         }
     }
 
     /// The shape after the operation.
     ///
     /// # Errors
-    /// [`Error::BadOperation`] when the operation needs another number of axes; `name` is for the message.
+    /// [`Error::BadOperation`] when the operation needs another number of axes, or gates of which there are not four;
+    /// `name` is for the message.
     pub fn shape(self, name: &str, shape: &[usize]) -> Result<Vec<usize>, Error> {
         match (self, shape) {
             (Op::Keep, _) => Ok(shape.to_vec()),
             (Op::Transpose, &[rows, cols]) => Ok(vec![cols, rows]),
-            (Op::Transpose, _) => {
-                Err(Error::BadOperation { op: "transpose", name: name.to_string(), shape: shape.to_vec() })
-            }
+            (Op::Reverse, [_, _, ..]) => Ok(shape.iter().rev().copied().collect()),
+            (Op::Gates, [gates]) if gates.is_multiple_of(4) => Ok(shape.to_vec()),
+            (Op::GatesIn, &[inputs, gates]) if gates.is_multiple_of(4) => Ok(vec![gates, inputs]),
+            (Op::GatesOut, &[gates, inputs]) if gates.is_multiple_of(4) => Ok(vec![inputs, gates]),
+            _ => Err(Error::BadOperation { op: self.name(), name: name.to_string(), shape: shape.to_vec() }),
         }
     }
 
@@ -52,19 +81,26 @@ impl Op {
                 got: data.len(),
             });
         }
-        match (self, shape) {
-            (Op::Transpose, &[rows, cols]) => {
-                let mut out = vec![0.0; data.len()];
-                for row in 0..rows {
-                    for col in 0..cols {
-                        out[col * rows + row] = data[row * cols + col];
-                    }
-                }
-                Ok(out)
-            }
-            _ => Ok(data),
-        }
+        let reversed = |data: &[f32]| {
+            let axes: Vec<usize> = (0..shape.len()).rev().collect();
+            turn(data, shape, &axes)
+        };
+        Ok(match self {
+            Op::Keep => data,
+            Op::Transpose | Op::Reverse => reversed(&data),
+            Op::Gates => swap_middle_quarters(data),
+            Op::GatesIn => swap_middle_quarters(reversed(&data)),
+            Op::GatesOut => reversed(&swap_middle_quarters(data)),
+        })
     }
+}
+
+/// Swaps the second and the third quarter.
+fn swap_middle_quarters(mut data: Vec<f32>) -> Vec<f32> {
+    let quarter = data.len() / 4;
+    let (first, last) = data.split_at_mut(2 * quarter);
+    first[quarter..].swap_with_slice(&mut last[..quarter]);
+    data
 }
 
 /// One line of a table: the name in the checkpoint, the path here, the operation on the way in.
@@ -434,6 +470,26 @@ mod tests {
         assert_eq!(Op::Transpose.inverse().apply("w", &[3, 2], once).unwrap(), data);
         assert!(Op::Transpose.apply("w", &[6], data.clone()).is_err());
         assert!(Op::Keep.apply("w", &[7], data).is_err());
+    }
+
+    #[test]
+    fn gates_and_filters_turn_and_come_back() {
+        let data: Vec<f32> = (0..8).map(|x| x as f32).collect();
+        let check = |op: Op, shape: &[usize], expected: [f32; 8]| {
+            let turned = op.apply("w", shape, data.clone()).unwrap();
+            assert_eq!(turned, expected, "{op:?}");
+            let inverse = op.inverse();
+            let turned_shape = op.shape("w", shape).unwrap();
+            assert_eq!(inverse.shape("w", &turned_shape).unwrap(), shape);
+            assert_eq!(inverse.apply("w", &turned_shape, turned).unwrap(), data, "{op:?}");
+        };
+        check(Op::Gates, &[8], [0.0, 1.0, 4.0, 5.0, 2.0, 3.0, 6.0, 7.0]);
+        // [in, gates]: the columns are i, g, f, o.
+        check(Op::GatesIn, &[2, 4], [0.0, 4.0, 2.0, 6.0, 1.0, 5.0, 3.0, 7.0]);
+        check(Op::Reverse, &[1, 2, 2, 2], [0.0, 4.0, 2.0, 6.0, 1.0, 5.0, 3.0, 7.0]);
+        assert!(Op::Gates.apply("w", &[2, 4], data.clone()).is_err());
+        assert!(Op::GatesIn.apply("w", &[4, 2], data.clone()).is_err());
+        assert!(Op::Reverse.apply("w", &[8], data).is_err());
     }
 
     proptest! {

@@ -259,7 +259,8 @@ fn positions(model: &str, global: &Global) -> anyhow::Result<Option<usize>> {
         serde_json::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
     let spec = topwork_models::HeadSpec::Embed { pool: topwork_models::Pooling::Mean, normalise: false };
     // Asked of the family, which knows what its position table really holds.
-    Ok(Some(topwork_models::Model::declare(&config, &spec, &Default::default())?.size().max_tokens))
+    let most = topwork_models::Model::declare(&config, &spec, &Default::default())?.size().max_tokens;
+    Ok(Some(most).filter(|&most| most != topwork_models::family::NO_LIMIT))
 }
 
 fn labels(dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {

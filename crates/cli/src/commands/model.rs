@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::json;
 use topwork::hub::{Found, Purpose};
+use topwork_models::family::NO_LIMIT;
 use topwork_models::model::saved_spec;
 use topwork_models::{Error, HeadSpec, Model as Net, Pooling};
 use topwork_text::Tokenizer;
@@ -115,16 +116,21 @@ impl Show {
         origin(&found, out)?;
         writeln!(out, "family      {}: {}", net.family.name, net.family.summary)?;
         let size = net.size();
+        let (heads, inside) = match size.heads {
+            0 => (String::new(), "each layer"),
+            heads => (format!("{heads} heads of {}, ", size.hidden / heads), "feed-forward"),
+        };
+        let longest = match size.max_tokens {
+            NO_LIMIT => "any number of them".to_string(),
+            most => format!("at most {most}"),
+        };
         writeln!(
             out,
-            "sizes       {} layers, {} wide, {} heads of {}, {} inside feed-forward, {} tokens known, at most {} a text",
+            "sizes       {} layers, {} wide, {heads}{} inside {inside}, {} tokens known, {longest} a text",
             size.layers,
             size.hidden,
-            size.heads,
-            size.hidden / size.heads,
             size.ffn,
             thousands(size.vocab),
-            size.max_tokens
         )?;
         let head = if bare { "none: an encoder to be trained".to_string() } else { head(net.spec()) };
         writeln!(out, "head        {head}")?;

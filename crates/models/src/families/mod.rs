@@ -4,6 +4,8 @@ pub mod albert;
 pub mod bert;
 pub mod distilbert;
 pub mod electra;
+pub mod elmo;
+mod elmo_words;
 pub mod gpt;
 pub mod gpt2;
 pub mod llama;

@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
         for new in news {
             offsets.push(offsets[offsets.len() - 1] + new.len() as u32);
         }
-        let input = Packed { type_ids: vec![0; ids.len()], ids, offsets };
+        let input = Packed { type_ids: vec![0; ids.len()], ids, offsets, ..Packed::default() };
         let pass = Pass::eval(&self.model.store, self.precision);
         let hidden = self.model.decoder()?.read_on(&pass, &input, &mut self.cache)?;
         let last = topwork_ops::pool(hidden, &input.offsets.as_slice().into(), Pool::Last);

@@ -36,6 +36,9 @@ fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<
     if encoder.decoder().is_none() {
         return Err(Error::NotCausal { head: ENTRY.name });
     }
+    if !encoder.has_words() {
+        return Err(Error::NoWords { head: ENTRY.name });
+    }
     Ok(Box::new(Words::declare(ENTRY.name, store, encoder)))
 }
 
@@ -45,7 +48,7 @@ mod tests {
 
     #[test]
     fn each_token_is_asked_for_the_next_of_its_text() {
-        let input = Packed { ids: vec![5, 6, 7, 8, 9], type_ids: vec![0; 5], offsets: vec![0, 3, 3, 4, 5] };
+        let input = Packed::new(vec![5, 6, 7, 8, 9], vec![0; 5], vec![0, 3, 3, 4, 5]).unwrap();
         assert_eq!(next_words(&input), Targets::Tokens([6, 7, IGNORE, IGNORE, IGNORE].into()));
     }
 }

@@ -16,5 +16,8 @@ pub const ENTRY: HeadEntry = HeadEntry {
 };
 
 fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
+    if !encoder.has_words() {
+        return Err(Error::NoWords { head: ENTRY.name });
+    }
     Ok(Box::new(Words::declare(ENTRY.name, store, encoder)))
 }

@@ -85,6 +85,7 @@ impl Frame {
             special: Vec::with_capacity(tokens),
             words: Vec::with_capacity(tokens),
             sequences: Vec::with_capacity(tokens),
+            chars: Vec::new(),
             cut,
         };
         for (index, special) in self.special.iter().enumerate() {

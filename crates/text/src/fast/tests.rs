@@ -72,6 +72,7 @@ impl Both {
         };
         let whole = self.crates.post_process(first, pair, true).unwrap();
         let mut encoding = Encoding {
+            chars: Vec::new(),
             ids: whole.get_ids().to_vec(),
             type_ids: whole.get_type_ids().to_vec(),
             offsets: whole.get_offsets().to_vec(),

@@ -80,6 +80,7 @@ pub fn step_seconds(bench: &StepBench) -> Result<Vec<f64>, Error> {
         ids: (0..tokens as u64).map(|i| (i * 7919 % 30_000 + 100) as u32).collect(),
         type_ids: vec![0; tokens],
         offsets: (0..=bench.batch as u32).map(|i| i * bench.seq as u32).collect(),
+        ..Packed::default()
     };
     let targets = Targets::Classes((0..bench.batch as u32).map(|i| i % 2).collect());
     let trainable = vec![true; model.store.len()];

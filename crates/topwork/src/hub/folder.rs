@@ -8,7 +8,8 @@ use super::error::{Error, Result, io};
 /// How deep a model may lie below the folder given: `package/model`, `runs/name/best` and a little more.
 const DEEPEST: usize = 6;
 
-/// The models in `folder`, shallowest first: folders that hold `config.json` and weights, and GGUF files.
+/// The models in `folder`, shallowest first: folders that hold `config.json` (ELMo's: `options.json`) and weights, and GGUF
+/// files.
 ///
 /// # Errors
 /// A folder that cannot be read.
@@ -29,9 +30,11 @@ pub fn models_in(folder: &Path) -> Result<Vec<PathBuf>> {
             }
             files.sort();
             let ends = |path: &&PathBuf, ending: &str| path.extension().is_some_and(|e| e == ending);
-            let weights = files.iter().any(|f| ends(&f, "safetensors") || ends(&f, "bin"));
-            let config = files.iter().any(|f| f.file_name().is_some_and(|n| n == "config.json"));
-            if config && weights {
+            let weights =
+                |endings: &[&str]| files.iter().any(|f| endings.iter().any(|ending| ends(&f, ending)));
+            let has = |name: &str| files.iter().any(|f| f.file_name().is_some_and(|n| n == name));
+            let plain = has("config.json") && weights(&["safetensors", "bin", "pt", "pth", "hdf5"]);
+            if plain || (has("options.json") && weights(&["hdf5"])) {
                 found.push(folder);
             } else {
                 found.extend(files.iter().filter(|f| ends(f, "gguf")).cloned());
