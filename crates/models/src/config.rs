@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use topwork_kernels::activation::Activation;
+use topwork_kernels::pool::Pool;
 
 use crate::error::Error;
 use crate::model::read_json;
@@ -125,6 +126,21 @@ impl<'a> Config<'a> {
         match self.0.get(key) {
             None | Some(Value::Null) => Ok(None),
             value => value.and_then(Value::as_str).map(Some).ok_or_else(|| Self::wrong(key, "a text", value)),
+        }
+    }
+
+    /// A way of pooling tokens by its name, or a default where the key is missing.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that is none.
+    pub fn pool_or(&self, key: &str, default: Pool) -> Result<Pool, Error> {
+        match self.text(key)? {
+            None => Ok(default),
+            Some("first") => Ok(Pool::Cls),
+            Some("last") => Ok(Pool::Last),
+            Some("mean") => Ok(Pool::Mean),
+            Some("max") => Ok(Pool::Max),
+            Some(_) => Err(Self::wrong(key, "first, last, mean or max", self.0.get(key))),
         }
     }
 

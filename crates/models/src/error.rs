@@ -56,11 +56,11 @@ pub enum Error {
         /// The head.
         head: &'static str,
     },
-    /// A head that predicts words was asked of a family whose tokens have no numbers of their own.
-    #[error("the {head} head needs a family with a table of words: this one reads words by their characters")]
+    /// A table of words was asked of a family whose tokens have no numbers of their own.
+    #[error("{what} needs a family with a table of words: this one reads words by their characters")]
     NoWords {
-        /// The head.
-        head: &'static str,
+        /// What needs it.
+        what: &'static str,
     },
     /// A batch lacks the characters of its words.
     #[error(

@@ -124,6 +124,30 @@ impl LanguageModelStyle {
     }
 }
 
+/// How a family's own classifier goes from the last token, the maximum and the mean of a text, side by side, to its outputs: two
+/// linear maps without a bias, ReLU between them, each behind a batch norm and dropout.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConcatStyle {
+    /// Width between the two maps.
+    pub width: usize,
+    /// Dropout before each map.
+    pub dropout: [f32; 2],
+}
+
+/// What a language model does in training besides predicting words.
+///
+/// Paper: Merity, McCann and Socher 2017, "Revisiting Activation Regularization for Language RNNs", sections 3.1 and 3.2,
+/// <https://arxiv.org/abs/1708.01009>
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Regularisation {
+    /// Dropout of columns of the hidden states of a text, before words are predicted.
+    pub dropout: f32,
+    /// Times the mean square of what is left of them, added to the loss.
+    pub activation: f32,
+    /// Times the mean square of how they change from a token to the next (without dropout), added to the loss.
+    pub change: f32,
+}
+
 /// Packed token ids to hidden states, in parts: the embeddings, then as a rule one part a layer. The parts are the depth groups
 /// of the parameters (`topwork_nn::Param::group`).
 pub trait Encoder: Send + Sync {
@@ -174,6 +198,11 @@ pub trait Encoder: Send + Sync {
     /// The family's own classifier.
     fn classifier(&self) -> ClassifierStyle;
 
+    /// The family's own classifier, where it reads more of a text than one row of [`Encoder::classifier`].
+    fn concat_classifier(&self) -> Option<ConcatStyle> {
+        None
+    }
+
     /// The family's own tagger: as its classifier, unless it differs.
     fn tagger(&self) -> TaggerStyle {
         TaggerStyle::plain("head.out", self.classifier().dropout)
@@ -192,6 +221,11 @@ pub trait Encoder: Send + Sync {
 
     /// How the family predicts words: those behind masks, or (a family that reads left to right) the next ones.
     fn language_model(&self) -> LanguageModelStyle;
+
+    /// What its language model does in training besides.
+    fn regularisation(&self) -> Option<Regularisation> {
+        None
+    }
 }
 
 /// Names of the upstream classes whose weights a folder holds, each with the name of the head here; `embed` is the bare
@@ -263,6 +297,11 @@ pub const FAMILIES: &[&Family] = &[
     &families::llama::QWEN2,
     &families::llama::QWEN3,
     &families::elmo::ELMO,
+    &families::awd_lstm::AWD_LSTM,
+    &families::flair::FLAIR,
+    &families::bilstm::BILSTM,
+    &families::cnn::CNN,
+    &families::transformer::TRANSFORMER,
 ];
 
 /// The family of a `config.json`.
@@ -286,7 +325,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 16, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 21, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

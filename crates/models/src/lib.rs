@@ -16,6 +16,7 @@ pub mod heads;
 pub mod learned_positions;
 pub mod model;
 pub mod post_norm;
+pub mod recurrent;
 pub mod rope;
 
 pub use error::Error;

@@ -104,7 +104,15 @@ impl Model {
         // A head of the same task goes on from where it stands; one of another task has nothing to say here.
         let same = saved_spec(folder).is_ok_and(|saved| saved == self.spec);
         let fresh: &[&str] = if same { &[] } else { &["head.**"] };
-        let report = self.fill(folder, fresh, &["head.**", "pooler.**"])?;
+        let report = match self.fill(folder, fresh, &["head.**", "pooler.**"]) {
+            Err(Error::Weights(topwork_weights::Error::NoWeights { .. }))
+                if starts_from_nothing(&self.config) =>
+            {
+                let fresh = self.store.iter().map(|(_, param)| param.path.clone()).collect();
+                LoadReport { fresh, ..LoadReport::default() }
+            }
+            report => report?,
+        };
         for id in self.store.unset() {
             self.store.initialise(id, seed)?;
         }
@@ -180,6 +188,17 @@ impl Model {
     /// The head's settings.
     pub fn spec(&self) -> &HeadSpec {
         &self.spec
+    }
+
+    /// The table of words.
+    ///
+    /// # Errors
+    /// [`Error::NoWords`] for a family that has none.
+    pub fn word_table(&self) -> Result<ParamId, Error> {
+        if !self.encoder.has_words() {
+            return Err(Error::NoWords { what: "starting from word vectors" });
+        }
+        Ok(self.encoder.word_table())
     }
 
     /// How the head pools; `None` for heads over tokens.
@@ -359,7 +378,7 @@ impl Model {
         for param in &self.carried {
             params.push((param.path.as_str(), param.shape.clone(), Cow::from(&param.data)));
         }
-        let base = self.family.weights.prefixes.first().copied().unwrap_or("");
+        let base = self.family.weights.base(self.upstream_head());
         let tensors = topwork_weights::export(&self.family.weights, base, params)?;
         let head = if head.is_empty() { None } else { Some(safetensors::to_bytes(&head)?) };
         let mut notes = options.notes.clone();
@@ -390,18 +409,24 @@ impl Model {
         Ok(true)
     }
 
-    /// `config.json` with what changed: the class, the labels, the kind of problem.
-    fn saved_config(&self) -> Value {
-        let mut config = self.config.clone();
-        let Some(keys) = config.as_object_mut() else { return config };
-        let head = match &self.spec {
+    /// The head of the upstream class that the saved folder opens as.
+    fn upstream_head(&self) -> &'static str {
+        match &self.spec {
             HeadSpec::Classify { pool: Pooling::Family, .. }
             | HeadSpec::Regress { pool: Pooling::Family } => "classify",
             HeadSpec::Classify { .. } | HeadSpec::Regress { .. } => "embed",
             other => other.name(),
-        };
+        }
+    }
+
+    /// `config.json` with what changed: the class, the labels, the kind of problem.
+    fn saved_config(&self) -> Value {
+        let mut config = self.config.clone();
+        let Some(keys) = config.as_object_mut() else { return config };
+        let head = self.upstream_head();
         let architecture = self.family.architecture(head).or_else(|| self.family.architecture("embed"));
         keys.insert("architectures".to_string(), json!([architecture]));
+        keys.remove(FROM_NOTHING);
         for key in ["torch_dtype", "dtype"] {
             if keys.contains_key(key) {
                 keys.insert(key.to_string(), json!("float32"));
@@ -426,6 +451,13 @@ impl Model {
         }
         config
     }
+}
+
+/// The key of `config.json` that says a folder without weights is meant to be trained from nothing.
+pub const FROM_NOTHING: &str = "from_nothing";
+
+fn starts_from_nothing(config: &Value) -> bool {
+    config.get(FROM_NOTHING).and_then(Value::as_bool) == Some(true)
 }
 
 /// True for a parameter of a head.

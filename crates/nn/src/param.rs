@@ -25,6 +25,8 @@ pub enum ParamKind {
     Bias,
     /// Gain of a normalisation.
     Norm,
+    /// Measured in training, not learnt: it has no gradient, and moves towards what each batch shows.
+    Running,
 }
 
 /// One named parameter.
@@ -207,6 +209,17 @@ impl ParamStore {
     pub fn put(&mut self, id: ParamId, value: DispatchTensor) {
         self.forget_packed(id);
         self.params[id.0].value = Some(value);
+    }
+
+    /// Moves a parameter a tenth of the way to what a batch showed.
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn move_to(&mut self, id: ParamId, seen: DispatchTensor) -> Result<(), Error> {
+        let old = Tensor::<1>::from_dispatch(self.take(id)?);
+        let new = old.mul_scalar(0.9) + Tensor::<1>::from_dispatch(seen).mul_scalar(0.1);
+        self.put(id, new.into_dispatch());
+        Ok(())
     }
 
     fn forget_packed(&self, id: ParamId) {

@@ -34,6 +34,8 @@ struct Training<'a> {
     /// Set where a parameter was asked for that should learn, but tracking is off.
     asked: Cell<bool>,
     segments: RefCell<Vec<Segment>>,
+    /// What the batch showed of parameters that are measured.
+    observed: RefCell<Vec<(ParamId, DispatchTensor)>>,
 }
 
 /// What a training pass does with segments.
@@ -74,12 +76,13 @@ enum LeafTensor {
 /// Gradients of a pass, by parameter; `None` where a parameter got none.
 pub struct Gradients {
     by_param: Vec<Option<Gradient>>,
+    observed: Vec<(ParamId, DispatchTensor)>,
 }
 
 impl Gradients {
     /// No gradients for `params` parameters.
     pub fn none(params: usize) -> Self {
-        Gradients { by_param: (0..params).map(|_| None).collect() }
+        Gradients { by_param: (0..params).map(|_| None).collect(), observed: Vec::new() }
     }
 
     /// The gradient of one parameter.
@@ -92,6 +95,11 @@ impl Gradients {
         self.by_param[id.0].take()
     }
 
+    /// Takes out what the batches showed of parameters that are measured, in order.
+    pub fn take_observed(&mut self) -> Vec<(ParamId, DispatchTensor)> {
+        std::mem::take(&mut self.observed)
+    }
+
     /// Sets the gradient of one parameter.
     pub fn put(&mut self, id: ParamId, gradient: Gradient) {
         self.by_param[id.0] = Some(gradient);
@@ -99,6 +107,7 @@ impl Gradients {
 
     /// Adds another pass's gradients to these (gradient accumulation).
     pub fn add(&mut self, other: Gradients, store: &ParamStore) {
+        self.observed.extend(other.observed);
         for (id, theirs) in other.by_param.into_iter().enumerate() {
             if let Some(theirs) = theirs {
                 self.add_one(ParamId(id), theirs, store);
@@ -242,6 +251,30 @@ impl<'a> Pass<'a> {
         Ok(tensor)
     }
 
+    /// A vector that is measured, not learnt.
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn measured(&self, id: ParamId) -> Result<Tensor<1>, Error> {
+        Ok(Tensor::from_dispatch(self.store.tensor(id)?))
+    }
+
+    /// Notes what a batch shows of a vector that is measured; the optimizer moves it there with its step. Does nothing in
+    /// inference or where the parameter is frozen.
+    ///
+    /// # Shapes
+    /// - `value`: that of the parameter
+    pub fn observe(&self, id: ParamId, value: Tensor<1>) {
+        let wanted = self
+            .training
+            .as_ref()
+            .filter(|training| training.trainable[id.0] && training.recompute != Recompute::Untracked);
+        if let Some(training) = wanted {
+            let value = if value.is_tracked() { value.inner() } else { value };
+            training.observed.borrow_mut().push((id, value.into_dispatch()));
+        }
+    }
+
     /// A vector parameter; zeros, which nothing learns, where there is none.
     ///
     /// # Errors
@@ -368,6 +401,7 @@ impl<'a> Pass<'a> {
     pub fn backward(mut self, loss: &Tensor<1>) -> Result<Gradients, Error> {
         let mut gradients = Gradients::none(self.store.len());
         let Some(training) = self.training.take() else { return Ok(gradients) };
+        gradients.observed = training.observed.take();
         if !loss.is_tracked() {
             return Ok(gradients);
         }
@@ -418,7 +452,8 @@ fn of_shape(matrix: Tensor<2>, shape: &[usize]) -> DispatchTensor {
 impl<'a> Training<'a> {
     fn new(seed: u64, trainable: &'a [bool], recompute: Recompute) -> Self {
         let (leaves, segments) = (RefCell::default(), RefCell::default());
-        Training { seed, trainable, leaves, recompute, asked: Cell::new(false), segments }
+        let (asked, observed) = (Cell::new(false), RefCell::default());
+        Training { seed, trainable, leaves, recompute, asked, segments, observed }
     }
 
     /// Adds what the tape has for the leaves that were handed out, the last one first: in the order in which segments run

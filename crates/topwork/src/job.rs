@@ -11,7 +11,7 @@ use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions};
 use topwork_text::Tokenizer;
 use topwork_train::metrics::{Bootstrap, Evaluation, Metric, Outcome, Task as MetricTask, tune_threshold};
 use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
-use topwork_weights::LoadReport;
+use topwork_weights::{LoadReport, WordVectors};
 
 use crate::error::Error;
 use crate::hub::{Found, Hub, Progress};
@@ -22,6 +22,7 @@ use crate::run_report::with_intervals;
 use crate::saved::SavedNotes;
 use crate::scoring;
 use crate::text_task::{TextTask, TextTaskSettings};
+use crate::vectors::start_from_vectors;
 
 /// Is told what a run decides and does.
 pub trait JobObserver: Observer {
@@ -194,9 +195,26 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     }
 
     let spec = head_spec(&resolved, &data);
-    let (model, load) =
+    let (mut model, load) =
         Model::open(&source.path, &spec, topwork_kernels::rng::derive(seed, "init"), &Device::flex())?;
     observer.note(&format!("model {}: {load}", source.reference));
+    if let Some(path) = &resolved.vectors {
+        let vectors = WordVectors::open(path)?;
+        let table = start_from_vectors(
+            &mut model,
+            &tokenizer,
+            &vectors,
+            topwork_kernels::rng::derive(seed, "vectors"),
+        )?;
+        observer.note(&format!(
+            "word vectors {}: {} words have one, {} in lower case only, {} by their parts, {} have none",
+            path.display(),
+            table.found,
+            table.lowercased,
+            table.from_subwords,
+            table.missing.len()
+        ));
+    }
     let total_values = model.store.values_total();
     let metric = Metric::parse(
         resolved.task.metric.as_deref().unwrap_or("loss"),

@@ -22,6 +22,9 @@ use crate::job::{JobContext, Outcomes, Quiet};
 pub struct Recipe {
     /// Where the pretrained model is: a folder, `hf:org/name`, `pypi:package==version`.
     pub model: String,
+    /// A file of static word vectors that the model's table of words starts from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<PathBuf>,
     /// Where the data is and how to read it.
     pub data: DataRecipe,
     /// What is learnt.

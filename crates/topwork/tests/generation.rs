@@ -13,6 +13,8 @@ use topwork_testkit::Golden;
 use topwork_text::Packed;
 
 const FAMILIES: [&str; 4] = ["gpt", "gpt2", "llama", "mistral"];
+/// Families whose states PyTorch computed, with the most likely words only.
+const RECURRENT: [&str; 2] = ["awd-lstm", "flair"];
 
 fn folder(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(family)
@@ -83,8 +85,25 @@ fn every_way_goes_on_as_transformers_does() {
 }
 
 #[test]
+fn recurrent_models_go_on_from_their_states() {
+    let mut seen = 0;
+    for family in RECURRENT {
+        let (model, golden) = open(family);
+        let got = generate(&model, &prompts(&golden), &options(&golden), &mut |_, _| true).unwrap();
+        assert_eq!(ids(&got), expected(&golden, "greedy"), "{family}");
+        // One beam is greedy, with states that are put in another order at each step.
+        let beam = Choice::Beam(Beam { beams: 1, length_penalty: 1.0, early_stopping: false });
+        let beam = Options { choice: beam, ..options(&golden) };
+        let got = generate(&model, &prompts(&golden), &beam, &mut |_, _| true).unwrap();
+        assert_eq!(ids(&got), expected(&golden, "greedy"), "{family} with a beam");
+        seen += got.len();
+    }
+    assert_eq!(seen, 2 * 3);
+}
+
+#[test]
 fn a_prompt_goes_on_alone_as_among_others() {
-    for family in FAMILIES {
+    for family in FAMILIES.into_iter().chain(RECURRENT) {
         let (model, golden) = open(family);
         let sampling = Sampling { temperature: 1.5, top_k: 20, top_p: 0.9, min_p: 0.01, seed: 5 };
         for choice in [Choice::Greedy, Choice::Sample(sampling)] {

@@ -1,6 +1,6 @@
 //! The gradient audit of a run's first step: what should move got a gradient, what is frozen got none.
 
-use topwork_nn::{Gradients, ParamStore};
+use topwork_nn::{Gradients, ParamKind, ParamStore};
 
 use crate::error::Error;
 
@@ -12,7 +12,10 @@ pub fn check(store: &ParamStore, gradients: &Gradients, trainable: &[bool]) -> R
     let side = |wanted: bool| -> Vec<String> {
         store
             .iter()
-            .filter(|(id, _)| trainable[id.0] == wanted && gradients.get(*id).is_some() != wanted)
+            .filter(|(id, param)| {
+                let wanted_here = wanted && param.kind != ParamKind::Running;
+                trainable[id.0] == wanted && gradients.get(*id).is_some() != wanted_here
+            })
             .map(|(_, param)| param.path.clone())
             .collect()
     };
@@ -26,7 +29,7 @@ pub fn check(store: &ParamStore, gradients: &Gradients, trainable: &[bool]) -> R
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, Tensor};
-    use topwork_nn::{Init, ParamId, ParamKind};
+    use topwork_nn::{Init, ParamId};
     use topwork_ops::Gradient;
 
     use super::*;

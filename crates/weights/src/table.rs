@@ -124,6 +124,8 @@ pub struct Table {
     pub unused: &'static [(&'static str, &'static str)],
     /// What `{base}` may stand for; the first is the one that is written.
     pub prefixes: &'static [&'static str],
+    /// Heads whose checkpoints have another prefix than the first, each with it (fastai's classifier wraps the encoder).
+    pub bases: &'static [(&'static str, &'static str)],
     /// Old endings of checkpoint names and what they are called now (`LayerNorm.gamma`, `LayerNorm.weight`).
     pub renames: &'static [(&'static str, &'static str)],
 }
@@ -161,8 +163,15 @@ impl Table {
         tied: &[],
         unused: &[],
         prefixes: &[""],
+        bases: &[],
         renames: &[("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")],
     };
+
+    /// What `{base}` is in a checkpoint with this head.
+    pub fn base(&self, head: &str) -> &'static str {
+        let own = self.bases.iter().find(|(name, _)| *name == head).map(|&(_, base)| base);
+        own.or(self.prefixes.first().copied()).unwrap_or("")
+    }
 
     /// What becomes of the checkpoint tensor `name`.
     ///

@@ -1,14 +1,19 @@
 //! One family a file.
 
 pub mod albert;
+pub mod awd_lstm;
 pub mod bert;
+pub mod bilstm;
+pub mod cnn;
 pub mod distilbert;
 pub mod electra;
 pub mod elmo;
 mod elmo_words;
+pub mod flair;
 pub mod gpt;
 pub mod gpt2;
 pub mod llama;
 pub mod modernbert;
 pub mod mpnet;
 pub mod roberta;
+pub mod transformer;

@@ -37,7 +37,7 @@ fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<
         return Err(Error::NotCausal { head: ENTRY.name });
     }
     if !encoder.has_words() {
-        return Err(Error::NoWords { head: ENTRY.name });
+        return Err(Error::NoWords { what: "the causal-lm head" });
     }
     Ok(Box::new(Words::declare(ENTRY.name, store, encoder)))
 }

@@ -34,11 +34,11 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
 
 impl Head for Classify {
     fn pooled(&self) -> Option<Pool> {
-        Some(self.outputs.pool())
+        self.outputs.pool()
     }
 
-    fn forward(&self, pass: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
-        self.outputs.forward(pass, x)
+    fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        self.outputs.forward(pass, x, input)
     }
 
     fn loss(

@@ -17,7 +17,7 @@ pub const ENTRY: HeadEntry = HeadEntry {
 
 fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
     if !encoder.has_words() {
-        return Err(Error::NoWords { head: ENTRY.name });
+        return Err(Error::NoWords { what: "the masked-lm head" });
     }
     Ok(Box::new(Words::declare(ENTRY.name, store, encoder)))
 }

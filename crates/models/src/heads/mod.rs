@@ -2,6 +2,7 @@
 
 pub mod causal_lm;
 pub mod classify;
+mod concat;
 mod dense;
 pub mod embed;
 pub mod masked_lm;

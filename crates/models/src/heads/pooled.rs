@@ -5,14 +5,24 @@ use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::layers::Linear;
 use topwork_nn::{ParamStore, Pass};
+use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::Pooling;
+use crate::heads::concat::ConcatOutputs;
 use crate::heads::dense::Dense;
 
+/// What a text becomes, and from there to the outputs.
+pub enum PooledOutputs {
+    /// One pooled row.
+    Row(RowOutputs),
+    /// Several rows side by side, where the family's own classifier reads them.
+    Concat(ConcatOutputs),
+}
+
 /// Pooled vector to outputs.
-pub struct PooledOutputs {
+pub struct RowOutputs {
     pool: Pool,
     dense: Option<Dense>,
     dropout: f32,
@@ -25,21 +35,36 @@ impl PooledOutputs {
         let (size, style) = (encoder.size(), encoder.classifier());
         let group = encoder.parts() + 1;
         let own = pool == Pooling::Family;
+        if let Some(style) = encoder.concat_classifier().filter(|_| own) {
+            return PooledOutputs::Concat(ConcatOutputs::declare(store, encoder, style, outputs));
+        }
         let dense = style.dense.filter(|_| own).map(|dense| Dense::declare(store, encoder, dense));
         let width = style.dense.filter(|_| own).map_or(size.hidden, |dense| dense.width);
         let bias = style.bias || !own;
         let out = Linear::declare_with(store, "head.out", [outputs, width], group, size.std, bias);
-        PooledOutputs { pool: pool.pool(encoder), dense, dropout: style.dropout, out }
+        PooledOutputs::Row(RowOutputs { pool: pool.pool(encoder), dense, dropout: style.dropout, out })
     }
 
-    /// The operation over tokens.
-    pub fn pool(&self) -> Pool {
-        self.pool
+    /// The operation over tokens; `None` if every token is wanted.
+    pub fn pool(&self) -> Option<Pool> {
+        match self {
+            PooledOutputs::Row(row) => Some(row.pool),
+            PooledOutputs::Concat(_) => None,
+        }
     }
 
     /// # Shapes
-    /// - `x`: `[batch, hidden]`; returns `[batch, outputs]`
-    pub fn forward(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    /// - `x`: `[batch, hidden]`, or `[tokens, hidden]` if every token is wanted; returns `[batch, outputs]`
+    pub fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        match self {
+            PooledOutputs::Row(row) => row.forward(pass, x),
+            PooledOutputs::Concat(concat) => concat.forward(pass, x, input),
+        }
+    }
+}
+
+impl RowOutputs {
+    fn forward(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
         if let Some(dense) = &self.dense {
             x = dense.forward(pass, x)?;
         }

@@ -30,11 +30,11 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
 
 impl Head for Regress {
     fn pooled(&self) -> Option<Pool> {
-        Some(self.0.pool())
+        self.0.pool()
     }
 
-    fn forward(&self, pass: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
-        self.0.forward(pass, x)
+    fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        self.0.forward(pass, x, input)
     }
 
     fn loss(

@@ -11,7 +11,7 @@ use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
-use crate::family::Encoder;
+use crate::family::{Encoder, Regularisation};
 use crate::head::{Head, LossOptions, Targets};
 use crate::heads::dense::Dense;
 
@@ -23,6 +23,7 @@ pub struct Words {
     /// The token table, or a matrix of its own.
     table: ParamId,
     bias: Option<ParamId>,
+    regularisation: Option<Regularisation>,
 }
 
 impl Words {
@@ -39,8 +40,41 @@ impl Words {
         };
         let bias =
             style.bias.map(|path| store.declare(path, &[size.vocab], group, ParamKind::Bias, Init::Zeros));
-        Words { head, transform, table, bias }
+        Words { head, transform, table, bias, regularisation: encoder.regularisation() }
     }
+}
+
+impl Words {
+    /// Hidden states with the dropout of the family's language model.
+    fn dropped(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Tensor<2> {
+        let dropout = self.regularisation.and_then(|how| pass.dropout(how.dropout, "head.lm"));
+        if dropout.is_none() {
+            return x;
+        }
+        topwork_ops::locked_dropout(x, &input.offsets.as_slice().into(), dropout)
+    }
+
+    /// Scores of words.
+    fn scores(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
+        if let Some(transform) = &self.transform {
+            x = transform.forward(pass, x)?;
+        }
+        Ok(pass.linear(x, self.table, self.bias)?)
+    }
+}
+
+/// What is added to the loss for large activations and for their change.
+fn penalty(how: Regularisation, x: Tensor<2>, dropped: Tensor<2>, offsets: &[u32]) -> Tensor<1> {
+    let mean_square = |x: Tensor<2>| (x.clone() * x).mean();
+    let mut sum = mean_square(dropped).mul_scalar(how.activation);
+    let starts = |pair: &[u32]| pair[0]..pair[1].saturating_sub(1).max(pair[0]);
+    let earlier: Arc<[u32]> = offsets.windows(2).flat_map(starts).collect();
+    if !earlier.is_empty() {
+        let later: Arc<[u32]> = earlier.iter().map(|token| token + 1).collect();
+        let change = topwork_ops::embedding(x.clone(), &later) - topwork_ops::embedding(x, &earlier);
+        sum = sum + mean_square(change).mul_scalar(how.change);
+    }
+    sum
 }
 
 impl Head for Words {
@@ -48,11 +82,8 @@ impl Head for Words {
         None
     }
 
-    fn forward(&self, pass: &Pass, mut x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
-        if let Some(transform) = &self.transform {
-            x = transform.forward(pass, x)?;
-        }
-        Ok(pass.linear(x, self.table, self.bias)?)
+    fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        self.scores(pass, self.dropped(pass, x, input))
     }
 
     fn loss(
@@ -70,7 +101,12 @@ impl Head for Words {
         // language modelling 85% of its rows would be thrown away.
         let asked: Arc<[u32]> = (0..target.len() as u32).filter(|&t| target[t as usize] != IGNORE).collect();
         let wanted: Arc<[u32]> = target.iter().copied().filter(|&t| t != IGNORE).collect();
-        let logits = self.forward(pass, topwork_ops::embedding(x, &asked), input)?;
-        Ok(cross_entropy(logits, &wanted, options.class_weights.as_ref(), options.smoothing))
+        let dropped = self.dropped(pass, x.clone(), input);
+        let logits = self.scores(pass, topwork_ops::embedding(dropped.clone(), &asked))?;
+        let loss = cross_entropy(logits, &wanted, options.class_weights.as_ref(), options.smoothing);
+        Ok(match self.regularisation.filter(|_| pass.training()) {
+            Some(how) => loss + penalty(how, x, dropped, &input.offsets),
+            None => loss,
+        })
     }
 }

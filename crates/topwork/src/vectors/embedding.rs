@@ -1,6 +1,8 @@
 //! Static vectors as the start of an embedding layer over a vocabulary.
 
 use topwork_kernels::rng::{Stream, derive};
+use topwork_models::Model;
+use topwork_text::Tokenizer;
 use topwork_weights::WordVectors;
 
 use crate::error::Error;
@@ -68,6 +70,32 @@ pub fn embedding_table(
     Ok(table)
 }
 
+/// Starts a model's table of words from word vectors, by the words its tokenizer has: see [`embedding_table`].
+///
+/// # Errors
+/// A family without a table of words; a table narrower than the vectors; a tokenizer with more words than the table has rows.
+pub fn start_from_vectors(
+    model: &mut Model,
+    tokenizer: &Tokenizer,
+    vectors: &WordVectors,
+    seed: u64,
+) -> Result<EmbeddingTable, Error> {
+    let id = model.word_table()?;
+    let shape = model.store.param(id).shape.clone();
+    if tokenizer.id_limit() > shape[0] {
+        return Err(Error::Task(format!(
+            "the tokenizer has ids up to {}, the model's table {} rows: they do not belong together",
+            tokenizer.id_limit(),
+            shape[0]
+        )));
+    }
+    let words: Vec<String> =
+        (0..shape[0] as u32).map(|id| tokenizer.id_to_token(id).unwrap_or_default()).collect();
+    let table = embedding_table(vectors, &words, Some(shape[1]), seed)?;
+    model.store.set(id, table.values.clone())?;
+    Ok(table)
+}
+
 /// Mean and standard deviation.
 fn moments(values: &[f32]) -> (f32, f32) {
     let count = values.len().max(1) as f64;
@@ -78,6 +106,9 @@ fn moments(values: &[f32]) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+    use topwork_models::{HeadSpec, Pooling};
+
     use super::super::golden;
     use super::*;
 
@@ -99,6 +130,53 @@ mod tests {
         assert_eq!((wide.values.len(), &wide.values[..12]), (4 * 14, vectors.get("king").unwrap()));
         assert!(wide.values[12] != 0.0);
         assert!(embedding_table(vectors, &vocabulary, Some(5), 7).is_err());
+    }
+
+    #[test]
+    fn a_baseline_starts_from_nothing_and_from_vectors() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, value: serde_json::Value| {
+            std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+        };
+        let config = |from_nothing: bool| {
+            serde_json::json!({
+                "model_type": "cnn", "vocab_size": 3, "embedding_size": 12, "num_filters": 2,
+                "from_nothing": from_nothing,
+            })
+        };
+        put(
+            "tokenizer.json",
+            serde_json::json!({
+                "version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"},
+                "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "king": 1, "QUEEN": 2}, "unk_token": "[UNK]"},
+            }),
+        );
+        let spec = HeadSpec::Embed { pool: Pooling::Max, normalise: false };
+        let open = || Model::open(folder.path(), &spec, 1, &Device::flex());
+        put("config.json", config(false));
+        assert!(open().err().unwrap().to_string().contains("weights"));
+        put("config.json", config(true));
+        let (mut model, report) = open().unwrap();
+        assert_eq!((report.loaded.len(), report.fresh.len()), (0, model.store.len()));
+        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        let space = golden::space("word2vec.bin");
+        let table = start_from_vectors(&mut model, &tokenizer, space.vectors(), 7).unwrap();
+        assert_eq!((table.found, table.lowercased, &table.missing[..]), (1, 1, &[0][..]));
+        let rows = model.store.values(model.word_table().unwrap()).unwrap();
+        assert_eq!(&rows[12..24], space.vectors().get("king").unwrap());
+        let saved = folder.path().join("saved");
+        model.save(&saved, &topwork_models::SaveOptions::default()).unwrap();
+        let again = Model::open_saved(&saved, &Device::flex()).unwrap().0;
+        assert_eq!(again.store.values(again.word_table().unwrap()).unwrap(), rows);
+        assert!(again.config.get("from_nothing").is_none());
+        put(
+            "config.json",
+            serde_json::json!({
+                "model_type": "cnn", "vocab_size": 2, "embedding_size": 12, "from_nothing": true,
+            }),
+        );
+        let error = start_from_vectors(&mut open().unwrap().0, &tokenizer, space.vectors(), 7).unwrap_err();
+        assert!(error.to_string().contains("2 rows"), "{error}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod space;
 pub use analogies::{AnalogyScore, Section, analogy_benchmark};
 pub use clusters::{ClusterOptions, Clusters, clusters};
 pub use context::{ContextWords, Occurrence};
-pub use embedding::{EmbeddingTable, embedding_table};
+pub use embedding::{EmbeddingTable, embedding_table, start_from_vectors};
 pub use pairs::{PairScore, pair_benchmark};
 pub use space::{Neighbour, Objective, Space, cosine};
 

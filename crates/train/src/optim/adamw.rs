@@ -54,7 +54,7 @@ impl AdamW {
     }
 
     /// One step over every parameter that has a gradient, at learning rate `lr` times the plan's scale. Gradients
-    /// are multiplied by `grad_scale` on the way (clipping).
+    /// are multiplied by `grad_scale` on the way (clipping). What is measured moves to what the batches showed.
     ///
     /// # Errors
     /// A parameter without values.
@@ -66,6 +66,9 @@ impl AdamW {
         lr: f64,
         grad_scale: f64,
     ) -> Result<(), Error> {
+        for (id, seen) in gradients.take_observed() {
+            store.move_to(id, seen)?;
+        }
         for id in (0..store.len()).map(ParamId) {
             let Some(gradient) = gradients.take(id) else { continue };
             let param = store.param(id);
