@@ -101,6 +101,16 @@ pub enum Error {
         /// What `config.json` says.
         architectures: String,
     },
+    /// A model whose computation cannot be written as an ONNX graph.
+    #[error(
+        "{what} cannot be written as an ONNX graph: {reason}; as safetensors or as a model folder it can"
+    )]
+    NoGraph {
+        /// The family or the head.
+        what: String,
+        /// What stands against it.
+        reason: String,
+    },
     /// Parameters and layers.
     #[error(transparent)]
     Nn(#[from] topwork_nn::Error),

@@ -13,6 +13,7 @@ use topwork_weights::Table;
 
 use crate::error::Error;
 use crate::families;
+use crate::onnx::EncoderGraph;
 
 /// [`Size::max_tokens`] of families that read texts of any length: as many tokens as a batch can have.
 pub const NO_LIMIT: usize = u32::MAX as usize;
@@ -217,6 +218,11 @@ pub trait Encoder: Send + Sync {
     /// characters.
     fn has_words(&self) -> bool {
         true
+    }
+
+    /// What puts its computation into an ONNX graph, for families that have it.
+    fn onnx(&self) -> Option<&dyn EncoderGraph> {
+        None
     }
 
     /// How the family predicts words: those behind masks, or (a family that reads left to right) the next ones.

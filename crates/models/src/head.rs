@@ -11,6 +11,7 @@ use topwork_text::Packed;
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::heads;
+use crate::onnx::HeadGraph;
 
 /// How a sequence becomes one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +150,11 @@ pub struct LossOptions {
 pub trait Head: Send + Sync {
     /// How a text's tokens become the one row this head wants; `None` if it wants every token.
     fn pooled(&self) -> Option<Pool>;
+
+    /// What puts its computation into an ONNX graph, for heads that have it.
+    fn onnx(&self) -> Option<&dyn HeadGraph> {
+        None
+    }
 
     /// # Shapes
     /// - `x`: `[batch, hidden]` after pooling, or `[tokens, hidden]` for a head over tokens; `input`: the texts it was made of

@@ -15,6 +15,7 @@ pub mod head;
 pub mod heads;
 pub mod learned_positions;
 pub mod model;
+pub mod onnx;
 pub mod post_norm;
 pub mod recurrent;
 pub mod rope;

@@ -185,6 +185,11 @@ impl Model {
         decoder.ok_or(Error::NotCausal { head: self.spec.name() })
     }
 
+    /// Its two parts.
+    pub(crate) fn parts(&self) -> (&dyn Encoder, &dyn Head) {
+        (self.encoder.as_ref(), self.head.as_ref())
+    }
+
     /// The head's settings.
     pub fn spec(&self) -> &HeadSpec {
         &self.spec

@@ -12,6 +12,8 @@ use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::{ClassifierStyle, Encoder, LanguageModelStyle, Size, TaggerStyle};
+use crate::onnx::blocks::{self, PostNormLayer};
+use crate::onnx::{EncoderGraph, Graph, Texts, Value};
 
 /// Settings of the encoder.
 pub struct PostNormConfig {
@@ -133,14 +135,10 @@ impl Sharing {
         config: &EncoderLayerConfig,
     ) -> Vec<Vec<Arc<EncoderLayer>>> {
         let Sharing { groups, inner } = self;
-        let base = |group: usize, i: usize| match inner {
-            1 => format!("layers.{group}"),
-            _ => format!("layers.{group}.inner.{i}"),
-        };
         let mut parts = Vec::with_capacity(groups);
         for group in 0..groups {
             let declared: Vec<EncoderLayer> = (0..inner)
-                .map(|i| EncoderLayer::declare_as(store, &base(group, i), group + 1, config.clone()))
+                .map(|i| EncoderLayer::declare_as(store, &self.base(group, i), group + 1, config.clone()))
                 .collect();
             let rounds = (0..layers / inner).filter(|&round| self.group_of(round, layers / inner) == group);
             let part = rounds.flat_map(|round| {
@@ -149,6 +147,21 @@ impl Sharing {
             parts.push(part.collect());
         }
         parts
+    }
+
+    /// The path of a layer of a group.
+    fn base(self, group: usize, i: usize) -> String {
+        match self.inner {
+            1 => format!("layers.{group}"),
+            _ => format!("layers.{group}.inner.{i}"),
+        }
+    }
+
+    /// The paths of the layers that a text goes through.
+    fn paths(self, layers: usize) -> impl Iterator<Item = String> {
+        let rounds = layers / self.inner;
+        (0..rounds)
+            .flat_map(move |round| (0..self.inner).map(move |i| self.base(self.group_of(round, rounds), i)))
     }
 
     /// The group of a round, by the division in floating point of the reference, so that it is rounded alike.
@@ -199,6 +212,24 @@ impl Encoder for PostNorm {
 
     fn language_model(&self) -> LanguageModelStyle {
         self.config.language_model
+    }
+
+    fn onnx(&self) -> Option<&dyn EncoderGraph> {
+        Some(self)
+    }
+}
+
+impl EncoderGraph for PostNorm {
+    fn describe(&self, graph: &mut Graph, texts: &Texts) -> Result<Value, Error> {
+        let PostNormConfig { size, first_position, activation, eps, .. } = &self.config;
+        let mut x = blocks::embeddings(graph, texts, *first_position, *eps)?;
+        let layer = PostNormLayer::new(size, *activation, *eps);
+        let bias = blocks::padding_bias(graph, &texts.mask);
+        let sharing = self.config.sharing.unwrap_or(Sharing { groups: size.layers, inner: 1 });
+        for path in sharing.paths(size.layers) {
+            x = layer.describe(graph, &path, &x, &bias)?;
+        }
+        Ok(x)
     }
 }
 

@@ -213,6 +213,12 @@ pub enum Error {
         /// What stands against it.
         reason: String,
     },
+    /// A model cannot be written as an ONNX file.
+    #[error("no ONNX file can hold this model: {reason}; write it as safetensors")]
+    NoOnnx {
+        /// What stands against it.
+        reason: String,
+    },
     /// A folder that is to be replaced holds something that was not written as part of a model.
     #[error("{} holds \"{entry}\", which is no part of a model folder, so the folder is not replaced: choose another folder or move it away", path.display())]
     ForeignEntry {

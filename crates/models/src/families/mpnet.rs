@@ -22,6 +22,8 @@ use crate::buckets;
 use crate::config::Config;
 use crate::error::Error;
 use crate::family::{ClassifierStyle, DenseStyle, Encoder, Family, LanguageModelStyle, Size, TaggerStyle};
+use crate::onnx::blocks::{self, PostNormLayer};
+use crate::onnx::{EncoderGraph, Graph, Texts, Value};
 
 /// The entry in the list.
 pub const MPNET: Family = Family {
@@ -218,6 +220,27 @@ impl Encoder for Mpnet {
 
     fn language_model(&self) -> LanguageModelStyle {
         LanguageModelStyle::transformed(self.settings.size.hidden, Activation::Gelu, self.settings.eps)
+    }
+
+    fn onnx(&self) -> Option<&dyn EncoderGraph> {
+        Some(self)
+    }
+}
+
+impl EncoderGraph for Mpnet {
+    fn describe(&self, graph: &mut Graph, texts: &Texts) -> Result<Value, Error> {
+        let Settings { size, activation, eps, .. } = &self.settings;
+        let mut x = blocks::embeddings(graph, texts, PADDING + 1, *eps)?;
+        let positions = blocks::positions(graph, &texts.ids, 0);
+        let distances = blocks::distances(graph, &positions);
+        let near = blocks::distance_bias(graph, &distances, FAR, &self.columns, "embed.distance.weight")?;
+        let padding = blocks::padding_bias(graph, &texts.mask);
+        let bias = graph.add(&near, &padding);
+        let layer = PostNormLayer::new(size, *activation, *eps);
+        for index in 0..size.layers {
+            x = layer.describe(graph, &format!("layers.{index}"), &x, &bias)?;
+        }
+        Ok(x)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
 use crate::heads::pooled::PooledOutputs;
+use crate::onnx::HeadGraph;
 
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
@@ -35,6 +36,10 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
 impl Head for Classify {
     fn pooled(&self) -> Option<Pool> {
         self.outputs.pool()
+    }
+
+    fn onnx(&self) -> Option<&dyn HeadGraph> {
+        self.outputs.onnx()
     }
 
     fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {

@@ -7,6 +7,7 @@ use topwork_nn::{ParamStore, Pass};
 
 use crate::error::Error;
 use crate::family::{DenseStyle, Encoder};
+use crate::onnx::{Graph, Value};
 
 /// Dropout, linear map, activation and, where the family has one, a norm.
 pub struct Dense {
@@ -42,6 +43,16 @@ impl Dense {
         match &self.norm {
             None => Ok(x),
             Some(norm) => Ok(norm.forward(pass, x)?),
+        }
+    }
+
+    /// [`Dense::forward`] as a graph.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Result<Value, Error> {
+        let mapped = graph.linear(x, self.linear.weight, self.linear.bias)?;
+        let active = graph.activation(&mapped, self.style.activation);
+        match self.style.norm {
+            None => Ok(active),
+            Some((path, eps, _)) => graph.layer_norm(&active, path, eps),
         }
     }
 }

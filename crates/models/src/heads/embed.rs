@@ -6,10 +6,12 @@ use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::{ParamStore, Pass};
 use topwork_text::Packed;
+use topwork_weights::onnx::Attribute;
 
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::onnx::{Graph, HeadGraph, Output, Value};
 
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
@@ -20,6 +22,7 @@ pub const ENTRY: HeadEntry = HeadEntry {
 };
 
 struct Embed {
+    width: usize,
     pool: Pool,
     normalise: bool,
 }
@@ -28,12 +31,16 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, _: &mut ParamStore) -> Result<B
     let HeadSpec::Embed { pool, normalise } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
-    Ok(Box::new(Embed { pool: pool.pool(encoder), normalise: *normalise }))
+    Ok(Box::new(Embed { width: encoder.size().hidden, pool: pool.pool(encoder), normalise: *normalise }))
 }
 
 impl Head for Embed {
     fn pooled(&self) -> Option<Pool> {
         Some(self.pool)
+    }
+
+    fn onnx(&self) -> Option<&dyn HeadGraph> {
+        Some(self)
     }
 
     fn forward(&self, _: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
@@ -58,5 +65,18 @@ impl Head for Embed {
             expected: "none: it has no loss of its own",
             got: targets.kind(),
         })
+    }
+}
+
+impl HeadGraph for Embed {
+    fn describe(&self, graph: &mut Graph, x: Value) -> Result<Output, Error> {
+        let (mut value, width) = (x, self.width);
+        if self.normalise {
+            let axes = [("axes", Attribute::Ints(vec![-1])), ("keepdims", Attribute::Int(1))];
+            let (length, least) = (graph.step("ReduceL2", &[&value], &axes), graph.number(1e-12));
+            let length = graph.step("Max", &[&length, &least], &[]);
+            value = graph.div(&value, &length);
+        }
+        Ok(Output { value, width, vector: true })
     }
 }

@@ -12,6 +12,7 @@ use crate::family::Encoder;
 use crate::head::Pooling;
 use crate::heads::concat::ConcatOutputs;
 use crate::heads::dense::Dense;
+use crate::onnx::{Graph, HeadGraph, Output, Value};
 
 /// What a text becomes, and from there to the outputs.
 pub enum PooledOutputs {
@@ -26,6 +27,7 @@ pub struct RowOutputs {
     pool: Pool,
     dense: Option<Dense>,
     dropout: f32,
+    outputs: usize,
     out: Linear,
 }
 
@@ -42,7 +44,13 @@ impl PooledOutputs {
         let width = style.dense.filter(|_| own).map_or(size.hidden, |dense| dense.width);
         let bias = style.bias || !own;
         let out = Linear::declare_with(store, "head.out", [outputs, width], group, size.std, bias);
-        PooledOutputs::Row(RowOutputs { pool: pool.pool(encoder), dense, dropout: style.dropout, out })
+        PooledOutputs::Row(RowOutputs {
+            pool: pool.pool(encoder),
+            dense,
+            dropout: style.dropout,
+            outputs,
+            out,
+        })
     }
 
     /// The operation over tokens; `None` if every token is wanted.
@@ -61,6 +69,14 @@ impl PooledOutputs {
             PooledOutputs::Concat(concat) => concat.forward(pass, x, input),
         }
     }
+
+    /// What puts it into an ONNX graph.
+    pub fn onnx(&self) -> Option<&dyn HeadGraph> {
+        match self {
+            PooledOutputs::Row(row) => Some(row),
+            PooledOutputs::Concat(_) => None,
+        }
+    }
 }
 
 impl RowOutputs {
@@ -70,5 +86,16 @@ impl RowOutputs {
         }
         let x = topwork_ops::dropout(x, pass.dropout(self.dropout, "head.out"));
         Ok(self.out.forward(pass, x)?)
+    }
+}
+
+impl HeadGraph for RowOutputs {
+    fn describe(&self, graph: &mut Graph, x: Value) -> Result<Output, Error> {
+        let x = match &self.dense {
+            Some(dense) => dense.describe(graph, &x)?,
+            None => x,
+        };
+        let Linear { weight, bias } = self.out;
+        Ok(Output { value: graph.linear(&x, weight, bias)?, width: self.outputs, vector: false })
     }
 }

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
 use crate::heads::dense::Dense;
+use crate::onnx::{Graph, HeadGraph, Output, Value};
 
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
@@ -22,6 +23,7 @@ pub const ENTRY: HeadEntry = HeadEntry {
 
 struct Tag {
     dense: Option<Dense>,
+    labels: usize,
     dropout: f32,
     out: Linear,
 }
@@ -35,12 +37,16 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     let width = style.dense.map_or(size.hidden, |dense| dense.width);
     let sizes = [labels.len(), width];
     let out = Linear::declare(store, style.path, sizes, encoder.parts() + 1, size.std);
-    Ok(Box::new(Tag { dense, dropout: style.dropout, out }))
+    Ok(Box::new(Tag { labels: labels.len(), dense, dropout: style.dropout, out }))
 }
 
 impl Head for Tag {
     fn pooled(&self) -> Option<Pool> {
         None
+    }
+
+    fn onnx(&self) -> Option<&dyn HeadGraph> {
+        Some(self)
     }
 
     fn forward(&self, pass: &Pass, mut x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
@@ -64,5 +70,17 @@ impl Head for Tag {
         };
         let logits = self.forward(pass, x, input)?;
         Ok(cross_entropy(logits, target, options.class_weights.as_ref(), options.smoothing))
+    }
+}
+
+impl HeadGraph for Tag {
+    fn describe(&self, graph: &mut Graph, x: Value) -> Result<Output, Error> {
+        let x = match &self.dense {
+            Some(dense) => dense.describe(graph, &x)?,
+            None => x,
+        };
+        let Linear { weight, bias } = self.out;
+        let value = graph.linear(&x, weight, bias)?;
+        Ok(Output { value, width: self.labels, vector: false })
     }
 }

@@ -14,12 +14,14 @@ use crate::error::Error;
 use crate::family::{Encoder, Regularisation};
 use crate::head::{Head, LossOptions, Targets};
 use crate::heads::dense::Dense;
+use crate::onnx::{Graph, HeadGraph, Output, Value};
 
 /// The family's layer before the decoder, and the decoder.
 pub struct Words {
     /// The name of the head, for messages.
     head: &'static str,
     transform: Option<Dense>,
+    vocab: usize,
     /// The token table, or a matrix of its own.
     table: ParamId,
     bias: Option<ParamId>,
@@ -40,7 +42,8 @@ impl Words {
         };
         let bias =
             style.bias.map(|path| store.declare(path, &[size.vocab], group, ParamKind::Bias, Init::Zeros));
-        Words { head, transform, table, bias, regularisation: encoder.regularisation() }
+        let (vocab, regularisation) = (size.vocab, encoder.regularisation());
+        Words { head, transform, vocab, table, bias, regularisation }
     }
 }
 
@@ -82,6 +85,10 @@ impl Head for Words {
         None
     }
 
+    fn onnx(&self) -> Option<&dyn HeadGraph> {
+        Some(self)
+    }
+
     fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
         self.scores(pass, self.dropped(pass, x, input))
     }
@@ -108,5 +115,16 @@ impl Head for Words {
             Some(how) => loss + penalty(how, x, dropped, &input.offsets),
             None => loss,
         })
+    }
+}
+
+impl HeadGraph for Words {
+    fn describe(&self, graph: &mut Graph, x: Value) -> Result<Output, Error> {
+        let x = match &self.transform {
+            Some(transform) => transform.describe(graph, &x)?,
+            None => x,
+        };
+        let value = graph.linear(&x, self.table, self.bias)?;
+        Ok(Output { value, width: self.vocab, vector: false })
     }
 }

@@ -1,4 +1,4 @@
-//! ONNX models in: the weights among their initialisers.
+//! ONNX models in: the weights among their initialisers. And out: a [`Computation`], which [`write()`] puts into a file.
 //!
 //! Format: protocol buffers, <https://github.com/onnx/onnx/blob/main/docs/IR.md>. There is no magic number, so the name's
 //! ending tells the format. Nothing of the graph is run: it is only asked what the initialisers are, so that a weight has the
@@ -9,10 +9,12 @@
 //! name says nothing and that no node tells of keeps its name. Initialisers within the bodies of loops and branches are not
 //! looked for. Fused operators of optimised graphs (`Attention`) keep their own names and shapes.
 
+mod computation;
 mod graph;
 mod numbers;
 mod weights;
 mod wire;
+mod write;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,9 @@ use graph::{Data, Tensor};
 use numbers::{Blocks, Scaling};
 use weights::{Form, Weight};
 use wire::Span;
+
+pub use computation::{Attribute, Axis, Computation, Constant, Kind, Numbers, Port, Step};
+pub use write::{OPSET, write};
 
 /// The entry of ONNX.
 pub const FORMAT: Format = Format {

@@ -1,0 +1,124 @@
+//! Models as ONNX graphs, which run wherever ONNX Runtime does: the encoder with its head, in one file.
+//!
+//! What goes in is what the Python exporters ask for: `input_ids` and `attention_mask`, both whole numbers of 64 bits and
+//! `[batch, sequence]`, shorter texts filled up on the right and their mask 0 there; `token_type_ids` too, where the family has
+//! more than one segment. What comes out:
+//!
+//! | head | output | shape |
+//! |---|---|---|
+//! | classify, regress | `logits` | `[batch, labels]` |
+//! | tag | `logits` | `[batch, sequence, labels]` |
+//! | masked-lm, causal-lm | `logits` | `[batch, sequence, vocab]` |
+//! | embed | `last_hidden_state` | `[batch, sequence, hidden]` |
+//! | | `sentence_embedding` | `[batch, hidden]` |
+//!
+//! A family says its graph in [`EncoderGraph`], a head in [`HeadGraph`]; what they build with is [`Graph`]. Weights have the
+//! names they have in the family's checkpoints, so that a file written here is read here. Everything is 32 bits wide.
+
+pub mod blocks;
+mod graph;
+
+use std::path::Path;
+
+use topwork_weights::onnx::{Axis, Computation};
+
+use crate::error::Error;
+use crate::model::Model;
+
+pub use graph::{Graph, Value};
+
+/// The texts of a batch.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// Token ids, `[batch, sequence]`.
+    pub ids: Value,
+    /// 1 for tokens and 0 for what fills up, `[batch, sequence]`.
+    pub mask: Value,
+    /// Segments, `[batch, sequence]`, where the family has more than one.
+    pub types: Option<Value>,
+}
+
+/// An encoder that can say its computation.
+pub trait EncoderGraph {
+    /// Adds the whole encoder to the graph: the same as `Encoder::embed` and all of `Encoder::layers`, for texts of which each
+    /// has a row of its own.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, sequence, hidden]`
+    ///
+    /// # Errors
+    /// A parameter without values, or what of the family no graph can say.
+    fn describe(&self, graph: &mut Graph, texts: &Texts) -> Result<Value, Error>;
+}
+
+/// A head that can say its computation.
+pub trait HeadGraph {
+    /// Adds the head to the graph: the same as `Head::forward`.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, hidden]` after pooling, or `[batch, sequence, hidden]` for a head over tokens
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn describe(&self, graph: &mut Graph, x: Value) -> Result<Output, Error>;
+}
+
+/// What a head makes.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its shape is that of what the head was given, with `width` in the place of `hidden`.
+    pub value: Value,
+    /// Length of its last axis.
+    pub width: usize,
+    /// Whether it is a text's vector rather than scores: the tokens' hidden states are asked for besides.
+    pub vector: bool,
+}
+
+/// Writes a model as an ONNX file, atomically.
+///
+/// # Errors
+/// [`Error::NoGraph`] for families and heads that cannot say their computation; a parameter without values; a model of two
+/// gigabytes or more; the file cannot be written.
+pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
+    Ok(topwork_weights::onnx::write(path, &describe(model)?)?)
+}
+
+/// The computation of a model, with its weights.
+///
+/// # Errors
+/// As [`export`], but for the file.
+pub fn describe(model: &Model) -> Result<Computation<'_>, Error> {
+    let (encoder, head) = model.parts();
+    let refused = |what: &str, name: &str| Error::NoGraph {
+        what: format!("{what} {name}"),
+        reason: "its computation has not been put into words".to_string(),
+    };
+    let body = encoder.onnx().ok_or_else(|| refused("the family", model.family.name))?;
+    let top = head.onnx().ok_or_else(|| refused("the head", model.spec().name()))?;
+
+    let mut graph = Graph::new(&model.store, &model.family.weights);
+    let tokens = [Axis::Any("batch"), Axis::Any("sequence")];
+    let (ids, mask) = (graph.input("input_ids", &tokens), graph.input("attention_mask", &tokens));
+    let types = (encoder.size().types > 1).then(|| graph.input("token_type_ids", &tokens));
+    let hidden = body.describe(&mut graph, &Texts { ids, mask: mask.clone(), types })?;
+    graph.enter("head");
+    let (features, mut shape) = match head.pooled() {
+        None => (hidden.clone(), tokens.to_vec()),
+        Some(pool) => (blocks::pool(&mut graph, &hidden, &mask, pool), tokens[..1].to_vec()),
+    };
+    let Output { value, width, vector } = top.describe(&mut graph, features)?;
+    shape.push(Axis::Size(width));
+    if vector {
+        let whole = [tokens[0], tokens[1], Axis::Size(encoder.size().hidden)];
+        graph.output("last_hidden_state", hidden, &whole);
+        graph.output("sentence_embedding", value, &shape);
+    } else {
+        graph.output("logits", value, &shape);
+    }
+    graph.note("model_type", model.family.model_types.first().copied().unwrap_or_default());
+    graph.note("head", &serde_json::to_string(model.spec()).unwrap_or_default());
+    graph.finish().map_err(|path| Error::NoGraph {
+        what: format!("the family {}", model.family.name),
+        reason: format!("its graph leaves out \"{path}\""),
+    })
+}

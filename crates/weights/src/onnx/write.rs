@@ -1,0 +1,316 @@
+//! Writes ONNX files: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>. Numbers go from where they are into the file.
+
+use std::collections::HashSet;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::computation::{Attribute, Axis, Computation, Constant, Numbers, Port, Step};
+use crate::{Error, atomic};
+
+/// Version of the file format that goes with [`OPSET`]: <https://github.com/onnx/onnx/blob/main/docs/Versioning.md>.
+const IR_VERSION: u64 = 8;
+
+/// Version of the set of operations: the first that has `LayerNormalization`.
+pub const OPSET: u64 = 17;
+
+/// Protocol buffers hold less than two gigabytes.
+const LIMIT: u64 = i32::MAX as u64;
+
+/// Writes a file, atomically: the old file stands until the new one is whole and on disk.
+///
+/// # Errors
+/// [`Error::NoOnnx`] for two gigabytes or more, [`Error::WrongLength`], [`Error::BadTensor`] for a name that comes twice,
+/// [`Error::Write`].
+pub fn write(path: impl AsRef<Path>, computation: &Computation) -> Result<(), Error> {
+    let path = path.as_ref();
+    let file = File::of(path, computation)?;
+    atomic::write_with(path, |out| file.write(&mut BufWriter::with_capacity(1 << 20, out)))
+}
+
+/// The bytes of a file, but for the numbers.
+struct File<'c, 'a> {
+    /// Up to the first constant.
+    head: Vec<u8>,
+    /// What stands before the numbers of each constant.
+    constants: Vec<(Vec<u8>, &'c Constant<'a>)>,
+    /// Behind the last constant.
+    tail: Vec<u8>,
+}
+
+impl<'c, 'a> File<'c, 'a> {
+    fn of(path: &Path, computation: &'c Computation<'a>) -> Result<Self, Error> {
+        let mut names = HashSet::new();
+        let mut graph = Vec::new();
+        computation.steps.iter().for_each(|step| put_bytes(&mut graph, 1, &step_bytes(step)));
+        put_bytes(&mut graph, 2, computation.name.as_bytes());
+        let (mut constants, mut len) = (Vec::new(), 0);
+        for constant in &computation.constants {
+            if !names.insert(constant.name.as_str()) {
+                return Err(Error::BadTensor {
+                    path: path.to_path_buf(),
+                    tensor: constant.name.clone(),
+                    reason: "it was to be written twice".to_string(),
+                });
+            }
+            if constant.numbers.len() != constant.shape.iter().product::<usize>() {
+                let (name, shape) = (constant.name.clone(), constant.shape.clone());
+                return Err(Error::WrongLength { name, shape, got: constant.numbers.len() });
+            }
+            let before = before_numbers(constant);
+            len += before.len() as u64 + raw_len(&constant.numbers);
+            constants.push((before, constant));
+        }
+        let mut ports = Vec::new();
+        computation.inputs.iter().for_each(|port| put_bytes(&mut ports, 11, &port_bytes(port)));
+        computation.outputs.iter().for_each(|port| put_bytes(&mut ports, 12, &port_bytes(port)));
+        len += (graph.len() + ports.len()) as u64;
+        if len > LIMIT {
+            let reason = format!(
+                "it takes {:.1} GB, and a file holds less than {:.1}",
+                gigabytes(len),
+                gigabytes(LIMIT)
+            );
+            return Err(Error::NoOnnx { reason });
+        }
+
+        let mut head = Vec::new();
+        put_number(&mut head, 1, IR_VERSION);
+        put_bytes(&mut head, 2, b"topwork");
+        put_key(&mut head, 7, 2);
+        put_varint(&mut head, len);
+        head.extend(graph);
+        let mut tail = ports;
+        let mut opset = Vec::new();
+        put_number(&mut opset, 2, OPSET);
+        put_bytes(&mut tail, 8, &opset);
+        for (key, value) in &computation.notes {
+            let mut note = Vec::new();
+            put_bytes(&mut note, 1, key.as_bytes());
+            put_bytes(&mut note, 2, value.as_bytes());
+            put_bytes(&mut tail, 14, &note);
+        }
+        Ok(File { head, constants, tail })
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.head)?;
+        for (before, constant) in &self.constants {
+            out.write_all(before)?;
+            match &constant.numbers {
+                Numbers::F32(numbers) if cfg!(target_endian = "little") => {
+                    out.write_all(bytemuck::cast_slice(numbers))?;
+                }
+                Numbers::F32(numbers) => {
+                    numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()))?;
+                }
+                Numbers::I64(numbers) => {
+                    numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()))?;
+                }
+            }
+        }
+        out.write_all(&self.tail)?;
+        out.flush()
+    }
+}
+
+fn gigabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
+}
+
+fn raw_len(numbers: &Numbers) -> u64 {
+    numbers.len() as u64
+        * match numbers {
+            Numbers::F32(_) => 4,
+            Numbers::I64(_) => 8,
+        }
+}
+
+/// A constant's field of the graph, up to its numbers.
+fn before_numbers(constant: &Constant) -> Vec<u8> {
+    let mut tensor = Vec::new();
+    constant.shape.iter().for_each(|&dim| put_number(&mut tensor, 1, dim as u64));
+    put_number(&mut tensor, 2, constant.numbers.kind().number().cast_unsigned());
+    put_bytes(&mut tensor, 8, constant.name.as_bytes());
+    let raw = raw_len(&constant.numbers);
+    put_key(&mut tensor, 9, 2);
+    put_varint(&mut tensor, raw);
+    let mut field = Vec::new();
+    put_key(&mut field, 5, 2);
+    put_varint(&mut field, tensor.len() as u64 + raw);
+    field.extend(tensor);
+    field
+}
+
+fn step_bytes(step: &Step) -> Vec<u8> {
+    let mut node = Vec::new();
+    step.inputs.iter().for_each(|name| put_bytes(&mut node, 1, name.as_bytes()));
+    put_bytes(&mut node, 2, step.output.as_bytes());
+    put_bytes(&mut node, 3, step.name.as_bytes());
+    put_bytes(&mut node, 4, step.op.as_bytes());
+    for (name, value) in &step.attributes {
+        let mut attribute = Vec::new();
+        put_bytes(&mut attribute, 1, name.as_bytes());
+        let kind = match value {
+            Attribute::Float(value) => {
+                put_key(&mut attribute, 2, 5);
+                attribute.extend(value.to_le_bytes());
+                1
+            }
+            Attribute::Int(value) => {
+                put_number(&mut attribute, 3, value.cast_unsigned());
+                2
+            }
+            Attribute::Ints(values) => {
+                values.iter().for_each(|value| put_number(&mut attribute, 8, value.cast_unsigned()));
+                7
+            }
+        };
+        put_number(&mut attribute, 20, kind);
+        put_bytes(&mut node, 5, &attribute);
+    }
+    node
+}
+
+fn port_bytes(port: &Port) -> Vec<u8> {
+    let mut shape = Vec::new();
+    for axis in &port.shape {
+        let mut dim = Vec::new();
+        match axis {
+            Axis::Size(size) => put_number(&mut dim, 1, *size as u64),
+            Axis::Any(name) => put_bytes(&mut dim, 2, name.as_bytes()),
+        }
+        put_bytes(&mut shape, 1, &dim);
+    }
+    let mut tensor = Vec::new();
+    put_number(&mut tensor, 1, port.kind.number().cast_unsigned());
+    put_bytes(&mut tensor, 2, &shape);
+    let mut kind = Vec::new();
+    put_bytes(&mut kind, 1, &tensor);
+    let mut bytes = Vec::new();
+    put_bytes(&mut bytes, 1, port.name.as_bytes());
+    put_bytes(&mut bytes, 2, &kind);
+    bytes
+}
+
+/// What stands before a field: its number, and how its content is laid out (0: a whole number, 2: bytes, 5: four bytes).
+fn put_key(out: &mut Vec<u8>, number: u64, wire: u64) {
+    put_varint(out, number << 3 | wire);
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 127 {
+        out.push(value as u8 | 128);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn put_number(out: &mut Vec<u8>, number: u64, value: u64) {
+    put_key(out, number, 0);
+    put_varint(out, value);
+}
+
+fn put_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+    put_key(out, number, 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::{Kind, Onnx};
+    use crate::{Op, TensorFile};
+
+    fn constant(name: &str, shape: &[usize], numbers: Vec<f32>) -> Constant<'static> {
+        Constant { name: name.to_string(), shape: shape.to_vec(), numbers: Numbers::F32(numbers.into()) }
+    }
+
+    fn computation() -> Computation<'static> {
+        let port = |name: &str, width| Port {
+            name: name.to_string(),
+            kind: Kind::F32,
+            shape: vec![Axis::Any("batch"), Axis::Size(width)],
+        };
+        let step = |op, inputs: [&str; 2], output: &str| Step {
+            op,
+            name: format!("/layer/{op}"),
+            inputs: inputs.map(str::to_string).to_vec(),
+            output: output.to_string(),
+            attributes: Vec::new(),
+        };
+        let axes =
+            Constant { name: "Constant_0".into(), shape: vec![2], numbers: Numbers::I64(vec![-1, 300]) };
+        let mut last = step("ReduceSum", ["sum", "Constant_0"], "y");
+        last.attributes = vec![
+            ("keepdims", Attribute::Int(0)),
+            ("alpha", Attribute::Float(1.0)),
+            ("more", Attribute::Ints(vec![-1, 7])),
+        ];
+        Computation {
+            name: "test".to_string(),
+            steps: vec![
+                step("MatMul", ["x", "layer.weight_Transposed"], "product"),
+                step("Add", ["product", "layer.bias"], "sum"),
+                last,
+            ],
+            constants: vec![
+                constant("layer.weight_Transposed", &[2, 3], (0..6).map(|x| x as f32).collect()),
+                constant("layer.bias", &[3], vec![0.5, -1.5, f32::MIN]),
+                axes,
+            ],
+            inputs: vec![port("x", 2)],
+            outputs: vec![port("y", 3)],
+            notes: vec![("key".to_string(), "é".to_string())],
+        }
+    }
+
+    #[test]
+    fn weights_come_back_under_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.onnx");
+        let computation = computation();
+        write(&path, &computation).unwrap();
+        let file = Onnx::open(&path).unwrap();
+        assert_eq!(file.names(), ["layer.weight", "layer.bias"]);
+        assert_eq!(file.shape("layer.weight"), Some(&[3, 2][..]));
+        let turned = Op::Transpose.apply("", &[2, 3], (0..6).map(|x| x as f32).collect()).unwrap();
+        assert_eq!(file.read("layer.weight").unwrap(), turned);
+        assert_eq!(file.read("layer.bias").unwrap(), [0.5, -1.5, f32::MIN]);
+        assert_eq!(file.left_out().len(), 1);
+        let first = std::fs::read(&path).unwrap();
+        write(&path, &computation).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), first, "the same bytes again");
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_reference_library() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.onnx");
+        write(&path, &computation()).unwrap();
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/onnx/written.onnx");
+        assert!(std::fs::read(&path).unwrap() == std::fs::read(golden).unwrap());
+    }
+
+    #[test]
+    fn what_no_file_can_hold_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.onnx");
+        let mut bad = computation();
+        bad.constants[1].shape = vec![4];
+        assert!(matches!(write(&path, &bad), Err(Error::WrongLength { .. })));
+        let mut bad = computation();
+        bad.constants[1].name = "layer.weight_Transposed".to_string();
+        assert!(write(&path, &bad).unwrap_err().to_string().contains("written twice"));
+        // The same numbers over and over: only their count matters, and nothing is written.
+        let numbers = vec![0.0; 1 << 26];
+        let mut bad = computation();
+        for at in 0..8 {
+            let (name, numbers) = (format!("w{at}"), Numbers::F32(numbers.as_slice().into()));
+            bad.constants.push(Constant { name, shape: vec![1 << 26], numbers });
+        }
+        let error = write(&path, &bad).unwrap_err().to_string();
+        assert!(error.contains("it takes 2.1 GB, and a file holds less than 2.1"), "{error}");
+        assert!(!path.exists());
+    }
+}
