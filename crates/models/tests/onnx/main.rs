@@ -133,7 +133,7 @@ fn graphs_give_what_the_reference_gives() {
     }
     let expected = ["albert", "bert", "distilbert", "electra", "mpnet", "roberta"];
     assert_eq!(families, expected, "families with a graph");
-    assert_eq!((seen, refused), (28, 25), "count the fixtures when you add one");
+    assert_eq!((seen, refused), (27, 22), "count the fixtures when you add one");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn what_goes_in_and_comes_out_is_called_as_python_exporters_call_it() {
     check(
         "bert/no-pooler",
         &three,
-        &[("last_hidden_state", &["batch", "sequence", "32"]), ("sentence_embedding", &["batch", "32"])],
+        &[("last_hidden_state", &["batch", "sequence", "16"]), ("sentence_embedding", &["batch", "16"])],
     );
     check("roberta", &three[..2], &[("logits", &["batch", "3"])]);
     check("distilbert", &three[..2], &[("logits", &["batch", "3"])]);
@@ -252,7 +252,7 @@ fn a_model_comes_back_from_its_file() {
         assert_eq!(predict(&again), predict(&model), "{}", name.display());
         seen += 1;
     }
-    assert_eq!(seen, 14);
+    assert_eq!(seen, 27);
 }
 
 #[test]
