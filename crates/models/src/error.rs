@@ -93,6 +93,16 @@ pub enum Error {
         /// The kind it got.
         got: &'static str,
     },
+    /// The right texts of questions do not fit the texts.
+    #[error("question {question}: expected {expected}, got {got}")]
+    Choices {
+        /// The number of the question, from 0.
+        question: usize,
+        /// What would be right.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
     /// A model folder does not say what task its head does.
     #[error("{folder}: this folder holds an encoder without a task head (architectures: {architectures}); train one with `topwork train --model {folder}`", folder = .folder.display())]
     NoHead {

@@ -49,6 +49,8 @@ pub struct ClassifierStyle {
     pub dense: Option<DenseStyle>,
     /// Dropout before the outputs.
     pub dropout: f32,
+    /// Path of the outputs' map.
+    pub out: &'static str,
     /// Whether the outputs have a bias.
     pub bias: bool,
 }
@@ -98,7 +100,7 @@ impl DenseStyle {
 impl ClassifierStyle {
     /// BERT's way: the first token through a dense layer.
     pub fn first_token(dense: DenseStyle, dropout: f32) -> Self {
-        ClassifierStyle { pool: Pool::Cls, dense: Some(dense), dropout, bias: true }
+        ClassifierStyle { pool: Pool::Cls, dense: Some(dense), dropout, out: "head.out", bias: true }
     }
 }
 
@@ -209,6 +211,21 @@ pub trait Encoder: Send + Sync {
         TaggerStyle::plain("head.out", self.classifier().dropout)
     }
 
+    /// How the family scores the texts among which one is right: as its classifier does, unless it differs.
+    fn chooser(&self) -> ClassifierStyle {
+        self.classifier()
+    }
+
+    /// How the family says whether one text follows another: as its classifier does, with outputs of their own, unless it differs.
+    fn next_sentence(&self) -> ClassifierStyle {
+        ClassifierStyle { out: "head.next", bias: true, ..self.classifier() }
+    }
+
+    /// The layer before the score of a token that may have been replaced.
+    fn replaced_token(&self) -> DenseStyle {
+        DenseStyle::plain("head.replaced.dense", self.size().hidden, Activation::Gelu)
+    }
+
     /// The side that goes on with a text, for families in which a token sees only those before it.
     fn decoder(&self) -> Option<&dyn Decoder> {
         None
@@ -288,6 +305,7 @@ pub type BuildEncoder = fn(&Value, &mut ParamStore) -> Result<Box<dyn Encoder>, 
 /// Every family, in the order `list` prints them.
 pub const FAMILIES: &[&Family] = &[
     &families::bert::BERT,
+    &families::bert::ERNIE,
     &families::roberta::ROBERTA,
     &families::roberta::XLM_ROBERTA,
     &families::roberta::CAMEMBERT,
@@ -331,7 +349,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 21, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 22, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
@@ -341,6 +359,7 @@ mod tests {
             assert!(family.paper.starts_with("https://"), "{}", family.name);
             assert!(!family.model_types.is_empty(), "{}", family.name);
             assert!(family.architecture("embed").is_some(), "{}: the bare encoder", family.name);
+            assert!(family.weights.check().is_ok_and(|rules| rules > 10), "{}", family.name);
             for (head, class) in family.architectures {
                 assert!(HEADS.iter().any(|entry| entry.name == *head), "{}: no head {head}", family.name);
                 assert_eq!(family.head_of(class), Some(*head), "{}: {class} stands twice", family.name);

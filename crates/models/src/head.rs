@@ -77,6 +77,16 @@ pub enum HeadSpec {
         /// Scale vectors to length one.
         normalise: bool,
     },
+    /// Whether each token was replaced by another.
+    ReplacedToken,
+    /// Whether the second text of a pair follows the first.
+    NextSentence,
+    /// The words behind masks, and whether the second text of a pair follows the first.
+    Pretraining,
+    /// The right one of several texts.
+    MultipleChoice,
+    /// The next words, and the right one of several texts.
+    DoubleHeads,
 }
 
 impl HeadSpec {
@@ -89,6 +99,11 @@ impl HeadSpec {
             HeadSpec::CausalLm => heads::causal_lm::ENTRY.name,
             HeadSpec::Tag { .. } => heads::tag::ENTRY.name,
             HeadSpec::Embed { .. } => heads::embed::ENTRY.name,
+            HeadSpec::ReplacedToken => heads::replaced_token::ENTRY.name,
+            HeadSpec::NextSentence => heads::next_sentence::ENTRY.name,
+            HeadSpec::Pretraining => heads::pretraining::ENTRY.name,
+            HeadSpec::MultipleChoice => heads::multiple_choice::ENTRY.name,
+            HeadSpec::DoubleHeads => heads::double_heads::ENTRY.name,
         }
     }
 
@@ -98,16 +113,27 @@ impl HeadSpec {
             HeadSpec::Classify { pool, .. } | HeadSpec::Regress { pool } | HeadSpec::Embed { pool, .. } => {
                 Some(*pool)
             }
-            HeadSpec::MaskedLm | HeadSpec::CausalLm | HeadSpec::Tag { .. } => None,
+            HeadSpec::NextSentence | HeadSpec::MultipleChoice => Some(Pooling::Family),
+            HeadSpec::MaskedLm
+            | HeadSpec::CausalLm
+            | HeadSpec::Tag { .. }
+            | HeadSpec::ReplacedToken
+            | HeadSpec::Pretraining
+            | HeadSpec::DoubleHeads => None,
         }
     }
 
-    /// Number of outputs for each text (of a tagger: for each token), where that is fixed by the head.
+    /// Number of outputs for each text (of a head over tokens: for each token), where that is fixed by the head.
     pub fn outputs(&self) -> Option<usize> {
         match self {
             HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels } => Some(labels.len()),
-            HeadSpec::Regress { .. } => Some(1),
-            HeadSpec::MaskedLm | HeadSpec::CausalLm | HeadSpec::Embed { .. } => None,
+            HeadSpec::Regress { .. } | HeadSpec::MultipleChoice | HeadSpec::ReplacedToken => Some(1),
+            HeadSpec::NextSentence => Some(heads::next_sentence::OUTPUTS),
+            HeadSpec::MaskedLm
+            | HeadSpec::CausalLm
+            | HeadSpec::Embed { .. }
+            | HeadSpec::Pretraining
+            | HeadSpec::DoubleHeads => None,
         }
     }
 }
@@ -123,6 +149,20 @@ pub enum Targets {
     Scores(Vec<f32>),
     /// A token id, or the number of a label, for each token, `topwork_kernels::loss::IGNORE` where none is asked for.
     Tokens(Arc<[u32]>),
+    /// The right text of each question.
+    Choices {
+        /// The number of the right text, counted from the question's first.
+        right: Arc<[u32]>,
+        /// Where each question's texts begin, and where the last one's end: `[questions + 1]`.
+        questions: Arc<[u32]>,
+    },
+    /// For heads of two tasks.
+    Both {
+        /// As in [`Targets::Tokens`].
+        tokens: Arc<[u32]>,
+        /// What is asked of texts.
+        texts: Box<Targets>,
+    },
 }
 
 impl Targets {
@@ -133,6 +173,8 @@ impl Targets {
             Targets::Several(_) => "several labels",
             Targets::Scores(_) => "scores",
             Targets::Tokens(_) => "tokens",
+            Targets::Choices { .. } => "choices",
+            Targets::Both { .. } => "tokens and texts",
         }
     }
 }
@@ -140,10 +182,12 @@ impl Targets {
 /// How a loss weighs its terms.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossOptions {
-    /// A weight for each label.
+    /// A weight for each label; in heads of two tasks for each word.
     pub class_weights: Option<Arc<[f32]>>,
     /// Label smoothing, 0 to below 1.
     pub smoothing: f32,
+    /// The weight of the words' loss beside that of texts in heads of two tasks; `None` = the head's own.
+    pub words: Option<f32>,
 }
 
 /// Turns hidden states into outputs, and outputs into a loss.
@@ -163,6 +207,22 @@ pub trait Head: Send + Sync {
     /// # Errors
     /// A parameter without values.
     fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error>;
+
+    /// The second output of a head of two tasks, which is over texts; [`Head::forward`] gives the one over tokens.
+    ///
+    /// # Shapes
+    /// - `x` and `input` as in [`Head::forward`]; returns `[batch, outputs]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn forward_texts(
+        &self,
+        _pass: &Pass,
+        _x: Tensor<2>,
+        _input: &Packed,
+    ) -> Result<Option<Tensor<2>>, Error> {
+        Ok(None)
+    }
 
     /// # Shapes
     /// - `x` and `input` as in [`Head::forward`]; returns `[1]`
@@ -202,6 +262,11 @@ pub const HEADS: &[&HeadEntry] = &[
     &heads::causal_lm::ENTRY,
     &heads::tag::ENTRY,
     &heads::embed::ENTRY,
+    &heads::replaced_token::ENTRY,
+    &heads::next_sentence::ENTRY,
+    &heads::pretraining::ENTRY,
+    &heads::multiple_choice::ENTRY,
+    &heads::double_heads::ENTRY,
 ];
 
 /// Builds the head a spec asks for.
@@ -230,6 +295,11 @@ mod tests {
             HeadSpec::CausalLm,
             HeadSpec::Tag { labels },
             HeadSpec::Embed { pool: Pooling::Max, normalise: true },
+            HeadSpec::ReplacedToken,
+            HeadSpec::NextSentence,
+            HeadSpec::Pretraining,
+            HeadSpec::MultipleChoice,
+            HeadSpec::DoubleHeads,
         ];
         assert_eq!(specs.len(), HEADS.len(), "every head is here");
         for (spec, entry) in specs.iter().zip(HEADS) {

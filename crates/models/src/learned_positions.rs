@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use serde_json::{Value, json};
 use topwork_kernels::activation::Activation;
 use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub residual_dropout: f32,
     /// Dropout on attention probabilities.
     pub attention_dropout: f32,
+    /// Dropout before the score of a text among which one is right.
+    pub choice_dropout: f32,
 }
 
 impl Settings {
@@ -41,6 +44,10 @@ impl Settings {
     /// # Errors
     /// [`Error::Config`].
     pub fn read(config: Config, positions: usize, activation: Activation) -> Result<Self, Error> {
+        config.only("summary_type", &json!("cls_index"))?;
+        config.only("summary_use_proj", &json!(true))?;
+        config.only("summary_proj_to_labels", &json!(true))?;
+        config.only("summary_activation", &Value::Null)?;
         let hidden = config.size("n_embd")?;
         Ok(Settings {
             size: Size {
@@ -58,6 +65,7 @@ impl Settings {
             embedding_dropout: config.probability_or("embd_pdrop", 0.1)?,
             residual_dropout: config.probability_or("resid_pdrop", 0.1)?,
             attention_dropout: config.probability_or("attn_pdrop", 0.1)?,
+            choice_dropout: config.probability_or("summary_first_dropout", 0.1)?,
         })
     }
 }
@@ -185,6 +193,8 @@ pub struct LearnedPositions<B: Block<Shared = ()>> {
     pub norm: FinalNorm,
     /// The family's tagger.
     pub tagger: TaggerStyle,
+    /// Dropout before the score of a text among which one is right.
+    pub choice_dropout: f32,
 }
 
 impl<B: Block<Shared = ()>> LearnedPositions<B> {
@@ -221,11 +231,15 @@ impl<B: Block<Shared = ()>> Encoder for LearnedPositions<B> {
     }
 
     fn classifier(&self) -> ClassifierStyle {
-        ClassifierStyle { pool: Pool::Last, dense: None, dropout: 0.0, bias: false }
+        ClassifierStyle { pool: Pool::Last, dense: None, dropout: 0.0, out: "head.out", bias: false }
     }
 
     fn tagger(&self) -> TaggerStyle {
         self.tagger
+    }
+
+    fn chooser(&self) -> ClassifierStyle {
+        ClassifierStyle { dropout: self.choice_dropout, out: "head.choice", bias: true, ..self.classifier() }
     }
 
     fn language_model(&self) -> LanguageModelStyle {

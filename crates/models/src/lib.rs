@@ -19,6 +19,7 @@ pub mod onnx;
 pub mod post_norm;
 pub mod recurrent;
 pub mod rope;
+pub mod saved;
 
 pub use error::Error;
 pub use family::{

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
 use topwork_nn::{ParamId, ParamStore, Pass};
@@ -15,7 +15,10 @@ use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, Safe
 use crate::config::read_config;
 use crate::error::Error;
 use crate::family::{Decoder, Encoder, Family, family};
-use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
+use crate::head::{self, Head, HeadSpec, LossOptions, Targets};
+use crate::saved;
+
+pub use crate::saved::saved_spec;
 
 /// Name of the file that keeps what `config.json` has no word for: the head's settings.
 pub const HEAD_FILE: &str = "topwork.json";
@@ -76,7 +79,7 @@ impl Model {
         let spec = saved_spec(folder)?;
         let config = read_config(folder)?;
         let mut model = Self::declare(&config, &spec, device)?;
-        let report = model.fill(folder, &[], &[])?;
+        let report = model.fill(folder, true, &[])?;
         Ok((model, report))
     }
 
@@ -102,9 +105,8 @@ impl Model {
 
     fn load(&mut self, folder: &Path, seed: u64) -> Result<LoadReport, Error> {
         // A head of the same task goes on from where it stands; one of another task has nothing to say here.
-        let same = saved_spec(folder).is_ok_and(|saved| saved == self.spec);
-        let fresh: &[&str] = if same { &[] } else { &["head.**"] };
-        let report = match self.fill(folder, fresh, &["head.**", "pooler.**"]) {
+        let same = saved_spec(folder).is_ok_and(|saved| saved::continues(&self.spec, &saved));
+        let report = match self.fill(folder, same, &["head.**", "pooler.**"]) {
             Err(Error::Weights(topwork_weights::Error::NoWeights { .. }))
                 if starts_from_nothing(&self.config) =>
             {
@@ -119,13 +121,16 @@ impl Model {
         Ok(report)
     }
 
-    /// Loads what the folder has, but nothing under `fresh`; parameters under `optional` may be missing.
-    fn fill(&mut self, folder: &Path, fresh: &[&str], optional: &[&str]) -> Result<LoadReport, Error> {
-        let own_head = own_head(&self.spec) && folder.join(HEAD_WEIGHTS).is_file();
+    /// Loads what the folder has, of its head only if it is `same`; parameters under `optional` may be missing.
+    fn fill(&mut self, folder: &Path, same: bool, optional: &[&str]) -> Result<LoadReport, Error> {
+        let fresh: &[&str] = if same { &[] } else { &["head.**"] };
+        let own = folder.join(HEAD_WEIGHTS);
+        let own = if same && own.is_file() { Some(SafeTensorsFile::open(own)?) } else { None };
+        let in_own = |path: &str| own.as_ref().is_some_and(|file| file.shape(path).is_some());
         let mut wanted: Vec<(String, Vec<usize>)> = self
             .store
             .iter()
-            .filter(|(_, p)| !(own_head && is_head(&p.path)))
+            .filter(|(_, p)| !(is_head(&p.path) && in_own(&p.path)))
             .map(|(_, p)| (p.path.clone(), p.shape.clone()))
             .collect();
         let carried = self.carriable();
@@ -143,13 +148,10 @@ impl Model {
             let id = self.store.id(&param.path)?;
             self.store.set(id, param.data)?;
         }
-        if own_head {
-            let file = SafeTensorsFile::open(folder.join(HEAD_WEIGHTS))?;
-            for (id, path) in self.head_params() {
-                let values = file.read(&path)?;
-                self.store.set(id, values)?;
-                report.loaded.push((path.clone(), path));
-            }
+        for (id, path) in self.head_params().into_iter().filter(|(_, path)| in_own(path)) {
+            let values = own.as_ref().map(|file| file.read(&path)).transpose()?.unwrap_or_default();
+            self.store.set(id, values)?;
+            report.loaded.push((path.clone(), path));
         }
         Ok(report)
     }
@@ -158,13 +160,19 @@ impl Model {
     fn carriable(&self) -> Vec<(String, Vec<usize>)> {
         let Some(dense) = self.encoder.classifier().dense else { return Vec::new() };
         let (path, width) = (dense.path, dense.width);
+        let used = self.store.id(&format!("{path}.weight")).is_ok();
         let weight = (format!("{path}.weight"), vec![width, self.encoder.size().hidden]);
         let of_bare = |(from, to, _): &Rule| *to == weight.0 && from.starts_with("{base}");
-        if !own_head(&self.spec) || !self.family.weights.rules.iter().any(of_bare) {
+        if used || !self.own_head() || !self.family.weights.rules.iter().any(of_bare) {
             return Vec::new();
         }
         let bias = (format!("{path}.bias"), vec![width]);
         if dense.bias { vec![weight, bias] } else { vec![weight] }
+    }
+
+    /// Whether the head's parameters go into a file of their own.
+    fn own_head(&self) -> bool {
+        saved::own_head(&self.spec, self.family)
     }
 
     fn head_params(&self) -> Vec<(ParamId, String)> {
@@ -181,7 +189,8 @@ impl Model {
     /// # Errors
     /// [`Error::NotCausal`] for a family that sees the words to come, or a head that does not predict them.
     pub fn decoder(&self) -> Result<&dyn Decoder, Error> {
-        let decoder = self.encoder.decoder().filter(|_| self.spec == HeadSpec::CausalLm);
+        let predicts = matches!(self.spec, HeadSpec::CausalLm | HeadSpec::DoubleHeads);
+        let decoder = self.encoder.decoder().filter(|_| predicts);
         decoder.ok_or(Error::NotCausal { head: self.spec.name() })
     }
 
@@ -341,6 +350,19 @@ impl Model {
         self.head(pass, self.features(pass, input)?, input)
     }
 
+    /// Both outputs of a head of two tasks, of others the one there is.
+    ///
+    /// # Shapes
+    /// - returns: as [`Model::forward`], and `[batch, outputs]`
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn forward_both(&self, pass: &Pass, input: &Packed) -> Result<(Tensor<2>, Option<Tensor<2>>), Error> {
+        let features = self.features(pass, input)?;
+        let texts = self.head.forward_texts(pass, features.clone(), input)?;
+        Ok((self.head(pass, features, input)?, texts))
+    }
+
     /// The mean loss of a batch.
     ///
     /// # Errors
@@ -364,13 +386,23 @@ impl Model {
         plain(self.forward(&pass, input)?)
     }
 
+    /// Outputs for texts of a head of two tasks, as [`Model::predict`] gives those for tokens; nothing from other heads.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn predict_texts(&self, input: &Packed, precision: Precision) -> Result<Option<Vec<f32>>, Error> {
+        let pass = Pass::eval(&self.store, precision);
+        let texts = self.head.forward_texts(&pass, self.features(&pass, input)?, input)?;
+        texts.map(plain).transpose()
+    }
+
     /// Writes a model folder: config.json, model.safetensors under the upstream names, [`HEAD_FILE`], and the
     /// files given. What stood in the folder is replaced as a whole.
     ///
     /// # Errors
     /// The folder cannot be written, or a parameter has no values.
     pub fn save(&self, folder: &Path, options: &SaveOptions) -> Result<(), Error> {
-        let own_head = own_head(&self.spec);
+        let own_head = self.own_head();
         let (mut params, mut head) = (Vec::new(), Vec::new());
         for (id, param) in self.store.iter() {
             let data: Cow<[f32]> = self.store.values(id)?.into();
@@ -383,7 +415,7 @@ impl Model {
         for param in &self.carried {
             params.push((param.path.as_str(), param.shape.clone(), Cow::from(&param.data)));
         }
-        let base = self.family.weights.base(self.upstream_head());
+        let base = self.family.weights.base(saved::class_name(&self.spec));
         let tensors = topwork_weights::export(&self.family.weights, base, params)?;
         let head = if head.is_empty() { None } else { Some(safetensors::to_bytes(&head)?) };
         let mut notes = options.notes.clone();
@@ -392,17 +424,18 @@ impl Model {
         let mut files: Vec<(&str, &[u8])> = vec![(HEAD_FILE, &notes)];
         files.extend(head.as_ref().map(|bytes| (HEAD_WEIGHTS, bytes.as_slice())));
         files.extend(options.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
-        let config = self.saved_config();
+        let config = saved::saved_config(&self.config, &self.spec, self.family);
         Ok(ModelFolder { config: &config, tensors: &tensors, files: &files }.write(folder)?)
     }
 
     /// Writes only the head's own weights into a folder that [`Model::save`] wrote before: all that changes while the
-    /// encoder is frozen. False, and nothing is written, if the head's weights stand among the encoder's.
+    /// encoder is frozen. False, and nothing is written, if the head's weights, or some of them, stand among the encoder's.
     ///
     /// # Errors
     /// The file cannot be written, or a parameter has no values.
     pub fn save_head(&self, folder: &Path) -> Result<bool, Error> {
-        if !own_head(&self.spec) || !folder.join(HEAD_WEIGHTS).is_file() {
+        let elsewhere = self.store.iter().any(|(_, p)| p.group > self.encoder.parts() && !is_head(&p.path));
+        if !self.own_head() || elsewhere || !folder.join(HEAD_WEIGHTS).is_file() {
             return Ok(false);
         }
         let mut head = Vec::new();
@@ -412,49 +445,6 @@ impl Model {
         }
         topwork_weights::atomic::write(folder.join(HEAD_WEIGHTS), &safetensors::to_bytes(&head)?)?;
         Ok(true)
-    }
-
-    /// The head of the upstream class that the saved folder opens as.
-    fn upstream_head(&self) -> &'static str {
-        match &self.spec {
-            HeadSpec::Classify { pool: Pooling::Family, .. }
-            | HeadSpec::Regress { pool: Pooling::Family } => "classify",
-            HeadSpec::Classify { .. } | HeadSpec::Regress { .. } => "embed",
-            other => other.name(),
-        }
-    }
-
-    /// `config.json` with what changed: the class, the labels, the kind of problem.
-    fn saved_config(&self) -> Value {
-        let mut config = self.config.clone();
-        let Some(keys) = config.as_object_mut() else { return config };
-        let head = self.upstream_head();
-        let architecture = self.family.architecture(head).or_else(|| self.family.architecture("embed"));
-        keys.insert("architectures".to_string(), json!([architecture]));
-        keys.remove(FROM_NOTHING);
-        for key in ["torch_dtype", "dtype"] {
-            if keys.contains_key(key) {
-                keys.insert(key.to_string(), json!("float32"));
-            }
-        }
-        if let HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels } = &self.spec {
-            let by_id: Map<String, Value> =
-                labels.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
-            let by_name: Map<String, Value> =
-                labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
-            keys.insert("id2label".to_string(), Value::Object(by_id));
-            keys.insert("label2id".to_string(), Value::Object(by_name));
-        }
-        if let HeadSpec::Classify { several, .. } = &self.spec {
-            let problem = if *several { "multi_label_classification" } else { "single_label_classification" };
-            keys.insert("problem_type".to_string(), json!(problem));
-        }
-        if let HeadSpec::Regress { .. } = &self.spec {
-            keys.insert("id2label".to_string(), json!({"0": "score"}));
-            keys.insert("label2id".to_string(), json!({"score": 0}));
-            keys.insert("problem_type".to_string(), json!("regression"));
-        }
-        config
     }
 }
 
@@ -468,70 +458,6 @@ fn starts_from_nothing(config: &Value) -> bool {
 /// True for a parameter of a head.
 fn is_head(path: &str) -> bool {
     path.starts_with("head.")
-}
-
-/// Heads that no upstream class has keep their weights in a file of their own, so that the folder still opens as
-/// the bare encoder without a warning.
-fn own_head(spec: &HeadSpec) -> bool {
-    matches!(spec.pooling(), Some(pool) if pool != Pooling::Family)
-}
-
-/// The head a folder was saved with: from [`HEAD_FILE`], else from what `config.json` says of its architecture.
-///
-/// # Errors
-/// [`Error::NoHead`] for a bare encoder; a file that cannot be read.
-pub fn saved_spec(folder: &Path) -> Result<HeadSpec, Error> {
-    if folder.join(HEAD_FILE).is_file() {
-        let notes = read_json(folder, HEAD_FILE)?;
-        let spec = notes.get("head").cloned().unwrap_or(Value::Null);
-        return serde_json::from_value(spec)
-            .map_err(|e| Error::Unreadable { path: folder.join(HEAD_FILE), reason: e.to_string() });
-    }
-    let config = read_config(folder)?;
-    let family = family(&config)?;
-    let list = config.get("architectures").and_then(Value::as_array).cloned().unwrap_or_default();
-    let head = list.iter().filter_map(Value::as_str).find_map(|class| family.head_of(class));
-    let pool = Pooling::Family;
-    match head {
-        Some("classify") => {}
-        Some("masked-lm") => return Ok(HeadSpec::MaskedLm),
-        Some("causal-lm") => return Ok(HeadSpec::CausalLm),
-        Some("tag") => return Ok(HeadSpec::Tag { labels: label_names(&config) }),
-        _ => {
-            let architectures = serde_json::to_string(&list).unwrap_or_default();
-            return Err(Error::NoHead { folder: folder.to_path_buf(), architectures });
-        }
-    }
-    let labels = label_names(&config);
-    let problem = config.get("problem_type").and_then(Value::as_str);
-    Ok(match problem {
-        Some("regression") => HeadSpec::Regress { pool },
-        // transformers itself takes one output for regression when nothing says otherwise.
-        None if labels.len() == 1 => HeadSpec::Regress { pool },
-        problem => {
-            HeadSpec::Classify { labels, several: problem == Some("multi_label_classification"), pool }
-        }
-    })
-}
-
-/// The names in `id2label`, in the order of their numbers; two unnamed ones where the config has none, as
-/// transformers assumes.
-fn label_names(config: &Value) -> Vec<String> {
-    let mut names: Vec<(usize, String)> = config
-        .get("id2label")
-        .and_then(Value::as_object)
-        .map(|map| {
-            let entries =
-                map.iter().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_string())));
-            entries.collect()
-        })
-        .unwrap_or_default();
-    names.sort();
-    if names.is_empty() {
-        let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2);
-        return (0..count).map(|id| format!("LABEL_{id}")).collect();
-    }
-    names.into_iter().map(|(_, name)| name).collect()
 }
 
 /// Reads a JSON file of a model folder.

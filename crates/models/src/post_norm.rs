@@ -11,7 +11,7 @@ use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
-use crate::family::{ClassifierStyle, Encoder, LanguageModelStyle, Size, TaggerStyle};
+use crate::family::{ClassifierStyle, DenseStyle, Encoder, LanguageModelStyle, Size, TaggerStyle};
 use crate::onnx::blocks::{self, PostNormLayer};
 use crate::onnx::{EncoderGraph, Graph, Texts, Value};
 
@@ -43,6 +43,10 @@ pub struct PostNormConfig {
     pub classifier: ClassifierStyle,
     /// The family's tagger.
     pub tagger: TaggerStyle,
+    /// How it scores texts among which one is right.
+    pub chooser: ClassifierStyle,
+    /// How it says whether one text follows another.
+    pub next_sentence: ClassifierStyle,
     /// How the family predicts words.
     pub language_model: LanguageModelStyle,
 }
@@ -58,8 +62,8 @@ pub struct Sharing {
 }
 
 impl PostNormConfig {
-    /// As BERT has it: tables as wide as the layers, positions from 0, a layer's parameters its own, a tagger like the classifier,
-    /// words through a dense layer.
+    /// As BERT has it: tables as wide as the layers, positions from 0, a layer's parameters its own, a tagger and a chooser like the
+    /// classifier, the next sentence without dropout, words through a dense layer.
     pub fn new(size: Size, activation: Activation, eps: f64, classifier: ClassifierStyle) -> Self {
         PostNormConfig {
             positions: size.max_tokens,
@@ -74,6 +78,8 @@ impl PostNormConfig {
             attention_dropout: 0.1,
             classifier,
             tagger: TaggerStyle::plain("head.out", classifier.dropout),
+            chooser: classifier,
+            next_sentence: ClassifierStyle { out: "head.next", dropout: 0.0, ..classifier },
             language_model: LanguageModelStyle::transformed(size.hidden, activation, eps),
             size,
         }
@@ -208,6 +214,18 @@ impl Encoder for PostNorm {
 
     fn tagger(&self) -> TaggerStyle {
         self.config.tagger
+    }
+
+    fn chooser(&self) -> ClassifierStyle {
+        self.config.chooser
+    }
+
+    fn next_sentence(&self) -> ClassifierStyle {
+        self.config.next_sentence
+    }
+
+    fn replaced_token(&self) -> DenseStyle {
+        DenseStyle::plain("head.replaced.dense", self.config.size.hidden, self.config.activation)
     }
 
     fn language_model(&self) -> LanguageModelStyle {

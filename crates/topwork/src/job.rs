@@ -232,6 +232,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         loss: LossOptions {
             class_weights: data.class_weights.as_deref().map(Into::into),
             smoothing: resolved.task.smoothing,
+            words: None,
         },
         precision: options.precision.kernel(),
         metric: metric.clone(),

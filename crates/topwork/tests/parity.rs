@@ -7,12 +7,13 @@
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
 use topwork_models::model::plain;
-use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Targets};
+use topwork_models::{Error, HeadSpec, LossOptions, Model, Pooling, SaveOptions, Targets};
 use topwork_nn::{Gradients, ParamKind, Pass, Site, Tap, param::download};
 use topwork_ops::Gradient;
 use topwork_testkit::{Golden, close, close_with_floor};
@@ -33,8 +34,9 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 19] = [
+const FAMILIES: [&str; 20] = [
     "bert",
+    "ernie",
     "roberta",
     "distilbert",
     "albert",
@@ -65,7 +67,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 73, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 91, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -89,16 +91,26 @@ fn floats(golden: &Golden, name: &str) -> Vec<f32> {
 }
 
 fn targets(golden: &Golden, spec: &HeadSpec) -> Targets {
+    let numbers = |name: &str| -> Arc<[u32]> {
+        let data = golden.integers(name).unwrap().data;
+        data.iter().map(|&n| if n < 0 { IGNORE } else { n as u32 }).collect()
+    };
+    let classes = || numbers("labels");
+    let tokens = || numbers("packed.labels");
+    let choices = || Targets::Choices { right: classes(), questions: numbers("questions") };
     match spec {
-        HeadSpec::Classify { several: false, .. } => {
-            Targets::Classes(golden.integers("labels").unwrap().data.iter().map(|&n| n as u32).collect())
-        }
+        HeadSpec::Classify { several: false, .. } => Targets::Classes(classes()),
         HeadSpec::Classify { several: true, .. } => Targets::Several(floats(golden, "labels")),
         HeadSpec::Regress { .. } => Targets::Scores(floats(golden, "labels")),
-        HeadSpec::MaskedLm | HeadSpec::CausalLm | HeadSpec::Tag { .. } => {
-            let labels = golden.integers("packed.labels").unwrap().data;
-            Targets::Tokens(labels.iter().map(|&n| if n < 0 { IGNORE } else { n as u32 }).collect())
+        HeadSpec::MaskedLm | HeadSpec::CausalLm | HeadSpec::Tag { .. } | HeadSpec::ReplacedToken => {
+            Targets::Tokens(tokens())
         }
+        HeadSpec::NextSentence => Targets::Classes(classes()),
+        HeadSpec::MultipleChoice => choices(),
+        HeadSpec::Pretraining => {
+            Targets::Both { tokens: tokens(), texts: Box::new(Targets::Classes(classes())) }
+        }
+        HeadSpec::DoubleHeads => Targets::Both { tokens: tokens(), texts: Box::new(choices()) },
         HeadSpec::Embed { .. } => unreachable!("a bare encoder has no loss"),
     }
 }
@@ -177,7 +189,7 @@ fn hidden_states_of_every_layer_and_pooled_vectors() {
 
 #[test]
 fn logits_and_loss() {
-    let mut seen = 0;
+    let (mut seen, mut two) = (0, 0);
     for folder in folders().iter().filter(|f| !bare(f)) {
         let (model, golden) = (open(folder), golden(folder));
         let input = packed(&golden);
@@ -187,6 +199,13 @@ fn logits_and_loss() {
         let rough = model.predict(&input, Precision::Bf16).unwrap();
         close(&rough, &floats(&golden, "logits"), BF16)
             .unwrap_or_else(|e| panic!("{} logits in bf16: {e}", folder.display()));
+        let texts = model.predict_texts(&input, Precision::F32).unwrap();
+        assert_eq!(texts.is_some(), golden.has("text_logits"), "{}", folder.display());
+        if let Some(texts) = texts {
+            close(&texts, &floats(&golden, "text_logits"), FORWARD)
+                .unwrap_or_else(|e| panic!("{} outputs for texts: {e}", folder.display()));
+            two += 1;
+        }
         let pass = Pass::eval(&model.store, Precision::F32);
         let loss =
             model.loss(&pass, &input, &targets(&golden, model.spec()), &LossOptions::default()).unwrap();
@@ -195,7 +214,7 @@ fn logits_and_loss() {
             .unwrap_or_else(|e| panic!("{} loss: {e}", folder.display()));
         seen += 1;
     }
-    assert_eq!(seen, folders().iter().filter(|f| !bare(f)).count());
+    assert_eq!((seen, two), (folders().iter().filter(|f| !bare(f)).count(), 5));
 }
 
 fn gradients(model: &Model, golden: &Golden, precision: Precision) -> (f32, Gradients) {
@@ -388,6 +407,7 @@ fn weighted_and_smoothed_losses() {
         let options = LossOptions {
             class_weights: Some(weights.into()),
             smoothing: golden.scalar("weighted.smoothing").unwrap() as f32,
+            words: None,
         };
         let pass = Pass::eval(&model.store, Precision::F32);
         let loss = model.loss(&pass, &packed(&golden), &targets(&golden, model.spec()), &options).unwrap();
@@ -470,5 +490,82 @@ fn heads_without_an_upstream_class_survive_saving() {
         let target = temporary.path().join("saved");
         model.save(&target, &SaveOptions::default()).unwrap();
         assert_eq!(open_saved(&target).predict(&input, Precision::F32).unwrap(), before);
+    }
+}
+
+#[test]
+fn every_head_works_with_every_kind_of_family_and_survives_saving() {
+    let labels = vec!["a".to_string(), "b".to_string()];
+    let specs = [
+        HeadSpec::Classify { labels: labels.clone(), several: false, pool: Pooling::Family },
+        HeadSpec::Classify { labels: labels.clone(), several: false, pool: Pooling::Mean },
+        HeadSpec::Tag { labels },
+        HeadSpec::MaskedLm,
+        HeadSpec::ReplacedToken,
+        HeadSpec::NextSentence,
+        HeadSpec::Pretraining,
+        HeadSpec::MultipleChoice,
+        HeadSpec::CausalLm,
+        HeadSpec::DoubleHeads,
+    ];
+    let mut seen = 0;
+    for family in ["bert", "ernie", "roberta", "distilbert", "albert", "electra", "gpt", "gpt2", "llama"] {
+        let folder = fixtures().join(family);
+        let input = packed(&golden(&folder));
+        for spec in &specs {
+            let model = match Model::open(&folder, spec, 3, &Device::flex()) {
+                Ok((model, _)) => model,
+                Err(Error::NotCausal { .. }) => continue,
+                Err(error) => panic!("{family} {spec:?}: {error}"),
+            };
+            let run = |model: &Model| {
+                let texts = model.predict_texts(&input, Precision::F32).unwrap();
+                (model.predict(&input, Precision::F32).unwrap(), texts)
+            };
+            let before = run(&model);
+            assert!(before.0.iter().all(|score| score.is_finite()), "{family} {spec:?}");
+            let temporary = tempfile::tempdir().unwrap();
+            let target = temporary.path().join("saved");
+            model.save(&target, &SaveOptions::default()).unwrap();
+            let again = open_saved(&target);
+            assert!(run(&again) == before, "{family} {spec:?}");
+            assert_eq!(again.spec(), spec);
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 9 * 8 + 3 * 2, "the last two heads are for the three that read from left to right");
+}
+
+#[test]
+fn a_head_goes_on_from_one_it_is_a_part_of() {
+    let fresh = |folder: &str, spec: HeadSpec| {
+        Model::open(&fixtures().join(folder), &spec, 3, &Device::flex()).unwrap().1.fresh
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(fresh("bert/pretraining", HeadSpec::MaskedLm), none);
+    assert_eq!(fresh("bert/pretraining", HeadSpec::NextSentence), none);
+    assert_eq!(fresh("gpt2/double-heads", HeadSpec::CausalLm), none);
+    assert_eq!(fresh("gpt2", HeadSpec::DoubleHeads), ["head.choice.weight", "head.choice.bias"]);
+    assert_eq!(
+        fresh("electra", HeadSpec::ReplacedToken),
+        [
+            "head.replaced.dense.weight",
+            "head.replaced.dense.bias",
+            "head.replaced.weight",
+            "head.replaced.bias"
+        ]
+    );
+}
+
+#[test]
+fn a_head_is_saved_alone_only_if_none_of_it_stands_among_the_encoder() {
+    for (folder, spec, alone) in
+        [("bert", HeadSpec::ReplacedToken, true), ("albert", HeadSpec::NextSentence, false)]
+    {
+        let (model, _) = Model::open(&fixtures().join(folder), &spec, 3, &Device::flex()).unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let target = temporary.path().join("saved");
+        model.save(&target, &SaveOptions::default()).unwrap();
+        assert_eq!(model.save_head(&target).unwrap(), alone, "{folder}: ALBERT's goes through the pooler");
     }
 }

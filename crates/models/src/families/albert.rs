@@ -13,7 +13,7 @@ use topwork_weights::Table;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size, TaggerStyle};
+use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size};
 use crate::post_norm::{PostNorm, PostNormConfig, Sharing};
 
 /// The entry in the list.
@@ -27,7 +27,8 @@ pub const ALBERT: Family = Family {
         ("classify", "AlbertForSequenceClassification"),
         ("masked-lm", "AlbertForMaskedLM"),
         ("tag", "AlbertForTokenClassification"),
-        ("masked-lm", "AlbertForPreTraining"),
+        ("pretraining", "AlbertForPreTraining"),
+        ("multiple-choice", "AlbertForMultipleChoice"),
     ],
     weights: Table {
         rules: &[
@@ -268,7 +269,8 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         sharing: Some(Sharing { groups, inner }),
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.0)?,
-        tagger: TaggerStyle::plain("head.out", classifier.dropout),
+        // The order of two texts, with the classifier's dropout.
+        next_sentence: ClassifierStyle { out: "head.next", ..classifier },
         language_model: LanguageModelStyle::transformed(embedding, activation, eps),
         ..PostNormConfig::new(size, activation, eps, classifier)
     })

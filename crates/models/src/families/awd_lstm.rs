@@ -86,7 +86,8 @@ fn declare(store: &mut ParamStore, config: Config) -> Result<Recurrent, Error> {
     };
     let p = |key: &str, default: f64| config.probability_or(key, default);
     let output = p("output_p", 0.1)?;
-    let classifier = ClassifierStyle { pool: Pool::Last, dense: None, dropout: output, bias: true };
+    let classifier =
+        ClassifierStyle { pool: Pool::Last, dense: None, dropout: output, out: "head.out", bias: true };
     let inner_width = config.size_or("lin_ftrs", 50)?;
     let concat = ConcatStyle { width: inner_width, dropout: [p("classifier_p", 0.4)?, p("lin_p", 0.1)?] };
     let bias = config.flag_or("out_bias", true)?.then_some("head.lm.bias");

@@ -1,4 +1,4 @@
-//! BERT.
+//! BERT, and ERNIE, which has its network.
 //!
 //! Paper: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
 //! section 3, <https://arxiv.org/abs/1810.04805>. Reference code:
@@ -26,13 +26,16 @@ pub const BERT: Family = Family {
         ("classify", "BertForSequenceClassification"),
         ("masked-lm", "BertForMaskedLM"),
         ("tag", "BertForTokenClassification"),
-        ("masked-lm", "BertForPreTraining"),
+        ("next-sentence", "BertForNextSentencePrediction"),
+        ("pretraining", "BertForPreTraining"),
+        ("multiple-choice", "BertForMultipleChoice"),
     ],
     weights: Table {
         rules: &[
             ("{base}embeddings.word_embeddings.weight", "embed.word.weight", Keep),
             ("{base}embeddings.position_embeddings.weight", "embed.position.weight", Keep),
             ("{base}embeddings.token_type_embeddings.weight", "embed.type.weight", Keep),
+            ("{base}embeddings.task_type_embeddings.weight", "embed.task.weight", Keep),
             ("{base}embeddings.LayerNorm.weight", "embed.norm.weight", Keep),
             ("{base}embeddings.LayerNorm.bias", "embed.norm.bias", Keep),
             ("{base}encoder.layer.{i}.attention.self.query.weight", "layers.{i}.attn.q.weight", Keep),
@@ -80,6 +83,36 @@ pub const BERT: Family = Family {
         ..Table::EMPTY
     },
     build: |config, store| Ok(Box::new(PostNorm::declare(store, settings(Config(config))?))),
+};
+
+/// ERNIE, the first and those after it: the same network, from 2.0 on with a table of tasks.
+///
+/// Paper: Sun et al. 2019, "ERNIE: Enhanced Representation through Knowledge Integration", section 3,
+/// <https://arxiv.org/abs/1904.09223>; Sun et al. 2020, "ERNIE 2.0", section 3.1, <https://arxiv.org/abs/1907.12412>. Reference code:
+/// <https://github.com/huggingface/transformers/blob/main/src/transformers/models/ernie/modeling_ernie.py>.
+pub const ERNIE: Family = Family {
+    name: "ernie",
+    summary: "ERNIE 1.0, 2.0 and 3.0: BERT's network, with a table of tasks in the later ones",
+    paper: "https://arxiv.org/abs/1907.12412",
+    model_types: &["ernie"],
+    architectures: &[
+        ("embed", "ErnieModel"),
+        ("classify", "ErnieForSequenceClassification"),
+        ("masked-lm", "ErnieForMaskedLM"),
+        ("tag", "ErnieForTokenClassification"),
+        ("next-sentence", "ErnieForNextSentencePrediction"),
+        ("pretraining", "ErnieForPreTraining"),
+        ("multiple-choice", "ErnieForMultipleChoice"),
+    ],
+    weights: Table { prefixes: &["ernie.", ""], ..BERT.weights },
+    build: |config, store| {
+        let config = Config(config);
+        let tasks = match config.flag_or("use_task_id", false)? {
+            true => config.size_or("task_type_vocab_size", 3)?,
+            false => 0,
+        };
+        Ok(Box::new(PostNorm::declare(store, PostNormConfig { tasks, ..settings(config)? })))
+    },
 };
 
 fn settings(config: Config) -> Result<PostNormConfig, Error> {

@@ -78,6 +78,7 @@ fn declare(store: &mut ParamStore, config: Config) -> Result<Recurrent, Error> {
             pool: config.pool_or("pooling", Pool::Max)?,
             dense: None,
             dropout,
+            out: "head.out",
             bias: true,
         },
         concat: None,

@@ -171,7 +171,7 @@ impl Encoder for Cnn {
     }
 
     fn classifier(&self) -> ClassifierStyle {
-        ClassifierStyle { pool: Pool::Max, dense: None, dropout: self.dropout, bias: true }
+        ClassifierStyle { pool: Pool::Max, dense: None, dropout: self.dropout, out: "head.out", bias: true }
     }
 
     fn language_model(&self) -> LanguageModelStyle {

@@ -26,6 +26,7 @@ pub const DISTILBERT: Family = Family {
         ("classify", "DistilBertForSequenceClassification"),
         ("masked-lm", "DistilBertForMaskedLM"),
         ("tag", "DistilBertForTokenClassification"),
+        ("multiple-choice", "DistilBertForMultipleChoice"),
     ],
     weights: Table {
         rules: &[

@@ -27,6 +27,8 @@ pub const ELECTRA: Family = Family {
         ("classify", "ElectraForSequenceClassification"),
         ("masked-lm", "ElectraForMaskedLM"),
         ("tag", "ElectraForTokenClassification"),
+        ("replaced-token", "ElectraForPreTraining"),
+        ("multiple-choice", "ElectraForMultipleChoice"),
     ],
     weights: Table {
         rules: &[
@@ -63,6 +65,10 @@ pub const ELECTRA: Family = Family {
             ("classifier.out_proj.bias", "head.out.bias", Keep),
             ("classifier.weight", "head.tag.weight", Keep),
             ("classifier.bias", "head.tag.bias", Keep),
+            ("sequence_summary.summary.weight", "head.summary.weight", Keep),
+            ("sequence_summary.summary.bias", "head.summary.bias", Keep),
+            ("classifier.weight", "head.choice.weight", Keep),
+            ("classifier.bias", "head.choice.bias", Keep),
             ("generator_predictions.dense.weight", "head.mlm.dense.weight", Keep),
             ("generator_predictions.dense.bias", "head.mlm.dense.bias", Keep),
             ("generator_predictions.LayerNorm.weight", "head.mlm.norm.weight", Keep),
@@ -86,6 +92,8 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
     config.only("position_embedding_type", &json!("absolute"))?;
     config.only("is_decoder", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;
+    config.only("summary_type", &json!("first"))?;
+    config.only("summary_use_proj", &json!(true))?;
     let size = Size {
         layers: config.size("num_hidden_layers")?,
         hidden: config.size("hidden_size")?,
@@ -109,12 +117,25 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         },
         classifier_dropout,
     );
+    let summary = DenseStyle {
+        dropout: config.probability_or("summary_first_dropout", 0.0)?,
+        ..DenseStyle::plain(
+            "head.summary",
+            size.hidden,
+            config.activation_or("summary_activation", Activation::Gelu)?,
+        )
+    };
+    let last_dropout = config.probability_or("summary_last_dropout", 0.1)?;
     Ok(PostNormConfig {
         embedding,
         widen: embedding != size.hidden,
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
         tagger: TaggerStyle::plain("head.tag", classifier_dropout),
+        chooser: ClassifierStyle {
+            out: "head.choice",
+            ..ClassifierStyle::first_token(summary, last_dropout)
+        },
         language_model: LanguageModelStyle::transformed(embedding, Activation::Gelu, eps),
         ..PostNormConfig::new(size, activation, eps, classifier)
     })

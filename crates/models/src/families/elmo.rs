@@ -286,7 +286,7 @@ impl Encoder for Elmo {
     }
 
     fn classifier(&self) -> ClassifierStyle {
-        ClassifierStyle { pool: Pool::Mean, dense: None, dropout: self.dropout, bias: true }
+        ClassifierStyle { pool: Pool::Mean, dense: None, dropout: self.dropout, out: "head.out", bias: true }
     }
 
     fn language_model(&self) -> LanguageModelStyle {

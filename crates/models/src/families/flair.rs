@@ -82,7 +82,7 @@ fn declare(store: &mut ParamStore, config: Config) -> Result<Recurrent, Error> {
         between: DropStyle::Plain(dropout),
         projection: out > 0,
         output_drop: DropStyle::Plain(dropout),
-        classifier: ClassifierStyle { pool, dense: None, dropout, bias: true },
+        classifier: ClassifierStyle { pool, dense: None, dropout, out: "head.out", bias: true },
         concat: None,
         language_model: LanguageModelStyle { transform: None, tied: false, bias: Some("head.lm.bias") },
         regularisation: None,

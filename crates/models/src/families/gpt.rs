@@ -28,7 +28,7 @@ pub const GPT: Family = Family {
     architectures: &[
         ("embed", "OpenAIGPTModel"),
         ("causal-lm", "OpenAIGPTLMHeadModel"),
-        ("causal-lm", "OpenAIGPTDoubleHeadsModel"),
+        ("double-heads", "OpenAIGPTDoubleHeadsModel"),
         ("classify", "OpenAIGPTForSequenceClassification"),
     ],
     weights: Table {
@@ -81,6 +81,7 @@ fn declare(store: &mut ParamStore, config: Config) -> Result<LearnedPositions<La
         blocks,
         norm: FinalNorm::None,
         tagger: TaggerStyle::plain("head.out", settings.residual_dropout),
+        choice_dropout: settings.choice_dropout,
     })
 }
 

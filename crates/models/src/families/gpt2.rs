@@ -30,7 +30,7 @@ pub const GPT2: Family = Family {
     architectures: &[
         ("embed", "GPT2Model"),
         ("causal-lm", "GPT2LMHeadModel"),
-        ("causal-lm", "GPT2DoubleHeadsModel"),
+        ("double-heads", "GPT2DoubleHeadsModel"),
         ("classify", "GPT2ForSequenceClassification"),
         ("tag", "GPT2ForTokenClassification"),
     ],
@@ -97,6 +97,7 @@ fn declare(store: &mut ParamStore, config: Config) -> Result<LearnedPositions<La
         blocks,
         norm: FinalNorm::Layer(norm),
         tagger: TaggerStyle::plain("head.tag", tagger_dropout),
+        choice_dropout: settings.choice_dropout,
     })
 }
 

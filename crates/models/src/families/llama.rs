@@ -284,7 +284,7 @@ impl Encoder for Llama {
     }
 
     fn classifier(&self) -> ClassifierStyle {
-        ClassifierStyle { pool: Pool::Last, dense: None, dropout: 0.0, bias: false }
+        ClassifierStyle { pool: Pool::Last, dense: None, dropout: 0.0, out: "head.out", bias: false }
     }
 
     fn tagger(&self) -> TaggerStyle {

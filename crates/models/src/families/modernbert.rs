@@ -256,7 +256,13 @@ impl Encoder for ModernBert {
 
     fn classifier(&self) -> ClassifierStyle {
         let Settings { pool, dense, classifier_dropout, .. } = &self.settings;
-        ClassifierStyle { pool: *pool, dense: Some(*dense), dropout: *classifier_dropout, bias: true }
+        ClassifierStyle {
+            pool: *pool,
+            dense: Some(*dense),
+            dropout: *classifier_dropout,
+            out: "head.out",
+            bias: true,
+        }
     }
 
     fn tagger(&self) -> TaggerStyle {

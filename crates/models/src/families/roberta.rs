@@ -26,6 +26,7 @@ pub const ROBERTA: Family = Family {
         ("classify", "RobertaForSequenceClassification"),
         ("masked-lm", "RobertaForMaskedLM"),
         ("tag", "RobertaForTokenClassification"),
+        ("multiple-choice", "RobertaForMultipleChoice"),
     ],
     weights: Table {
         rules: &[
@@ -62,6 +63,8 @@ pub const ROBERTA: Family = Family {
             ("classifier.out_proj.bias", "head.out.bias", Keep),
             ("classifier.weight", "head.tag.weight", Keep),
             ("classifier.bias", "head.tag.bias", Keep),
+            ("classifier.weight", "head.choice.weight", Keep),
+            ("classifier.bias", "head.choice.bias", Keep),
             ("lm_head.dense.weight", "head.mlm.dense.weight", Keep),
             ("lm_head.dense.bias", "head.mlm.dense.bias", Keep),
             ("lm_head.layer_norm.weight", "head.mlm.norm.weight", Keep),
@@ -72,7 +75,7 @@ pub const ROBERTA: Family = Family {
         ignored: &[("{base}embeddings.position_ids", "a constant range, rebuilt")],
         unused: &[
             ("head.**", "a head of another task, not used by this one"),
-            ("pooler.**", "a pooler, which RoBERTa's classifier does not use"),
+            ("pooler.**", "a pooler, not used by this task"),
         ],
         prefixes: &["roberta.", ""],
         ..Table::EMPTY
@@ -94,6 +97,7 @@ pub const XLM_ROBERTA: Family = Family {
         ("classify", "XLMRobertaForSequenceClassification"),
         ("masked-lm", "XLMRobertaForMaskedLM"),
         ("tag", "XLMRobertaForTokenClassification"),
+        ("multiple-choice", "XLMRobertaForMultipleChoice"),
     ],
     ..ROBERTA
 };
@@ -111,6 +115,7 @@ pub const CAMEMBERT: Family = Family {
         ("classify", "CamembertForSequenceClassification"),
         ("masked-lm", "CamembertForMaskedLM"),
         ("tag", "CamembertForTokenClassification"),
+        ("multiple-choice", "CamembertForMultipleChoice"),
     ],
     ..ROBERTA
 };
@@ -150,6 +155,8 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         },
         classifier_dropout,
     );
+    // Texts are chosen among through a pooler, which the classifier does without.
+    let pooler = DenseStyle::plain("pooler", hidden, Activation::Tanh);
     let activation = config.activation_or("hidden_act", Activation::Gelu)?;
     Ok(PostNormConfig {
         positions,
@@ -157,6 +164,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         dropout,
         attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.1)?,
         tagger: TaggerStyle::plain("head.tag", classifier_dropout),
+        chooser: ClassifierStyle { out: "head.choice", ..ClassifierStyle::first_token(pooler, dropout) },
         language_model: LanguageModelStyle::transformed(hidden, Activation::Gelu, eps),
         ..PostNormConfig::new(size, activation, eps, classifier)
     })

@@ -202,7 +202,7 @@ impl Encoder for Transformer {
     }
 
     fn classifier(&self) -> ClassifierStyle {
-        ClassifierStyle { pool: self.pool, dense: None, dropout: self.dropout, bias: true }
+        ClassifierStyle { pool: self.pool, dense: None, dropout: self.dropout, out: "head.out", bias: true }
     }
 
     fn language_model(&self) -> LanguageModelStyle {

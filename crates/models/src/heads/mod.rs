@@ -1,12 +1,18 @@
 //! One head a file, and what several of them share.
 
+mod both;
 pub mod causal_lm;
 pub mod classify;
 mod concat;
 mod dense;
+pub mod double_heads;
 pub mod embed;
 pub mod masked_lm;
+pub mod multiple_choice;
+pub mod next_sentence;
 mod pooled;
+pub mod pretraining;
 pub mod regress;
+pub mod replaced_token;
 pub mod tag;
 mod words;

@@ -1,5 +1,5 @@
-//! The part that classification and regression share: one vector for a text, through the family's dense layer if
-//! it has one, to a few outputs.
+//! The part that heads over texts share: one vector for a text, through the family's dense layer if it has one, to a few
+//! outputs.
 
 use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
@@ -8,7 +8,7 @@ use topwork_nn::{ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
-use crate::family::Encoder;
+use crate::family::{ClassifierStyle, Encoder};
 use crate::head::Pooling;
 use crate::heads::concat::ConcatOutputs;
 use crate::heads::dense::Dense;
@@ -32,25 +32,24 @@ pub struct RowOutputs {
 }
 
 impl PooledOutputs {
-    /// Declares `head.out` and, for the family's own pooling, its dense layer.
+    /// As the family's own classifier does it, with its dense layer; or straight from the pooled vector, for another pooling than
+    /// the family's own.
     pub fn declare(store: &mut ParamStore, encoder: &dyn Encoder, pool: Pooling, outputs: usize) -> Self {
-        let (size, style) = (encoder.size(), encoder.classifier());
-        let group = encoder.parts() + 1;
-        let own = pool == Pooling::Family;
-        if let Some(style) = encoder.concat_classifier().filter(|_| own) {
+        if let Some(style) = encoder.concat_classifier().filter(|_| pool == Pooling::Family) {
             return PooledOutputs::Concat(ConcatOutputs::declare(store, encoder, style, outputs));
         }
-        let dense = style.dense.filter(|_| own).map(|dense| Dense::declare(store, encoder, dense));
-        let width = style.dense.filter(|_| own).map_or(size.hidden, |dense| dense.width);
-        let bias = style.bias || !own;
-        let out = Linear::declare_with(store, "head.out", [outputs, width], group, size.std, bias);
-        PooledOutputs::Row(RowOutputs {
-            pool: pool.pool(encoder),
-            dense,
-            dropout: style.dropout,
-            outputs,
-            out,
-        })
+        let style = encoder.classifier();
+        let style = match pool {
+            Pooling::Family => style,
+            _ => ClassifierStyle {
+                pool: pool.pool(encoder),
+                dense: None,
+                bias: true,
+                out: "head.out",
+                ..style
+            },
+        };
+        PooledOutputs::Row(RowOutputs::declare(store, encoder, style, outputs))
     }
 
     /// The operation over tokens; `None` if every token is wanted.
@@ -80,7 +79,31 @@ impl PooledOutputs {
 }
 
 impl RowOutputs {
-    fn forward(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    /// Declares the output layer of the style and, where it has one, its dense layer.
+    pub fn declare(
+        store: &mut ParamStore,
+        encoder: &dyn Encoder,
+        style: ClassifierStyle,
+        outputs: usize,
+    ) -> Self {
+        let (size, group) = (encoder.size(), encoder.parts() + 1);
+        let dense = style.dense.map(|dense| Dense::declare(store, encoder, dense));
+        let width = style.dense.map_or(size.hidden, |dense| dense.width);
+        let out = Linear::declare_with(store, style.out, [outputs, width], group, size.std, style.bias);
+        RowOutputs { pool: style.pool, dense, dropout: style.dropout, outputs, out }
+    }
+
+    /// The operation over tokens.
+    pub fn pool(&self) -> Pool {
+        self.pool
+    }
+
+    /// # Shapes
+    /// - `x`: `[batch, hidden]`; returns `[batch, outputs]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn forward(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
         if let Some(dense) = &self.dense {
             x = dense.forward(pass, x)?;
         }

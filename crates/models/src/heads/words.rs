@@ -45,9 +45,35 @@ impl Words {
         let (vocab, regularisation) = (size.vocab, encoder.regularisation());
         Words { head, transform, vocab, table, bias, regularisation }
     }
-}
 
-impl Words {
+    /// The mean cross-entropy of the words asked for.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, hidden]`; `target`: `[tokens]`, [`IGNORE`] where none is asked for; returns `[1]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn loss_of(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        input: &Packed,
+        target: &[u32],
+        options: &LossOptions,
+    ) -> Result<Tensor<1>, Error> {
+        // Only asked-for tokens go through the decoder: it is the widest product of the model, and in masked
+        // language modelling 85% of its rows would be thrown away.
+        let asked: Arc<[u32]> = (0..target.len() as u32).filter(|&t| target[t as usize] != IGNORE).collect();
+        let wanted: Arc<[u32]> = target.iter().copied().filter(|&t| t != IGNORE).collect();
+        let dropped = self.dropped(pass, x.clone(), input);
+        let logits = self.scores(pass, topwork_ops::embedding(dropped.clone(), &asked))?;
+        let loss = cross_entropy(logits, &wanted, options.class_weights.as_ref(), options.smoothing);
+        Ok(match self.regularisation.filter(|_| pass.training()) {
+            Some(how) => loss + penalty(how, x, dropped, &input.offsets),
+            None => loss,
+        })
+    }
+
     /// Hidden states with the dropout of the family's language model.
     fn dropped(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Tensor<2> {
         let dropout = self.regularisation.and_then(|how| pass.dropout(how.dropout, "head.lm"));
@@ -104,17 +130,7 @@ impl Head for Words {
         let Targets::Tokens(target) = targets else {
             return Err(Error::Targets { head: self.head, expected: "tokens", got: targets.kind() });
         };
-        // Only asked-for tokens go through the decoder: it is the widest product of the model, and in masked
-        // language modelling 85% of its rows would be thrown away.
-        let asked: Arc<[u32]> = (0..target.len() as u32).filter(|&t| target[t as usize] != IGNORE).collect();
-        let wanted: Arc<[u32]> = target.iter().copied().filter(|&t| t != IGNORE).collect();
-        let dropped = self.dropped(pass, x.clone(), input);
-        let logits = self.scores(pass, topwork_ops::embedding(dropped.clone(), &asked))?;
-        let loss = cross_entropy(logits, &wanted, options.class_weights.as_ref(), options.smoothing);
-        Ok(match self.regularisation.filter(|_| pass.training()) {
-            Some(how) => loss + penalty(how, x, dropped, &input.offsets),
-            None => loss,
-        })
+        self.loss_of(pass, x, input, target, options)
     }
 }
 

@@ -1,0 +1,187 @@
+//! What a model folder says of its head, and what is written of it: the part of `config.json` and of `topwork.json` that is about
+//! tasks.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::read_config;
+use crate::error::Error;
+use crate::family::{Family, family};
+use crate::head::{HeadSpec, Pooling};
+use crate::model::{FROM_NOTHING, HEAD_FILE, read_json};
+
+/// The name under which [`Family::architectures`] has a head's class; another pooling than the family's own has none there.
+pub fn class_name(spec: &HeadSpec) -> &'static str {
+    match spec {
+        HeadSpec::Classify { pool: Pooling::Family, .. } | HeadSpec::Regress { pool: Pooling::Family } => {
+            "classify"
+        }
+        HeadSpec::Classify { .. } | HeadSpec::Regress { .. } => "embed",
+        other => other.name(),
+    }
+}
+
+/// Heads that no upstream class of the family has keep their weights in a file of their own, so that the folder still opens as
+/// the bare encoder without a warning.
+pub fn own_head(spec: &HeadSpec, family: &Family) -> bool {
+    let class = class_name(spec);
+    class == "embed" || family.architecture(class).is_none()
+}
+
+/// Whether a head goes on from where a saved one stands: both do the same task, or one of them is a part of the other.
+pub fn continues(spec: &HeadSpec, saved: &HeadSpec) -> bool {
+    use HeadSpec::{CausalLm, DoubleHeads, MaskedLm, MultipleChoice, NextSentence, Pretraining};
+    let is_part = |part: &HeadSpec, whole: &HeadSpec| {
+        matches!(
+            (whole, part),
+            (Pretraining, MaskedLm | NextSentence) | (DoubleHeads, CausalLm | MultipleChoice)
+        )
+    };
+    spec == saved || is_part(saved, spec) || is_part(spec, saved)
+}
+
+/// `config.json` with what changed: the class, the labels, the kind of problem.
+pub fn saved_config(config: &Value, spec: &HeadSpec, family: &Family) -> Value {
+    let mut config = config.clone();
+    let Some(keys) = config.as_object_mut() else { return config };
+    let architecture = family.architecture(class_name(spec)).or_else(|| family.architecture("embed"));
+    keys.insert("architectures".to_string(), json!([architecture]));
+    keys.remove(FROM_NOTHING);
+    for key in ["torch_dtype", "dtype"] {
+        if keys.contains_key(key) {
+            keys.insert(key.to_string(), json!("float32"));
+        }
+    }
+    match spec {
+        HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels } => {
+            let by_id: Map<String, Value> =
+                labels.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
+            let by_name: Map<String, Value> =
+                labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
+            keys.insert("id2label".to_string(), Value::Object(by_id));
+            keys.insert("label2id".to_string(), Value::Object(by_name));
+        }
+        HeadSpec::Regress { .. } => {
+            keys.insert("id2label".to_string(), json!({"0": "score"}));
+            keys.insert("label2id".to_string(), json!({"score": 0}));
+            keys.insert("problem_type".to_string(), json!("regression"));
+        }
+        HeadSpec::NextSentence | HeadSpec::Pretraining => {
+            // Labels of another task would be outputs of this one for some classes: without them there are the two it has.
+            for key in ["id2label", "label2id", "num_labels", "problem_type"] {
+                keys.remove(key);
+            }
+        }
+        _ => {}
+    }
+    if let HeadSpec::Classify { several, .. } = spec {
+        let problem = if *several { "multi_label_classification" } else { "single_label_classification" };
+        keys.insert("problem_type".to_string(), json!(problem));
+    }
+    config
+}
+
+/// The head a folder was saved with: from [`HEAD_FILE`], else from what `config.json` says of its architecture.
+///
+/// # Errors
+/// [`Error::NoHead`] for a bare encoder; a file that cannot be read.
+pub fn saved_spec(folder: &Path) -> Result<HeadSpec, Error> {
+    if folder.join(HEAD_FILE).is_file() {
+        let notes = read_json(folder, HEAD_FILE)?;
+        let spec = notes.get("head").cloned().unwrap_or(Value::Null);
+        return serde_json::from_value(spec)
+            .map_err(|e| Error::Unreadable { path: folder.join(HEAD_FILE), reason: e.to_string() });
+    }
+    let config = read_config(folder)?;
+    let family = family(&config)?;
+    let list = config.get("architectures").and_then(Value::as_array).cloned().unwrap_or_default();
+    let head = list.iter().filter_map(Value::as_str).find_map(|class| family.head_of(class));
+    match head.and_then(|head| named(head, &config)) {
+        Some(spec) => Ok(spec),
+        None => {
+            let architectures = serde_json::to_string(&list).unwrap_or_default();
+            Err(Error::NoHead { folder: folder.to_path_buf(), architectures })
+        }
+    }
+}
+
+/// The head of an upstream class by its name here, with what the config says of its labels; `None` for the bare encoder.
+fn named(head: &str, config: &Value) -> Option<HeadSpec> {
+    Some(match head {
+        "classify" => classifier(config),
+        "masked-lm" => HeadSpec::MaskedLm,
+        "causal-lm" => HeadSpec::CausalLm,
+        "tag" => HeadSpec::Tag { labels: label_names(config) },
+        "replaced-token" => HeadSpec::ReplacedToken,
+        "next-sentence" => HeadSpec::NextSentence,
+        "pretraining" => HeadSpec::Pretraining,
+        "multiple-choice" => HeadSpec::MultipleChoice,
+        "double-heads" => HeadSpec::DoubleHeads,
+        _ => return None,
+    })
+}
+
+fn classifier(config: &Value) -> HeadSpec {
+    let pool = Pooling::Family;
+    let labels = label_names(config);
+    let problem = config.get("problem_type").and_then(Value::as_str);
+    match problem {
+        Some("regression") => HeadSpec::Regress { pool },
+        // transformers itself takes one output for regression when nothing says otherwise.
+        None if labels.len() == 1 => HeadSpec::Regress { pool },
+        problem => {
+            HeadSpec::Classify { labels, several: problem == Some("multi_label_classification"), pool }
+        }
+    }
+}
+
+/// The names in `id2label`, in the order of their numbers; two unnamed ones where the config has none, as
+/// transformers assumes.
+fn label_names(config: &Value) -> Vec<String> {
+    let mut names: Vec<(usize, String)> = config
+        .get("id2label")
+        .and_then(Value::as_object)
+        .map(|map| {
+            let entries =
+                map.iter().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_string())));
+            entries.collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    if names.is_empty() {
+        let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2);
+        return (0..count).map(|id| format!("LABEL_{id}")).collect();
+    }
+    names.into_iter().map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::FAMILIES;
+
+    #[test]
+    fn every_class_of_every_family_names_a_head() {
+        let config = json!({});
+        let mut seen = 0;
+        for family in FAMILIES {
+            for (head, class) in family.architectures {
+                let spec = named(head, &config);
+                assert_eq!(spec.as_ref().map_or("embed", HeadSpec::name), *head, "{class}");
+                assert!(spec.is_none_or(|spec| !own_head(&spec, family)), "{class}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 50, "{seen}");
+    }
+
+    #[test]
+    fn a_head_goes_on_from_itself_and_from_what_it_is_a_part_of() {
+        assert!(continues(&HeadSpec::MaskedLm, &HeadSpec::Pretraining));
+        assert!(continues(&HeadSpec::Pretraining, &HeadSpec::NextSentence));
+        assert!(continues(&HeadSpec::CausalLm, &HeadSpec::DoubleHeads));
+        assert!(!continues(&HeadSpec::NextSentence, &HeadSpec::MaskedLm));
+        assert!(!continues(&HeadSpec::Tag { labels: vec![] }, &HeadSpec::Pretraining));
+    }
+}
