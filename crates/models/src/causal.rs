@@ -11,6 +11,7 @@ use topwork_nn::{Cache, Context, Pass, Site};
 use topwork_text::Packed;
 
 use crate::error::Error;
+use crate::onnx::{Graph, Value};
 
 /// One layer of a family.
 pub trait Block: Send + Sync + 'static {
@@ -54,6 +55,19 @@ impl FinalNorm {
             FinalNorm::Rms(norm) => norm.forward(pass, x)?,
         };
         Ok(pass.at(Site::Final, layers.saturating_sub(1), x))
+    }
+
+    /// [`FinalNorm::forward`] as a graph.
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn describe(&self, graph: &mut Graph, x: Value) -> Result<Value, Error> {
+        graph.enter("final");
+        match self {
+            FinalNorm::None => Ok(x),
+            FinalNorm::Layer(norm) => graph.layer_norm(&x, "final.norm", norm.eps),
+            FinalNorm::Rms(norm) => graph.rms_norm(&x, "final.norm", norm.eps),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use serde_json::{Value, json};
+use serde_json::json;
 use topwork_kernels::activation::Activation;
 use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
@@ -19,6 +19,8 @@ use crate::causal::{self, Block, FinalNorm};
 use crate::config::Config;
 use crate::error::Error;
 use crate::family::{ClassifierStyle, Decoder, Encoder, LanguageModelStyle, Size, TaggerStyle};
+use crate::onnx::blocks::{self, Attention};
+use crate::onnx::{EncoderGraph, Graph, Texts, Value};
 
 /// Settings that both families read under the same names.
 pub struct Settings {
@@ -47,7 +49,7 @@ impl Settings {
         config.only("summary_type", &json!("cls_index"))?;
         config.only("summary_use_proj", &json!(true))?;
         config.only("summary_proj_to_labels", &json!(true))?;
-        config.only("summary_activation", &Value::Null)?;
+        config.only("summary_activation", &json!(null))?;
         let hidden = config.size("n_embd")?;
         Ok(Settings {
             size: Size {
@@ -79,6 +81,7 @@ pub struct Parts {
     /// The norm of the feed-forward block.
     pub ffn_norm: LayerNorm,
     sites: [String; 3],
+    hidden: usize,
     style: AttentionStyle,
     activation: Activation,
     attention_dropout: f32,
@@ -115,6 +118,7 @@ impl Parts {
             attention_norm,
             ffn_norm,
             sites: [path("attn.probabilities"), path("attn.out"), path("ffn.down")],
+            hidden,
             style: AttentionStyle { heads, kv_heads: heads, scale, mask: Mask::Causal },
             activation: settings.activation,
             attention_dropout: settings.attention_dropout,
@@ -160,6 +164,52 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// [`Parts::attended`] as a graph, without what is dropped.
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn describe_attended(&self, graph: &mut Graph, x: &Value, bias: &Value) -> Result<Value, Error> {
+        let (path, hidden) = (format!("layers.{}.attn", self.index), self.hidden);
+        graph.enter(&path);
+        let qkv = graph.linear_at(x, &format!("{path}.qkv"))?;
+        let [q, k, v] = [0, 1, 2].map(|at| graph.slice(&qkv, -1, at * hidden..(at + 1) * hidden));
+        let attention = Attention { scale: self.style.scale, ..Attention::new(self.style.heads, hidden) };
+        let mixed = attention.attend(graph, [&q, &k, &v], bias);
+        graph.linear_at(&mixed, &format!("{path}.out"))
+    }
+
+    /// [`Parts::fed`] as a graph, without what is dropped.
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn describe_fed(&self, graph: &mut Graph, x: &Value) -> Result<Value, Error> {
+        let path = format!("layers.{}.ffn", self.index);
+        graph.enter(&path);
+        blocks::feed_forward(graph, x, &path, self.activation)
+    }
+
+    /// The norm of `attn` or of `ffn` as a graph.
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn describe_norm(&self, graph: &mut Graph, x: &Value, block: &str) -> Result<Value, Error> {
+        graph.layer_norm(x, &format!("layers.{}.{block}.norm", self.index), self.attention_norm.eps)
+    }
+}
+
+/// A layer that can say its computation.
+pub trait LayerGraph {
+    /// Adds it to a graph.
+    ///
+    /// # Shapes
+    /// - `x` and result: `[batch, sequence, hidden]`; `bias`: what is added to scores
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn describe(&self, graph: &mut Graph, x: &Value, bias: &Value) -> Result<Value, Error>;
+}
+
 /// The tables of words and of positions.
 pub struct Tables {
     word: ParamId,
@@ -180,7 +230,7 @@ impl Tables {
 }
 
 /// Tables, layers and a norm.
-pub struct LearnedPositions<B: Block<Shared = ()>> {
+pub struct LearnedPositions<B: Block<Shared = ()> + LayerGraph> {
     /// Sizes.
     pub size: Size,
     /// Words and positions, which are added.
@@ -197,7 +247,7 @@ pub struct LearnedPositions<B: Block<Shared = ()>> {
     pub choice_dropout: f32,
 }
 
-impl<B: Block<Shared = ()>> LearnedPositions<B> {
+impl<B: Block<Shared = ()> + LayerGraph> LearnedPositions<B> {
     fn embedded(&self, pass: &Pass, input: &Packed, cache: Option<&Cache>) -> Result<Tensor<2>, Error> {
         let positions = causal::positions(input, cache, self.size.max_tokens)?;
         let Tables { word, position } = self.tables;
@@ -207,7 +257,7 @@ impl<B: Block<Shared = ()>> LearnedPositions<B> {
     }
 }
 
-impl<B: Block<Shared = ()>> Encoder for LearnedPositions<B> {
+impl<B: Block<Shared = ()> + LayerGraph> Encoder for LearnedPositions<B> {
     fn embed(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
         self.embedded(pass, input, None)
     }
@@ -249,9 +299,30 @@ impl<B: Block<Shared = ()>> Encoder for LearnedPositions<B> {
     fn decoder(&self) -> Option<&dyn Decoder> {
         Some(self)
     }
+
+    fn onnx(&self) -> Option<&dyn EncoderGraph> {
+        Some(self)
+    }
 }
 
-impl<B: Block<Shared = ()>> Decoder for LearnedPositions<B> {
+impl<B: Block<Shared = ()> + LayerGraph> EncoderGraph for LearnedPositions<B> {
+    fn describe(&self, graph: &mut Graph, texts: &Texts) -> Result<Value, Error> {
+        graph.enter("embed");
+        let positions = blocks::positions(graph, &texts.ids, 0);
+        let words = graph.lookup("embed.word.weight", &texts.ids)?;
+        let places = graph.lookup("embed.position.weight", &positions)?;
+        let mut x = graph.add(&words, &places);
+        let (distances, padding) =
+            (blocks::distances(graph, &positions), blocks::padding_bias(graph, &texts.mask));
+        let bias = blocks::sight(graph, &distances, &padding, &Mask::Causal);
+        for block in &self.blocks {
+            x = block.describe(graph, &x, &bias)?;
+        }
+        self.norm.describe(graph, x)
+    }
+}
+
+impl<B: Block<Shared = ()> + LayerGraph> Decoder for LearnedPositions<B> {
     fn read_on(&self, pass: &Pass, input: &Packed, cache: &mut Cache) -> Result<Tensor<2>, Error> {
         let x = self.embedded(pass, input, Some(cache))?;
         causal::layers_cached(pass, x, input, (&self.blocks, &self.norm), cache, &())

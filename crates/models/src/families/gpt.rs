@@ -17,7 +17,8 @@ use crate::causal::{Block, FinalNorm};
 use crate::config::Config;
 use crate::error::Error;
 use crate::family::{Family, TaggerStyle};
-use crate::learned_positions::{LearnedPositions, Parts, Settings, Tables};
+use crate::learned_positions::{LayerGraph, LearnedPositions, Parts, Settings, Tables};
+use crate::onnx::{Graph, Value};
 
 /// The entry in the list.
 pub const GPT: Family = Family {
@@ -106,5 +107,16 @@ impl Block for Layer {
         let (fed, dropout) = parts.fed(pass, x.clone())?;
         let x = parts.ffn_norm.forward_residual(pass, fed, x, dropout)?;
         Ok(pass.at(Site::BlockOutput, parts.index, x))
+    }
+}
+
+impl LayerGraph for Layer {
+    fn describe(&self, graph: &mut Graph, x: &Value, bias: &Value) -> Result<Value, Error> {
+        let attended = self.0.describe_attended(graph, x, bias)?;
+        let sum = graph.add(&attended, x);
+        let x = self.0.describe_norm(graph, &sum, "attn")?;
+        let fed = self.0.describe_fed(graph, &x)?;
+        let sum = graph.add(&fed, &x);
+        self.0.describe_norm(graph, &sum, "ffn")
     }
 }

@@ -19,7 +19,8 @@ use crate::causal::{Block, FinalNorm};
 use crate::config::Config;
 use crate::error::Error;
 use crate::family::{Family, TaggerStyle};
-use crate::learned_positions::{LearnedPositions, Parts, Settings, Tables};
+use crate::learned_positions::{LayerGraph, LearnedPositions, Parts, Settings, Tables};
+use crate::onnx::{Graph, Value};
 
 /// The entry in the list.
 pub const GPT2: Family = Family {
@@ -124,5 +125,16 @@ impl Block for Layer {
         let (fed, dropout) = parts.fed(pass, normed)?;
         let x = x + topwork_ops::dropout(fed, dropout);
         Ok(pass.at(Site::BlockOutput, parts.index, x))
+    }
+}
+
+impl LayerGraph for Layer {
+    fn describe(&self, graph: &mut Graph, x: &Value, bias: &Value) -> Result<Value, Error> {
+        let normed = self.0.describe_norm(graph, x, "attn")?;
+        let attended = self.0.describe_attended(graph, &normed, bias)?;
+        let x = graph.add(&attended, x);
+        let normed = self.0.describe_norm(graph, &x, "ffn")?;
+        let fed = self.0.describe_fed(graph, &normed)?;
+        Ok(graph.add(&fed, &x))
     }
 }

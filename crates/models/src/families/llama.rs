@@ -24,6 +24,8 @@ use crate::causal::{self, Block, FinalNorm};
 use crate::config::Config;
 use crate::error::Error;
 use crate::family::{ClassifierStyle, Decoder, Encoder, Family, LanguageModelStyle, Size, TaggerStyle};
+use crate::onnx::blocks::{self, Attention, Turns};
+use crate::onnx::{self, EncoderGraph, Graph, Texts};
 use crate::rope::Frequencies;
 
 /// The entry in the list.
@@ -297,6 +299,54 @@ impl Encoder for Llama {
 
     fn decoder(&self) -> Option<&dyn Decoder> {
         Some(self)
+    }
+
+    fn onnx(&self) -> Option<&dyn EncoderGraph> {
+        Some(self)
+    }
+}
+
+impl EncoderGraph for Llama {
+    fn describe(&self, graph: &mut Graph, texts: &Texts) -> Result<onnx::Value, Error> {
+        let Settings { size, kv_heads, head_dim, habits, mask, frequencies, activation, eps, .. } =
+            &self.settings;
+        let scale = 1.0 / (*head_dim as f32).sqrt();
+        let attention = Attention { heads: size.heads, kv_heads: *kv_heads, head_dim: *head_dim, scale };
+        graph.enter("embed");
+        let mut x = graph.lookup("embed.word.weight", &texts.ids)?;
+        let positions = blocks::positions(graph, &texts.ids, 0);
+        let turns = Turns::new(graph, &positions, frequencies);
+        let (distances, padding) =
+            (blocks::distances(graph, &positions), blocks::padding_bias(graph, &texts.mask));
+        let bias = blocks::sight(graph, &distances, &padding, mask);
+        for index in 0..size.layers {
+            let path = format!("layers.{index}.attn");
+            graph.enter(&path);
+            let normed = graph.rms_norm(&x, &format!("{path}.norm"), *eps)?;
+            let mut part = |name: &str, heads: usize| -> Result<onnx::Value, Error> {
+                let part = graph.linear_at(&normed, &format!("{path}.{name}"))?;
+                let mut part = attention.split(graph, &part, heads);
+                if habits.head_norms && name != "v" {
+                    part = graph.rms_norm(&part, &format!("{path}.{name}_norm"), *eps)?;
+                }
+                Ok(if name == "v" { part } else { turns.turn(graph, &part, *head_dim) })
+            };
+            let parts = [part("q", size.heads)?, part("k", *kv_heads)?, part("v", *kv_heads)?];
+            let mixed = attention.attend_heads(graph, parts, &bias);
+            let attended = graph.linear_at(&mixed, &format!("{path}.out"))?;
+            x = graph.add(&x, &attended);
+
+            let path = format!("layers.{index}.ffn");
+            graph.enter(&path);
+            let normed = graph.rms_norm(&x, &format!("{path}.norm"), *eps)?;
+            let gate = graph.linear_at(&normed, &format!("{path}.gate"))?;
+            let up = graph.linear_at(&normed, &format!("{path}.up"))?;
+            let active = graph.activation(&gate, *activation);
+            let product = graph.mul(&active, &up);
+            let fed = graph.linear_at(&product, &format!("{path}.down"))?;
+            x = graph.add(&x, &fed);
+        }
+        self.norm.describe(graph, x)
     }
 }
 

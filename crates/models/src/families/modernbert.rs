@@ -27,6 +27,8 @@ use crate::causal::{self, Block, FinalNorm};
 use crate::config::Config;
 use crate::error::Error;
 use crate::family::{ClassifierStyle, DenseStyle, Encoder, Family, LanguageModelStyle, Size, TaggerStyle};
+use crate::onnx::blocks::{self, Attention, Turns};
+use crate::onnx::{self, EncoderGraph, Graph, Texts};
 use crate::rope::Frequencies;
 
 /// The entry in the list.
@@ -274,6 +276,54 @@ impl Encoder for ModernBert {
         let Settings { dense, tied, decoder_bias, .. } = &self.settings;
         let bias = decoder_bias.then_some("head.lm.bias");
         LanguageModelStyle { transform: Some(*dense), tied: *tied, bias }
+    }
+
+    fn onnx(&self) -> Option<&dyn EncoderGraph> {
+        Some(self)
+    }
+}
+
+impl EncoderGraph for ModernBert {
+    fn describe(&self, graph: &mut Graph, texts: &Texts) -> Result<onnx::Value, Error> {
+        let Settings { size, local, reach, frequencies, activation, eps, .. } = &self.settings;
+        let Size { hidden, heads, ffn, .. } = *size;
+        let attention = Attention::new(heads, hidden);
+        graph.enter("embed");
+        let words = graph.lookup("embed.word.weight", &texts.ids)?;
+        let mut x = graph.layer_norm(&words, "embed.norm", *eps)?;
+        let positions = blocks::positions(graph, &texts.ids, 0);
+        let turns = frequencies.each_ref().map(|kind| Turns::new(graph, &positions, kind));
+        let distances = blocks::distances(graph, &positions);
+        let all = blocks::padding_bias(graph, &texts.mask);
+        let near = blocks::sight(graph, &distances, &all, &Mask::Window { left: *reach, right: *reach });
+        for (index, &local) in local.iter().enumerate() {
+            let path = format!("layers.{index}.attn");
+            graph.enter(&path);
+            let normed = match index {
+                0 => x.clone(),
+                _ => graph.layer_norm(&x, &format!("{path}.norm"), *eps)?,
+            };
+            let qkv = graph.linear_at(&normed, &format!("{path}.qkv"))?;
+            let [q, k, v] = [0, 1, 2].map(|at| {
+                let part = graph.slice(&qkv, -1, at * hidden..(at + 1) * hidden);
+                attention.split(graph, &part, heads)
+            });
+            let [q, k] = [q, k].map(|x| turns[usize::from(local)].turn(graph, &x, hidden / heads));
+            let mixed = attention.attend_heads(graph, [q, k, v], if local { &near } else { &all });
+            let attended = graph.linear_at(&mixed, &format!("{path}.out"))?;
+            x = graph.add(&x, &attended);
+
+            let path = format!("layers.{index}.ffn");
+            graph.enter(&path);
+            let normed = graph.layer_norm(&x, &format!("{path}.norm"), *eps)?;
+            let both = graph.linear_at(&normed, &format!("{path}.gate_up"))?;
+            let (gate, up) = (graph.slice(&both, -1, 0..ffn), graph.slice(&both, -1, ffn..2 * ffn));
+            let active = graph.activation(&gate, *activation);
+            let product = graph.mul(&active, &up);
+            let fed = graph.linear_at(&product, &format!("{path}.down"))?;
+            x = graph.add(&x, &fed);
+        }
+        self.final_norm.describe(graph, x)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Parts of graphs that several families share.
 
 use topwork_kernels::activation::Activation;
+use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
 use topwork_weights::onnx::{Attribute, Kind};
 
@@ -8,12 +9,15 @@ use super::Texts;
 use super::graph::{Graph, Value};
 use crate::error::Error;
 use crate::family::Size;
+use crate::rope::Frequencies;
 
 /// How attention is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attention {
-    /// Heads.
+    /// Heads of the queries.
     pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
     /// Width of one.
     pub head_dim: usize,
     /// What scores are multiplied by.
@@ -24,21 +28,42 @@ impl Attention {
     /// Scores divided by the root of a head's width.
     pub fn new(heads: usize, hidden: usize) -> Self {
         let head_dim = hidden / heads;
-        Attention { heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }
+        Attention { heads, kv_heads: heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }
+    }
+
+    /// Heads apart.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sequence, heads * head_dim]`; returns: `[batch, heads, sequence, head_dim]`
+    pub fn split(self, graph: &mut Graph, x: &Value, heads: usize) -> Value {
+        let apart = graph.reshape(x, &[0, 0, heads as i64, self.head_dim as i64]);
+        graph.transpose(&apart, &[0, 2, 1, 3])
     }
 
     /// Attention of each text to itself.
     ///
     /// # Shapes
-    /// - `[q, k, v]`: `[batch, sequence, heads * head_dim]` each
+    /// - `[q, k, v]`: `[batch, sequence, heads * head_dim]` each; `bias` and result as in [`Attention::attend_heads`]
+    pub fn attend(self, graph: &mut Graph, [q, k, v]: [&Value; 3], bias: &Value) -> Value {
+        let q = self.split(graph, q, self.heads);
+        let [k, v] = [k, v].map(|x| self.split(graph, x, self.kv_heads));
+        self.attend_heads(graph, [q, k, v], bias)
+    }
+
+    /// The same with heads apart.
+    ///
+    /// # Shapes
+    /// - `[q, k, v]`: `[batch, heads, sequence, head_dim]` each
     /// - `bias`: what is added to scores, `[batch, heads, sequence, sequence]` or with 1 in the place of an axis
     /// - returns: `[batch, sequence, heads * head_dim]`
-    pub fn attend(self, graph: &mut Graph, [q, k, v]: [&Value; 3], bias: &Value) -> Value {
-        let mut heads = |x: &Value, order: &[i64]| {
-            let apart = graph.reshape(x, &[0, 0, self.heads as i64, self.head_dim as i64]);
-            graph.transpose(&apart, order)
-        };
-        let (q, k, v) = (heads(q, &[0, 2, 1, 3]), heads(k, &[0, 2, 3, 1]), heads(v, &[0, 2, 1, 3]));
+    pub fn attend_heads(self, graph: &mut Graph, [q, mut k, mut v]: [Value; 3], bias: &Value) -> Value {
+        if self.kv_heads < self.heads {
+            let shared = self.heads / self.kv_heads;
+            let places: Vec<i64> = (0..self.heads).map(|head| (head / shared) as i64).collect();
+            let places = graph.integers(&places);
+            [k, v] = [k, v].map(|x| graph.step("Gather", &[&x, &places], &[("axis", Attribute::Int(1))]));
+        }
+        let k = graph.transpose(&k, &[0, 1, 3, 2]);
         let scores = graph.step("MatMul", &[&q, &k], &[]);
         let scale = graph.number(self.scale);
         let scaled = graph.mul(&scores, &scale);
@@ -48,6 +73,69 @@ impl Attention {
         let together = graph.transpose(&mixed, &[0, 2, 1, 3]);
         graph.reshape(&together, &[0, 0, (self.heads * self.head_dim) as i64])
     }
+}
+
+/// Rotary positions of pairs of halves: the cosines and sines of a batch, `[sequence, dim / 2]` each.
+pub struct Turns {
+    cos: Value,
+    sin: Value,
+    /// How many numbers of a head are turned.
+    dim: usize,
+}
+
+impl Turns {
+    /// # Shapes
+    /// - `positions`: `[sequence]`
+    pub fn new(graph: &mut Graph, positions: &Value, frequencies: &Frequencies) -> Self {
+        let inverse = graph.numbers(&frequencies.inverse);
+        let places = graph.cast(positions, Kind::F32);
+        let places = graph.unsqueeze(&places, &[1]);
+        let angles = graph.mul(&places, &inverse);
+        let factor = graph.number(frequencies.factor);
+        let [cos, sin] = ["Cos", "Sin"].map(|op| {
+            let plain = graph.step(op, &[&angles], &[]);
+            graph.mul(&plain, &factor)
+        });
+        Turns { cos, sin, dim: 2 * frequencies.inverse.len() }
+    }
+
+    /// # Shapes
+    /// - `x` and result: `[batch, heads, sequence, head_dim]`
+    pub fn turn(&self, graph: &mut Graph, x: &Value, head_dim: usize) -> Value {
+        let (half, Turns { cos, sin, dim }) = (self.dim / 2, self);
+        let (a, b) = (graph.slice(x, -1, 0..half), graph.slice(x, -1, half..*dim));
+        let (a_cos, b_sin) = (graph.mul(&a, cos), graph.mul(&b, sin));
+        let (b_cos, a_sin) = (graph.mul(&b, cos), graph.mul(&a, sin));
+        let (first, second) = (graph.sub(&a_cos, &b_sin), graph.add(&b_cos, &a_sin));
+        if *dim == head_dim {
+            return graph.concat(&[&first, &second], -1);
+        }
+        let rest = graph.slice(x, -1, *dim..head_dim);
+        graph.concat(&[&first, &second, &rest], -1)
+    }
+}
+
+/// What keeps scores from keys that a query does not see, and from what fills texts up.
+///
+/// # Shapes
+/// - `distances`: `[sequence, sequence]`; `padding`: as [`padding_bias`] gives it; returns: `[batch, 1, sequence, sequence]`, or
+///   `padding` where all is seen
+pub fn sight(graph: &mut Graph, distances: &Value, padding: &Value, mask: &Mask) -> Value {
+    let (left, right) = match mask {
+        Mask::Full => return padding.clone(),
+        Mask::Causal => (None, 0),
+        Mask::Window { left, right } => (Some(*left), *right),
+        Mask::Pairs(_) => unreachable!("pairs belong to a batch, no layer has them as its habit"),
+    };
+    let (lowest, right) = (graph.number(f32::MIN), graph.integer(right as i64));
+    let near = graph.step("LessOrEqual", &[distances, &right], &[]);
+    let mut seen = graph.step("Where", &[&near, padding, &lowest], &[]);
+    if let Some(left) = left {
+        let left = graph.integer(-(left as i64));
+        let near = graph.step("LessOrEqual", &[&left, distances], &[]);
+        seen = graph.step("Where", &[&near, &seen, &lowest], &[]);
+    }
+    seen
 }
 
 /// What keeps scores from what fills texts up: 0 for tokens, the lowest number for the rest.

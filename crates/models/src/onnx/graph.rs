@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 
 use topwork_kernels::activation::Activation;
 use topwork_nn::{ParamId, ParamStore};
@@ -31,6 +32,7 @@ pub struct Graph<'m> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Own {
     Real(u32),
+    Reals(Vec<u32>),
     Whole(i64),
     Wholes(Vec<i64>),
 }
@@ -105,6 +107,15 @@ impl<'m> Graph<'m> {
     /// A real number.
     pub fn number(&mut self, number: f32) -> Value {
         self.own(Own::Real(number.to_bits()), &[], Numbers::F32(vec![number].into()))
+    }
+
+    /// Real numbers.
+    ///
+    /// # Shapes
+    /// - returns: `[numbers]`
+    pub fn numbers(&mut self, numbers: &[f32]) -> Value {
+        let key = Own::Reals(numbers.iter().map(|number| number.to_bits()).collect());
+        self.own(key, &[numbers.len()], Numbers::F32(numbers.to_vec().into()))
     }
 
     /// A whole number.
@@ -228,6 +239,21 @@ impl<'m> Graph<'m> {
         Ok(self.step("LayerNormalization", &inputs.iter().collect::<Vec<_>>(), &settings))
     }
 
+    /// Normalisation by the root of the mean square of the last axis, with `{path}.weight`.
+    ///
+    /// # Errors
+    /// As [`Graph::param`].
+    pub fn rms_norm(&mut self, x: &Value, path: &str, eps: f64) -> Result<Value, Error> {
+        let square = self.mul(x, x);
+        let axes = [("axes", Attribute::Ints(vec![-1])), ("keepdims", Attribute::Int(1))];
+        let mean = self.step("ReduceMean", &[&square], &axes);
+        let eps = self.number(eps as f32);
+        let sum = self.add(&mean, &eps);
+        let root = self.step("Sqrt", &[&sum], &[]);
+        let (scaled, gain) = (self.div(x, &root), self.param(&format!("{path}.weight"))?);
+        Ok(self.mul(&scaled, &gain))
+    }
+
     /// An activation.
     pub fn activation(&mut self, x: &Value, activation: Activation) -> Value {
         match activation {
@@ -296,6 +322,18 @@ impl<'m> Graph<'m> {
         self.step("Transpose", &[x], &[("perm", Attribute::Ints(order.to_vec()))])
     }
 
+    /// A part of an axis.
+    pub fn slice(&mut self, x: &Value, axis: i64, part: Range<usize>) -> Value {
+        let [start, end] = [part.start, part.end].map(|at| self.integers(&[at as i64]));
+        let axis = self.integers(&[axis]);
+        self.step("Slice", &[x, &start, &end, &axis], &[])
+    }
+
+    /// Values behind each other, along an axis.
+    pub fn concat(&mut self, parts: &[&Value], axis: i64) -> Value {
+        self.step("Concat", parts, &[("axis", Attribute::Int(axis))])
+    }
+
     /// Numbers of another kind.
     pub fn cast(&mut self, x: &Value, kind: Kind) -> Value {
         self.step("Cast", &[x], &[("to", Attribute::Int(kind.number()))])
@@ -311,5 +349,44 @@ impl<'m> Graph<'m> {
     pub fn sum(&mut self, x: &Value, axis: i64) -> Value {
         let axes = self.integers(&[axis]);
         self.step("ReduceSum", &[x, &axes], &[("keepdims", Attribute::Int(0))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use topwork_nn::{Init, ParamKind};
+
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_written_once_and_none_is_left_out() {
+        let mut store = ParamStore::new(&burn::tensor::Device::flex());
+        let [word, out] = ["embed.word.weight", "head.out.weight"]
+            .map(|path| store.declare(path, &[3, 2], 0, ParamKind::Weight, Init::Zeros));
+        store.set(word, (0..6).map(|x| x as f32).collect()).unwrap();
+        let mut graph = Graph::new(&store, &Table::EMPTY);
+        let ids = graph.input("ids", &[Axis::Any("batch")]);
+        let rows = graph.lookup("embed.word.weight", &ids).unwrap();
+        let scores = graph.linear(&rows, word, None).unwrap();
+        assert!(graph.linear(&scores, out, None).is_err(), "it has no values");
+        graph.output("y", scores, &[Axis::Any("batch"), Axis::Size(3)]);
+        let ops: Vec<&str> = graph.computation.steps.iter().map(|step| step.op).collect();
+        assert_eq!(ops, ["Gather", "Transpose", "MatMul"], "one table, turned for the second use");
+        assert_eq!(graph.computation.steps[2].output, "y");
+        assert_eq!(graph.computation.constants.len(), 1);
+
+        let mut store = ParamStore::new(&burn::tensor::Device::flex());
+        store.declare("embed.word.weight", &[3, 2], 0, ParamKind::Weight, Init::Zeros);
+        assert_eq!(Graph::new(&store, &Table::EMPTY).finish().unwrap_err(), "embed.word.weight");
+    }
+
+    #[test]
+    fn numbers_of_the_computation_stand_there_once() {
+        let store = ParamStore::new(&burn::tensor::Device::flex());
+        let mut graph = Graph::new(&store, &Table::EMPTY);
+        assert_eq!(graph.number(1.0), graph.number(1.0));
+        assert_ne!(graph.number(1.0), graph.numbers(&[1.0]));
+        assert_ne!(graph.integer(1), graph.integers(&[1]));
+        assert_eq!(graph.finish().unwrap().constants.len(), 4);
     }
 }

@@ -133,7 +133,7 @@ impl Array {
 }
 
 /// The shape that both can be repeated to.
-fn common(a: &[usize], b: &[usize]) -> Vec<usize> {
+pub fn common(a: &[usize], b: &[usize]) -> Vec<usize> {
     let axes = a.len().max(b.len());
     let size =
         |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(axes).map_or(1, |at| shape[at]);

@@ -33,7 +33,22 @@ fn written(name: &Path) -> PathBuf {
 }
 
 /// Families with a graph, by their folder below the fixtures.
-const FAMILIES: [&str; 7] = ["albert", "bert", "distilbert", "electra", "ernie", "mpnet", "roberta"];
+const FAMILIES: [&str; 14] = [
+    "albert",
+    "bert",
+    "distilbert",
+    "electra",
+    "ernie",
+    "gpt",
+    "gpt2",
+    "llama",
+    "mistral",
+    "modernbert",
+    "mpnet",
+    "qwen2",
+    "qwen3",
+    "roberta",
+];
 
 /// Model folders with goldens of those families, by their path below the fixtures; but none with a head of two outputs, which have
 /// no graph.
@@ -45,12 +60,12 @@ fn folders() -> Vec<PathBuf> {
         open.extend(below.filter(|path| path.is_dir()));
         if folder.join("golden.safetensors").is_file()
             && folder.join("config.json").is_file()
-            && !folder.ends_with("pretraining")
+            && !["pretraining", "double-heads"].iter().any(|name| folder.ends_with(name))
         {
             found.push(folder.strip_prefix(fixtures()).unwrap().to_path_buf());
         }
     }
-    assert!(found.len() >= 27, "{found:?}");
+    assert!(found.len() >= 49, "{found:?}");
     found.sort();
     found
 }
@@ -141,7 +156,7 @@ fn a_family_or_a_head_without_a_graph_is_refused_by_name() {
 #[test]
 fn vectors_of_every_pooling_are_the_same_here() {
     let mut seen = 0;
-    for name in ["bert", "distilbert", "roberta"].map(Path::new) {
+    for name in ["bert", "distilbert", "roberta", "gpt2", "modernbert"].map(Path::new) {
         for pool in [Pooling::Cls, Pooling::Mean, Pooling::Max, Pooling::Last] {
             let (model, golden) = (embedder(name, pool), golden(name));
             let graph = graph_of(&model, &Path::new("pooling").join(name)).unwrap();
@@ -156,7 +171,7 @@ fn vectors_of_every_pooling_are_the_same_here() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 12);
+    assert_eq!(seen, 20);
 }
 
 #[test]
@@ -220,6 +235,7 @@ fn what_goes_in_and_comes_out_is_called_as_python_exporters_call_it() {
         &[("last_hidden_state", &["batch", "sequence", "16"]), ("sentence_embedding", &["batch", "16"])],
     );
     check("roberta", &three[..2], &[("logits", &["batch", "3"])]);
+    check("gpt2", &three[..2], &[("logits", &["batch", "sequence", "40"])]);
     check("distilbert", &three[..2], &[("logits", &["batch", "3"])]);
 }
 

@@ -2,8 +2,9 @@
 //! <https://github.com/onnx/onnx/blob/main/docs/Operators.md>, set 17.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use crate::array::{Array, Kind};
+use crate::array::{Array, Kind, common};
 use crate::file::{Graph, Node};
 
 /// What comes out, by name.
@@ -40,6 +41,9 @@ fn step(node: &Node, inputs: &[&Array]) -> Array {
         ("Relu", [x]) => x.map(|x| x.max(0.0)),
         ("Tanh", [x]) => x.map(f64::tanh),
         ("Sigmoid", [x]) => x.map(|x| 1.0 / (1.0 + (-x).exp())),
+        ("Sqrt", [x]) => x.map(f64::sqrt),
+        ("Cos", [x]) => x.map(f64::cos),
+        ("Sin", [x]) => x.map(f64::sin),
         ("Erf", [x]) => x.map(erf),
         ("Transpose", [x]) => x.transpose(&node.ints["perm"]),
         ("Reshape", [x, shape]) => reshape(x, &shape.whole()),
@@ -56,6 +60,9 @@ fn step(node: &Node, inputs: &[&Array]) -> Array {
         }
         ("Gather", [x, places]) => gather(x, places, node.int("axis").unwrap_or(0)),
         ("GatherND", [x, places]) => gather_rows(x, places, node.int("batch_dims").unwrap()),
+        ("LessOrEqual", [a, b]) => Array { kind: Kind::Bool, ..a.with(b, |a, b| f64::from(a <= b)) },
+        ("Slice", [x, start, end, axis]) => slice(x, axis.whole()[0], start.whole()[0]..end.whole()[0]),
+        ("Concat", parts) => concat(parts, node.int("axis").unwrap()),
         ("Where", [condition, a, b]) => choose(condition, a, b),
         ("Softmax", [x]) => softmax(x, node.int("axis").unwrap()),
         ("LayerNormalization", [x, gain, rest @ ..]) => {
@@ -64,6 +71,10 @@ fn step(node: &Node, inputs: &[&Array]) -> Array {
         }
         ("ReduceSum", [x, axes]) => {
             x.reduce(axes.whole()[0], node.int("keepdims") != Some(0), |line| line.iter().sum())
+        }
+        ("ReduceMean", [x]) => {
+            let mean = |line: &[f64]| line.iter().sum::<f64>() / line.len() as f64;
+            x.reduce(node.int("axes").unwrap(), node.int("keepdims") != Some(0), mean)
         }
         ("ReduceMax", [x]) => {
             let most = |line: &[f64]| line.iter().copied().fold(f64::MIN, f64::max);
@@ -136,6 +147,28 @@ fn cast(x: &Array, kind: i64) -> Array {
     }
 }
 
+fn slice(x: &Array, axis: i64, part: Range<i64>) -> Array {
+    let axis = x.axis(axis);
+    assert!(0 <= part.start && part.end <= x.shape[axis] as i64, "{part:?} of {:?}", x.shape);
+    let places =
+        Array::new(vec![(part.end - part.start) as usize], Kind::Whole, part.map(|n| n as f64).collect());
+    gather(x, &places, axis as i64)
+}
+
+fn concat(parts: &[&Array], axis: i64) -> Array {
+    let axis = parts[0].axis(axis);
+    let mut shape = parts[0].shape.clone();
+    shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
+    let [before, ..] = parts[0].around(axis);
+    let row = |at: usize| {
+        parts.iter().flat_map(move |part| {
+            let len = part.data.len() / before;
+            part.data[at * len..(at + 1) * len].iter().copied()
+        })
+    };
+    Array::new(shape, parts[0].kind, (0..before).flat_map(row).collect())
+}
+
 fn gather(x: &Array, places: &Array, axis: i64) -> Array {
     let axis = x.axis(axis);
     let [before, len, behind] = x.around(axis);
@@ -165,10 +198,11 @@ fn gather_rows(x: &Array, places: &Array, batch_axes: i64) -> Array {
 
 fn choose(condition: &Array, a: &Array, b: &Array) -> Array {
     assert_eq!(condition.kind, Kind::Bool);
-    let both = a.with(b, |a, _| a);
-    let (condition, b) = (condition.spread(&both.shape), b.spread(&both.shape));
-    let pick = |at: usize| if condition.data[at] != 0.0 { both.data[at] } else { b.data[at] };
-    Array { data: (0..both.data.len()).map(pick).collect(), ..both.clone() }
+    assert_eq!(a.kind, b.kind, "numbers of different kinds");
+    let shape = common(&condition.shape, &common(&a.shape, &b.shape));
+    let [condition, a, b] = [condition, a, b].map(|array| array.spread(&shape));
+    let pick = |at: usize| if condition.data[at] != 0.0 { a.data[at] } else { b.data[at] };
+    Array { data: (0..a.data.len()).map(pick).collect(), ..a.clone() }
 }
 
 fn softmax(x: &Array, axis: i64) -> Array {

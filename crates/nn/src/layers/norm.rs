@@ -16,7 +16,8 @@ pub struct LayerNorm {
     gain: ParamId,
     bias: Option<ParamId>,
     hidden: usize,
-    eps: f64,
+    /// Added to the variance.
+    pub eps: f64,
 }
 
 impl LayerNorm {

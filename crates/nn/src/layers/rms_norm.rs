@@ -13,7 +13,8 @@ use crate::pass::Pass;
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
     gain: ParamId,
-    eps: f64,
+    /// Added to the mean square.
+    pub eps: f64,
 }
 
 impl RmsNorm {

@@ -61,6 +61,9 @@ const PRODUCTS: &[Product] = &[
     Product { op: "MatMulNBits", weight: 1, scale: Some(2), zero: Some(3), bias: Some(5) },
 ];
 
+/// What the names of numbers begin with that belong to a computation rather than to its model.
+pub(super) const CONSTANT: &str = "Constant_";
+
 /// Finds the weights of a graph.
 pub(super) fn find(graph: &Graph) -> Weights {
     let mut search = Search::of(graph);
@@ -353,8 +356,8 @@ impl<'g> Search<'g> {
                 _ if parts => "a scale of numbers that are no weight",
                 // A parameter of one number belongs to a layer.
                 kind if is_real(kind)
-                    && count <= 1
-                    && (is_anonymous(&tensor.name) || !tensor.name.contains('.')) =>
+                    && (count <= 1 && (is_anonymous(&tensor.name) || !tensor.name.contains('.'))
+                        || tensor.name.starts_with(CONSTANT)) =>
                 {
                     "a constant of the graph"
                 }

@@ -63,21 +63,11 @@ impl<'c, 'a> File<'c, 'a> {
         let mut ports = Vec::new();
         computation.inputs.iter().for_each(|port| put_bytes(&mut ports, 11, &port_bytes(port)));
         computation.outputs.iter().for_each(|port| put_bytes(&mut ports, 12, &port_bytes(port)));
-        len += (graph.len() + ports.len()) as u64;
-        if len > LIMIT {
-            let reason = format!(
-                "it takes {:.1} GB, and a file holds less than {:.1}",
-                gigabytes(len),
-                gigabytes(LIMIT)
-            );
-            return Err(Error::NoOnnx { reason });
-        }
-
         let mut head = Vec::new();
         put_number(&mut head, 1, IR_VERSION);
         put_bytes(&mut head, 2, b"topwork");
         put_key(&mut head, 7, 2);
-        put_varint(&mut head, len);
+        put_varint(&mut head, len + (graph.len() + ports.len()) as u64);
         head.extend(graph);
         let mut tail = ports;
         let mut opset = Vec::new();
@@ -88,6 +78,12 @@ impl<'c, 'a> File<'c, 'a> {
             put_bytes(&mut note, 1, key.as_bytes());
             put_bytes(&mut note, 2, value.as_bytes());
             put_bytes(&mut tail, 14, &note);
+        }
+        let whole = len + (head.len() + tail.len()) as u64;
+        if whole > LIMIT {
+            let (whole, limit) = (whole as f64 / 1e9, LIMIT as f64 / 1e9);
+            let reason = format!("it takes {whole:.1} GB, and a file holds less than {limit:.1}");
+            return Err(Error::NoOnnx { reason });
         }
         Ok(File { head, constants, tail })
     }
@@ -111,10 +107,6 @@ impl<'c, 'a> File<'c, 'a> {
         out.write_all(&self.tail)?;
         out.flush()
     }
-}
-
-fn gigabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e9
 }
 
 fn raw_len(numbers: &Numbers) -> u64 {
@@ -281,6 +273,18 @@ mod tests {
         let first = std::fs::read(&path).unwrap();
         write(&path, &computation).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), first, "the same bytes again");
+    }
+
+    #[test]
+    fn numbers_of_the_computation_are_no_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.onnx");
+        let mut computation = computation();
+        computation.constants.push(constant("Constant_1", &[3], vec![1.0, 0.1, 0.01]));
+        write(&path, &computation).unwrap();
+        let file = Onnx::open(&path).unwrap();
+        assert_eq!(file.names(), ["layer.weight", "layer.bias"]);
+        assert_eq!(file.left_out()[1], ("Constant_1".to_string(), "a constant of the graph"));
     }
 
     #[test]
