@@ -6,9 +6,8 @@
 //!
 //! | head | output | shape |
 //! |---|---|---|
-//! | classify, regress | `logits` | `[batch, labels]` |
-//! | tag | `logits` | `[batch, sequence, labels]` |
-//! | masked-lm, causal-lm | `logits` | `[batch, sequence, vocab]` |
+//! | over texts: classify, regress and so on | `logits` | `[batch, outputs]` |
+//! | over tokens: tag, masked-lm, causal-lm and so on | `logits` | `[batch, sequence, outputs]` |
 //! | embed | `last_hidden_state` | `[batch, sequence, hidden]` |
 //! | | `sentence_embedding` | `[batch, hidden]` |
 //!
