@@ -359,7 +359,8 @@ mod tests {
             assert!(family.paper.starts_with("https://"), "{}", family.name);
             assert!(!family.model_types.is_empty(), "{}", family.name);
             assert!(family.architecture("embed").is_some(), "{}: the bare encoder", family.name);
-            assert!(family.weights.check().is_ok_and(|rules| rules > 10), "{}", family.name);
+            let rules = family.weights.check().unwrap_or_else(|e| panic!("{}: {e}", family.name));
+            assert!(rules > 5, "{}", family.name);
             for (head, class) in family.architectures {
                 assert!(HEADS.iter().any(|entry| entry.name == *head), "{}: no head {head}", family.name);
                 assert_eq!(family.head_of(class), Some(*head), "{}: {class} stands twice", family.name);
