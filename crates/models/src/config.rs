@@ -72,6 +72,23 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Token ids: one, or a list of them; a default where the key is missing or null.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn ids(&self, key: &str, default: &[u32]) -> Result<Vec<u32>, Error> {
+        let value = match self.0.get(key) {
+            None | Some(Value::Null) => return Ok(default.to_vec()),
+            Some(value) => value,
+        };
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let ids = match value.as_array() {
+            Some(ids) => ids.iter().map(id).collect(),
+            None => id(value).map(|id| vec![id]),
+        };
+        ids.ok_or_else(|| Self::wrong(key, "a token id or a list of them", Some(value)))
+    }
+
     /// A number of attention heads, which must divide the width found at `width_key`.
     ///
     /// # Errors

@@ -75,6 +75,30 @@ pub enum Error {
         /// Numbers there are.
         got: usize,
     },
+    /// A head that writes texts was asked of a family without a side that does.
+    #[error("the {head} head needs an encoder-decoder: this family has no side that writes texts")]
+    NoTarget {
+        /// The head.
+        head: &'static str,
+    },
+    /// Sources and targets are not equally many.
+    #[error("{targets} target texts for {sources} source texts: each source has one target")]
+    Batch {
+        /// Source texts.
+        sources: usize,
+        /// Target texts.
+        targets: usize,
+    },
+    /// A text is without the token that stands for it.
+    #[error(
+        "text {text}: none of its tokens is an end token ({end:?}), whose vector stands for the text; the tokenizer must put one behind each text"
+    )]
+    NoEnd {
+        /// Number of the text in its batch.
+        text: usize,
+        /// The end tokens.
+        end: Vec<u32>,
+    },
     /// Texts cannot be continued with these options.
     #[error("generating: {what}: {reason}")]
     Generate {

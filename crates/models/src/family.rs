@@ -14,6 +14,7 @@ use topwork_weights::Table;
 use crate::error::Error;
 use crate::families;
 use crate::onnx::EncoderGraph;
+use crate::target::TargetSide;
 
 /// [`Size::max_tokens`] of families that read texts of any length: as many tokens as a batch can have.
 pub const NO_LIMIT: usize = u32::MAX as usize;
@@ -242,6 +243,12 @@ pub trait Encoder: Send + Sync {
         None
     }
 
+    /// Declares the side that writes a text while it looks at another, in depth groups after the encoder's, for families that
+    /// have one. Their own classifier reads the text once more there, and takes the end token's vector.
+    fn declare_target(&self, _store: &mut ParamStore) -> Option<Box<dyn TargetSide>> {
+        None
+    }
+
     /// How the family predicts words: those behind masks, or (a family that reads left to right) the next ones.
     fn language_model(&self) -> LanguageModelStyle;
 
@@ -326,6 +333,11 @@ pub const FAMILIES: &[&Family] = &[
     &families::bilstm::BILSTM,
     &families::cnn::CNN,
     &families::transformer::TRANSFORMER,
+    &families::t5::T5,
+    &families::t5::MT5,
+    &families::bart::BART,
+    &families::bart::MBART,
+    &families::marian::MARIAN,
 ];
 
 /// The family of a `config.json`.
@@ -349,7 +361,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 22, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 27, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

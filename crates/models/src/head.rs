@@ -11,6 +11,7 @@ use topwork_text::Packed;
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::heads;
+use crate::heads::seq2seq::Seq2Seq;
 use crate::onnx::HeadGraph;
 
 /// How a sequence becomes one vector.
@@ -65,6 +66,8 @@ pub enum HeadSpec {
     MaskedLm,
     /// The next words.
     CausalLm,
+    /// A text for a text.
+    Seq2Seq,
     /// A label for each token.
     Tag {
         /// Names of the labels, in the order of the outputs.
@@ -97,6 +100,7 @@ impl HeadSpec {
             HeadSpec::Regress { .. } => heads::regress::ENTRY.name,
             HeadSpec::MaskedLm => heads::masked_lm::ENTRY.name,
             HeadSpec::CausalLm => heads::causal_lm::ENTRY.name,
+            HeadSpec::Seq2Seq => heads::seq2seq::ENTRY.name,
             HeadSpec::Tag { .. } => heads::tag::ENTRY.name,
             HeadSpec::Embed { .. } => heads::embed::ENTRY.name,
             HeadSpec::ReplacedToken => heads::replaced_token::ENTRY.name,
@@ -116,6 +120,7 @@ impl HeadSpec {
             HeadSpec::NextSentence | HeadSpec::MultipleChoice => Some(Pooling::Family),
             HeadSpec::MaskedLm
             | HeadSpec::CausalLm
+            | HeadSpec::Seq2Seq
             | HeadSpec::Tag { .. }
             | HeadSpec::ReplacedToken
             | HeadSpec::Pretraining
@@ -131,6 +136,7 @@ impl HeadSpec {
             HeadSpec::NextSentence => Some(heads::next_sentence::OUTPUTS),
             HeadSpec::MaskedLm
             | HeadSpec::CausalLm
+            | HeadSpec::Seq2Seq
             | HeadSpec::Embed { .. }
             | HeadSpec::Pretraining
             | HeadSpec::DoubleHeads => None,
@@ -163,6 +169,13 @@ pub enum Targets {
         /// What is asked of texts.
         texts: Box<Targets>,
     },
+    /// A text for each text: token ids, `topwork_kernels::loss::IGNORE` where none is asked for.
+    Texts {
+        /// The ids of all texts: `[tokens]`.
+        ids: Arc<[u32]>,
+        /// Where each text starts, and the last one ends: `[batch + 1]`.
+        offsets: Arc<[u32]>,
+    },
 }
 
 impl Targets {
@@ -175,6 +188,7 @@ impl Targets {
             Targets::Tokens(_) => "tokens",
             Targets::Choices { .. } => "choices",
             Targets::Both { .. } => "tokens and texts",
+            Targets::Texts { .. } => "texts",
         }
     }
 }
@@ -237,6 +251,11 @@ pub trait Head: Send + Sync {
         targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error>;
+
+    /// The head itself, if it writes texts.
+    fn seq2seq(&self) -> Option<&Seq2Seq> {
+        None
+    }
 }
 
 /// How a head is known from outside.
@@ -260,6 +279,7 @@ pub const HEADS: &[&HeadEntry] = &[
     &heads::regress::ENTRY,
     &heads::masked_lm::ENTRY,
     &heads::causal_lm::ENTRY,
+    &heads::seq2seq::ENTRY,
     &heads::tag::ENTRY,
     &heads::embed::ENTRY,
     &heads::replaced_token::ENTRY,
@@ -293,6 +313,7 @@ mod tests {
             HeadSpec::Regress { pool: Pooling::Mean },
             HeadSpec::MaskedLm,
             HeadSpec::CausalLm,
+            HeadSpec::Seq2Seq,
             HeadSpec::Tag { labels },
             HeadSpec::Embed { pool: Pooling::Max, normalise: true },
             HeadSpec::ReplacedToken,

@@ -7,6 +7,8 @@
 pub mod buckets;
 pub mod causal;
 pub mod config;
+pub mod distance;
+pub mod encoder_decoder;
 pub mod error;
 pub mod families;
 pub mod family;
@@ -20,6 +22,7 @@ pub mod post_norm;
 pub mod recurrent;
 pub mod rope;
 pub mod saved;
+pub mod target;
 
 pub use error::Error;
 pub use family::{
@@ -27,3 +30,4 @@ pub use family::{
 };
 pub use head::{HEADS, Head, HeadEntry, HeadSpec, LossOptions, Pooling, Targets};
 pub use model::{Model, SaveOptions};
+pub use target::{Sources, Start, TargetSide, TargetStyle};

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use serde_json::{Map, Value};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
-use topwork_nn::{ParamId, ParamStore, Pass};
+use topwork_nn::{ParamId, ParamKind, ParamStore, Pass};
 use topwork_text::Packed;
 use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, SafeTensorsFile, safetensors};
 
@@ -16,6 +16,7 @@ use crate::config::read_config;
 use crate::error::Error;
 use crate::family::{Decoder, Encoder, Family, family};
 use crate::head::{self, Head, HeadSpec, LossOptions, Targets};
+use crate::heads::seq2seq::Seq2Seq;
 use crate::saved;
 
 pub use crate::saved::saved_spec;
@@ -134,8 +135,11 @@ impl Model {
             .map(|(_, p)| (p.path.clone(), p.shape.clone()))
             .collect();
         let carried = self.carriable();
-        let optional: Vec<&str> =
-            optional.iter().copied().chain(carried.iter().map(|(path, _)| path.as_str())).collect();
+        // Numbers that are never trained start as they do, where a folder does not have them.
+        let fixed = self.store.iter().filter(|(_, p)| p.kind == ParamKind::Fixed);
+        let fixed: Vec<(ParamId, String)> = fixed.map(|(id, p)| (id, p.path.clone())).collect();
+        let may_miss = carried.iter().map(|(path, _)| path).chain(fixed.iter().map(|(_, path)| path));
+        let optional: Vec<&str> = optional.iter().copied().chain(may_miss.map(String::as_str)).collect();
         wanted.extend(carried.iter().cloned());
         let request = Request { table: &self.family.weights, wanted: &wanted, fresh, optional: &optional };
         let (params, mut report) = topwork_weights::load(folder, &request)?;
@@ -147,6 +151,10 @@ impl Model {
             }
             let id = self.store.id(&param.path)?;
             self.store.set(id, param.data)?;
+        }
+        let unset = self.store.unset();
+        for (id, _) in fixed.iter().filter(|(id, _)| unset.contains(id)) {
+            self.store.initialise(*id, 0)?;
         }
         for (id, path) in self.head_params().into_iter().filter(|(_, path)| in_own(path)) {
             let values = own.as_ref().map(|file| file.read(&path)).transpose()?.unwrap_or_default();
@@ -197,6 +205,14 @@ impl Model {
     /// Its two parts.
     pub(crate) fn parts(&self) -> (&dyn Encoder, &dyn Head) {
         (self.encoder.as_ref(), self.head.as_ref())
+    }
+
+    /// The head that writes texts.
+    ///
+    /// # Errors
+    /// [`Error::NoTarget`] for another head.
+    pub fn seq2seq(&self) -> Result<&Seq2Seq, Error> {
+        self.head.seq2seq().ok_or(Error::NoTarget { head: self.spec.name() })
     }
 
     /// The head's settings.

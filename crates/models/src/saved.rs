@@ -112,6 +112,7 @@ fn named(head: &str, config: &Value) -> Option<HeadSpec> {
         "classify" => classifier(config),
         "masked-lm" => HeadSpec::MaskedLm,
         "causal-lm" => HeadSpec::CausalLm,
+        "seq2seq" => HeadSpec::Seq2Seq,
         "tag" => HeadSpec::Tag { labels: label_names(config) },
         "replaced-token" => HeadSpec::ReplacedToken,
         "next-sentence" => HeadSpec::NextSentence,

@@ -7,6 +7,9 @@ use burn::tensor::{Device, Tensor};
 use topwork_kernels::attend_layout::{AttendLayout, Mask};
 use topwork_kernels::rng::Dropout;
 
+use crate::across::{Across, KeysValues, Look};
+use crate::error::Error;
+
 /// What the layers keep of several sequences.
 #[derive(Debug)]
 pub struct Cache {
@@ -14,16 +17,11 @@ pub struct Cache {
     states: Vec<Option<State>>,
     /// Tokens of each sequence whose keys and values all layers have.
     lens: Vec<usize>,
-    /// Rows kept for each sequence in every layer.
+    /// Rows kept for each sequence in every layer: a layer has `[sequences * room, width]`.
     room: usize,
+    /// Those of the source each sequence looks at, for the targets of an encoder-decoder.
+    across: Across,
     device: Device,
-}
-
-/// One layer's: `[sequences * room, width]`.
-#[derive(Clone, Debug)]
-struct KeysValues {
-    keys: Tensor<2>,
-    values: Tensor<2>,
 }
 
 /// The state and the cell state of a recurrent layer: `[sequences, hidden]` and `[sequences, cell]`.
@@ -36,7 +34,8 @@ impl Cache {
     /// An empty cache for `sequences` sequences and `layers` layers.
     pub fn new(layers: usize, sequences: usize, device: &Device) -> Self {
         let (kept, states) = (vec![None; layers], vec![None; layers]);
-        Cache { layers: kept, states, lens: vec![0; sequences], room: 0, device: device.clone() }
+        let across = Across::new(layers, sequences);
+        Cache { layers: kept, states, lens: vec![0; sequences], room: 0, across, device: device.clone() }
     }
 
     /// How many tokens of each sequence have been read.
@@ -67,6 +66,7 @@ impl Cache {
             return;
         }
         self.lens = from.iter().map(|&old| self.lens[old]).collect();
+        self.across.reorder(from);
         let room = self.room as u32;
         let rows: Arc<[u32]> =
             from.iter().flat_map(|&old| old as u32 * room..(old as u32 + 1) * room).collect();
@@ -159,6 +159,15 @@ pub enum Context<'a> {
     Cached(Arc<[u32]>, &'a mut Cache),
 }
 
+/// What is added to the scores by the distance of a key from its query.
+#[derive(Clone, Debug)]
+pub struct DistanceBias {
+    /// A value for each head and distance, the outer ones for all beyond them: `[heads, span]`.
+    pub table: Tensor<2>,
+    /// The column of distance 0.
+    pub zero: usize,
+}
+
 /// How the attention of a layer is done.
 #[derive(Clone, Debug)]
 pub struct AttentionStyle {
@@ -204,6 +213,24 @@ impl Context<'_> {
         style: &AttentionStyle,
         dropout: Option<Dropout>,
     ) -> Tensor<2> {
+        self.attend_biased(layer, [q, k, v], style, None, dropout)
+    }
+
+    /// [`Context::attend`] with a bias by distance.
+    ///
+    /// # Shapes
+    /// As [`Context::attend`].
+    ///
+    /// # Panics
+    /// If the shapes do not fit together.
+    pub fn attend_biased(
+        &mut self,
+        layer: usize,
+        [q, k, v]: [Tensor<2>; 3],
+        style: &AttentionStyle,
+        bias: Option<DistanceBias>,
+        dropout: Option<Dropout>,
+    ) -> Tensor<2> {
         let AttentionStyle { heads, kv_heads, scale, mask } = style.clone();
         let q_offsets = Arc::clone(self.offsets());
         let (k, v, k_offsets, k_lens) = match self {
@@ -217,8 +244,44 @@ impl Context<'_> {
                 (kept.keys, kept.values, starts, Some(lens))
             }
         };
-        let layout = AttendLayout { q_offsets, k_offsets, k_lens, heads, kv_heads, scale, mask, zero: 0 };
-        topwork_ops::attend(q, k, v, &layout, None, dropout)
+        let (bias, zero) = bias.map(|bias| (bias.table, bias.zero)).unzip();
+        let zero = zero.unwrap_or(0);
+        let layout = AttendLayout { q_offsets, k_offsets, k_lens, heads, kv_heads, scale, mask, zero };
+        topwork_ops::attend(q, k, v, &layout, bias, dropout)
+    }
+
+    /// Attention of the batch's queries to sources, all of which they see. `keys_values` makes the keys and values of the
+    /// sources; where there is a cache they are made once, and kept for as long as it lives.
+    ///
+    /// # Shapes
+    /// - `q`: `[tokens, heads * head_dim]`; `sources`: where those of the first texts start and end, `[texts + 1]`
+    /// - keys: `[source_tokens, kv_heads * head_dim]`; values: `[source_tokens, kv_heads * v_dim]`
+    /// - returns `[tokens, heads * v_dim]`
+    ///
+    /// # Panics
+    /// If the shapes do not fit together.
+    ///
+    /// # Errors
+    /// What `keys_values` returns.
+    pub fn attend_across(
+        &mut self,
+        layer: usize,
+        q: Tensor<2>,
+        sources: &Arc<[u32]>,
+        keys_values: impl FnOnce() -> Result<KeysValues, Error>,
+        style: &AttentionStyle,
+        dropout: Option<Dropout>,
+    ) -> Result<Tensor<2>, Error> {
+        let AttentionStyle { heads, kv_heads, scale, mask } = style.clone();
+        let Look { queries: q_offsets, sources: k_offsets, kept } = match self {
+            Context::Batch(offsets) => {
+                Look { queries: Arc::clone(offsets), sources: Arc::clone(sources), kept: keys_values()? }
+            }
+            Context::Cached(offsets, cache) => cache.across.look(layer, offsets, sources, keys_values)?,
+        };
+        let layout =
+            AttendLayout { q_offsets, k_offsets, k_lens: None, heads, kv_heads, scale, mask, zero: 0 };
+        Ok(topwork_ops::attend(q, kept.keys, kept.values, &layout, None, dropout))
     }
 }
 

@@ -4,6 +4,7 @@
 //! whether gradients are wanted, at which precision products run, and what is attached at the [`seam`]s; layers
 //! know none of that, and no layer knows a model.
 
+mod across;
 pub mod cache;
 pub mod error;
 pub mod gradient;
@@ -16,7 +17,8 @@ pub mod pass;
 pub mod pattern;
 pub mod seam;
 
-pub use cache::{AttentionStyle, Cache, Context, State};
+pub use across::KeysValues;
+pub use cache::{AttentionStyle, Cache, Context, DistanceBias, State};
 pub use error::Error;
 pub use init::Init;
 pub use param::{Param, ParamId, ParamKind, ParamStore};

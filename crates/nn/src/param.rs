@@ -27,6 +27,15 @@ pub enum ParamKind {
     Norm,
     /// Measured in training, not learnt: it has no gradient, and moves towards what each batch shows.
     Running,
+    /// Numbers of the checkpoint that training leaves as they are.
+    Fixed,
+}
+
+impl ParamKind {
+    /// Whether gradients move it.
+    pub fn learns(self) -> bool {
+        !matches!(self, ParamKind::Running | ParamKind::Fixed)
+    }
 }
 
 /// One named parameter.

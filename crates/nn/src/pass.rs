@@ -191,6 +191,19 @@ impl<'a> Pass<'a> {
         Ok(output)
     }
 
+    /// A tensor from outside of a segment, as the run within wants it. It comes from [`Pass::cut`] or from another segment, and
+    /// gets the gradient of every segment that uses it.
+    pub fn outside(&self, x: &Tensor<2>) -> Tensor<2> {
+        let Some(training) = self.training.as_ref().filter(|_| x.is_tracked()) else { return x.clone() };
+        if training.recompute == Recompute::Untracked {
+            training.asked.set(true);
+            return x.clone().inner();
+        }
+        // A node of its own: the gradients of what uses it here are summed before they meet those of other segments, which is
+        // the order in which they meet when segments are recomputed.
+        x.clone().mul_scalar(1.0)
+    }
+
     /// The training state, if segments are recomputed.
     fn recomputes(&self) -> Option<&Training<'a>> {
         self.training.as_ref().filter(|training| training.recompute == Recompute::Segments)
@@ -360,6 +373,17 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// [`Error::IdOutOfRange`] if an index has no row; [`Error::Unset`].
     pub fn lookup(&self, id: ParamId, index: &[u32]) -> Result<Tensor<2>, Error> {
+        self.lookup_but(id, index, None)
+    }
+
+    /// [`Pass::lookup`], from which the row of one index learns nothing, as that of PyTorch's `padding_idx`.
+    ///
+    /// # Shapes
+    /// As [`Pass::lookup`].
+    ///
+    /// # Errors
+    /// As [`Pass::lookup`].
+    pub fn lookup_but(&self, id: ParamId, index: &[u32], still: Option<u32>) -> Result<Tensor<2>, Error> {
         let param = self.store.param(id);
         let rows = param.shape[0];
         if let Some(&bad) = index.iter().find(|&&i| i as usize >= rows) {
@@ -369,20 +393,29 @@ impl<'a> Pass<'a> {
         let Some(training) = self.wants_gradient(id) else {
             return Ok(topwork_ops::embedding(table, &Arc::from(index)));
         };
-        let mut used: Vec<u32> = index.to_vec();
+        let still = still.filter(|still| index.contains(still));
+        let mut used: Vec<u32> = index.iter().copied().filter(|&i| Some(i) != still).collect();
         used.sort_unstable();
         used.dedup();
-        let local: Arc<[u32]> =
-            index.iter().map(|i| used.partition_point(|u| u < i) as u32).collect::<Vec<_>>().into();
+        // The row that learns nothing comes behind those that do.
+        let place = |i: &u32| if Some(*i) == still { used.len() } else { used.partition_point(|u| u < i) };
+        let local: Arc<[u32]> = index.iter().map(|i| place(i) as u32).collect::<Vec<_>>().into();
         let used: Arc<[u32]> = used.into();
-        let leaf = topwork_ops::embedding(table, &used).autodiff().require_grad();
+        let leaf = topwork_ops::embedding(table.clone(), &used).autodiff().require_grad();
         let tensor = LeafTensor::Matrix(leaf.clone());
         training.leaves.borrow_mut().push(Leaf { id, tensor, rows: Some(used) });
-        Ok(topwork_ops::embedding(leaf, &local))
+        let rows = match still {
+            None => leaf,
+            Some(still) => {
+                Tensor::cat(vec![leaf, topwork_ops::embedding(table, &[still].into()).autodiff()], 0)
+            }
+        };
+        Ok(topwork_ops::embedding(rows, &local))
     }
 
     fn wants_gradient(&self, id: ParamId) -> Option<&Training<'a>> {
-        let training = self.training.as_ref().filter(|training| training.trainable[id.0])?;
+        let learns = self.store.param(id).kind.learns();
+        let training = self.training.as_ref().filter(|training| learns && training.trainable[id.0])?;
         if training.recompute == Recompute::Untracked {
             training.asked.set(true);
             return None;
@@ -406,8 +439,10 @@ impl<'a> Pass<'a> {
             return Ok(gradients);
         }
         // One tape for the whole, and one for each segment that was run once more. The output of a segment may be used
-        // on several of them.
+        // on several of them. What each has for the leaves is collected at once: gradients of one parameter are added from
+        // the last use to the first, with segments and without.
         let mut tapes = vec![loss.backward()];
+        training.collect(&mut tapes[0], self.store, &mut gradients);
         for Segment { run, input, output } in training.segments.take().into_iter().rev() {
             let parts = tapes.iter_mut().filter_map(|tape| output.grad_remove(tape));
             let Some(d_output) = parts.reduce(|sum, part| sum + part) else { continue };
@@ -421,10 +456,8 @@ impl<'a> Pass<'a> {
             if let Some(inner) = pass.training {
                 inner.collect(&mut tape, self.store, &mut gradients);
             }
+            training.collect(&mut tape, self.store, &mut gradients);
             tapes.push(tape);
-        }
-        for tape in &mut tapes {
-            training.collect(tape, self.store, &mut gradients);
         }
         Ok(gradients)
     }

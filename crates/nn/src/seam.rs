@@ -9,6 +9,8 @@ pub enum Site {
     Embedded,
     /// The output of the attention block of a layer, after its norm.
     AfterAttention,
+    /// The output of the block of a target's layer that looks at the source, after its norm.
+    AfterAcross,
     /// The output of the whole layer, after its norm if it ends in one.
     BlockOutput,
     /// What all layers together give, after the norm that some families have behind the last layer; the layer number is

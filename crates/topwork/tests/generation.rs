@@ -1,18 +1,23 @@
-//! What models go on with, word by word, against transformers: for every golden file with `generate.*` in it (written by
+//! What models go on with, or write for a source, word by word, against transformers: for every golden file with `generate.*` in it (written by
 //! `fixtures/make/_decoders.py`).
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use topwork_kernels::gemm::Precision;
 use topwork_models::generate::{Adjust, Beam, Choice, Continuation, Ended, Options, Sampling, generate};
-use topwork_models::{HeadSpec, Model, Pooling};
+use topwork_models::model::plain;
+use topwork_models::{HeadSpec, Model, Pooling, Sources};
+use topwork_nn::{Cache, Pass};
 use topwork_testkit::Golden;
 use topwork_text::Packed;
 
-const FAMILIES: [&str; 4] = ["gpt", "gpt2", "llama", "mistral"];
+const FAMILIES: [&str; 9] = ["gpt", "gpt2", "llama", "mistral", "t5", "mt5", "bart", "mbart", "marian"];
+
+/// Those of them that write a text for a text.
+const WRITERS: [&str; 5] = ["t5", "mt5", "bart", "mbart", "marian"];
 /// Families whose states PyTorch computed, with the most likely words only.
 const RECURRENT: [&str; 2] = ["awd-lstm", "flair"];
 
@@ -41,6 +46,7 @@ fn options(golden: &Golden) -> Options {
         end: vec![golden.integers("generate.end").unwrap().data[0] as u32],
         choice: Choice::Greedy,
         adjust: Adjust::default(),
+        start: golden.integers("generate.start").ok().map(|start| start.data[0] as u32),
         precision: Precision::F32,
     }
 }
@@ -75,13 +81,20 @@ fn every_way_goes_on_as_transformers_does() {
             ("beam", beam(4, 1.0, false)),
             ("beam_short", beam(3, 0.2, true)),
         ];
-        for (way, options) in ways {
+        let never = [vec![17], vec![5, 6], vec![32, 32], vec![12, 12], vec![3, 3, 3]].to_vec();
+        let given = Adjust { first: Some(9), last: plain().end, ..Adjust::default() };
+        let writer_ways = [
+            ("never", adjusted(Adjust { never, ..Adjust::default() })),
+            ("given", Options { adjust: given, ..beam(3, 1.0, false) }),
+        ];
+        let writer_ways = writer_ways.into_iter().filter(|_| model.seq2seq().is_ok());
+        for (way, options) in ways.into_iter().chain(writer_ways) {
             let got = generate(&model, &prompts(&golden), &options, &mut |_, _| true).unwrap();
             assert_eq!(ids(&got), expected(&golden, way), "{family} {way}");
             seen += got.len();
         }
     }
-    assert_eq!(seen, 4 * 6 * 3);
+    assert_eq!(seen, (FAMILIES.len() * 6 + WRITERS.len() * 2) * 3);
 }
 
 #[test]
@@ -117,6 +130,57 @@ fn a_prompt_goes_on_alone_as_among_others() {
             let alone = generate(&model, &alone, &options, &mut |_, _| true).unwrap();
             assert_eq!(together[0], alone[0], "{family}");
         }
+    }
+}
+
+#[test]
+fn a_folder_says_how_its_texts_are_written() {
+    for family in ["bart", "marian"] {
+        let (model, golden) = open(family);
+        let options = Options::of_folder(&folder(family)).unwrap();
+        assert!(matches!(options.choice, Choice::Beam(_)), "{family}");
+        let got = generate(&model, &prompts(&golden), &options, &mut |_, _| true).unwrap();
+        assert_eq!(ids(&got), expected(&golden, "asked"), "{family}");
+    }
+    let (model, golden) = open("mbart");
+    let error =
+        generate(&model, &prompts(&golden), &Options { start: None, ..options(&golden) }, &mut |_, _| true);
+    assert!(error.unwrap_err().to_string().contains("language"));
+}
+
+#[test]
+fn a_target_read_in_pieces_gives_the_same_bits() {
+    for family in WRITERS {
+        let (model, golden) = open(family);
+        let input = prompts(&golden);
+        let head = model.seq2seq().unwrap();
+        let pass = Pass::eval(&model.store, Precision::F32);
+        let sources = Sources::new(model.features(&pass, &input).unwrap(), &input.offsets);
+        let texts: [&[u32]; 3] = [&[0, 8, 3, 7, 11], &[0, 4], &[0, 9, 9]];
+        let packed = |from: usize, to: usize| {
+            let part = |text: &'static [u32]| &text[from.min(text.len())..to.min(text.len())];
+            let parts: Vec<&[u32]> = texts.into_iter().map(part).collect();
+            let mut offsets = vec![0];
+            offsets.extend(parts.iter().scan(0, |end, part| {
+                *end += part.len() as u32;
+                Some(*end)
+            }));
+            let ids = parts.concat();
+            Packed { type_ids: vec![0; ids.len()], ids, offsets, ..Packed::default() }
+        };
+        let bits = |rows: Tensor<2>| plain(rows).unwrap().into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+        let width = head.target().size().hidden;
+        let whole = bits(head.target().read(&pass, &packed(0, 9), &sources, None).unwrap());
+        let mut cache = Cache::new(head.target().size().layers, texts.len(), model.store.device());
+        let mut pieces = vec![Vec::new(); texts.len()];
+        for (from, to) in [(0, 1), (1, 3), (3, 9)] {
+            let part = packed(from, to);
+            let rows = bits(head.target().read(&pass, &part, &sources, Some(&mut cache)).unwrap());
+            for (piece, pair) in pieces.iter_mut().zip(part.offsets.windows(2)) {
+                piece.extend_from_slice(&rows[pair[0] as usize * width..pair[1] as usize * width]);
+            }
+        }
+        assert_eq!(pieces.concat(), whole, "{family}");
     }
 }
 
@@ -181,6 +245,8 @@ fn what_cannot_be_done_is_said() {
     let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
     let (bert, _) = Model::open(&folder("bert"), &spec, 0, &device).unwrap();
     assert!(generate(&bert, &prompts(&golden), &plain(), &mut |_, _| true).is_err());
+    let error = Model::open(&folder("bert"), &HeadSpec::Seq2Seq, 0, &device).err().unwrap().to_string();
+    assert!(error.contains("encoder-decoder"), "{error}");
     let error = Model::open(&folder("bert"), &HeadSpec::CausalLm, 0, &device).err().unwrap().to_string();
     assert!(error.contains("left to right"), "{error}");
 }

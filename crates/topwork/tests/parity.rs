@@ -13,8 +13,8 @@ use burn::tensor::{Device, Tensor};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
 use topwork_models::model::plain;
-use topwork_models::{Error, HeadSpec, LossOptions, Model, Pooling, SaveOptions, Targets};
-use topwork_nn::{Gradients, ParamKind, Pass, Site, Tap, param::download};
+use topwork_models::{Error, HeadSpec, LossOptions, Model, Pooling, SaveOptions, Sources, Targets};
+use topwork_nn::{Gradients, Pass, Site, Tap, param::download};
 use topwork_ops::Gradient;
 use topwork_testkit::{Golden, close, close_with_floor};
 use topwork_text::Packed;
@@ -34,7 +34,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 20] = [
+const FAMILIES: [&str; 25] = [
     "bert",
     "ernie",
     "roberta",
@@ -55,6 +55,11 @@ const FAMILIES: [&str; 20] = [
     "bilstm",
     "cnn",
     "transformer",
+    "t5",
+    "mt5",
+    "bart",
+    "mbart",
+    "marian",
 ];
 
 /// Every model folder with goldens, `masked-lm` and the variants too.
@@ -67,7 +72,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 91, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 105, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -111,8 +116,31 @@ fn targets(golden: &Golden, spec: &HeadSpec) -> Targets {
             Targets::Both { tokens: tokens(), texts: Box::new(Targets::Classes(classes())) }
         }
         HeadSpec::DoubleHeads => Targets::Both { tokens: tokens(), texts: Box::new(choices()) },
+        HeadSpec::Seq2Seq => Targets::Texts {
+            ids: golden.integers("target.labels").unwrap().data.iter().map(|&n| token(n)).collect(),
+            offsets: golden.integers("target.offsets").unwrap().data.iter().map(|&n| n as u32).collect(),
+        },
         HeadSpec::Embed { .. } => unreachable!("a bare encoder has no loss"),
     }
+}
+
+fn token(label: i64) -> u32 {
+    if label < 0 { IGNORE } else { label as u32 }
+}
+
+/// Outputs as the reference has them: of an encoder-decoder the scores of whole targets.
+fn logits(model: &Model, golden: &Golden, precision: Precision) -> Vec<f32> {
+    let Targets::Texts { ids, offsets } = targets(golden, model.spec()) else {
+        return model.predict(&packed(golden), precision).unwrap();
+    };
+    let pass = Pass::eval(&model.store, precision);
+    let sources = sources(model, &pass, golden);
+    plain(model.seq2seq().unwrap().scores_of(&pass, &sources, &ids, &offsets).unwrap()).unwrap()
+}
+
+fn sources(model: &Model, pass: &Pass, golden: &Golden) -> Sources {
+    let input = packed(golden);
+    Sources::new(model.features(pass, &input).unwrap(), &input.offsets)
 }
 
 /// Reads every layer's output.
@@ -125,7 +153,7 @@ impl Tap for Layers {
             // The reference counts the last layer's output after the norm behind it.
             self.0.borrow_mut().pop();
         }
-        if site != Site::AfterAttention {
+        if !matches!(site, Site::AfterAttention | Site::AfterAcross) {
             self.0.borrow_mut().push(plain(x.clone()).unwrap());
         }
         x
@@ -147,10 +175,12 @@ fn open(folder: &Path) -> Model {
     opened.unwrap_or_else(|e| panic!("{}: {e}", folder.display())).0
 }
 
-/// The checkpoint's name of a parameter, and what is done to the tensor of that name on its way in.
-fn upstream(model: &Model, path: &str) -> (String, Op) {
-    let base = model.family.weights.prefixes[0];
-    model.family.weights.export_with(path, base).unwrap()
+/// The name of a parameter in the golden file, with the prefix it has there, and what is done to the tensor of that name on its
+/// way in.
+fn upstream(model: &Model, golden: &Golden, path: &str) -> (String, Op) {
+    let table = &model.family.weights;
+    let names = table.prefixes.iter().map(|base| table.export_with(path, base).unwrap());
+    names.clone().find(|(name, _)| golden.has(&format!("grad.{name}"))).or(names.clone().next()).unwrap()
 }
 
 /// A tensor of the golden file as the parameter lies here.
@@ -188,16 +218,41 @@ fn hidden_states_of_every_layer_and_pooled_vectors() {
 }
 
 #[test]
+fn hidden_states_of_every_layer_of_the_side_that_writes() {
+    let mut seen = 0;
+    for folder in folders().iter().filter(|f| !bare(f)) {
+        let (model, golden) = (open(folder), golden(folder));
+        let Targets::Texts { ids, offsets } = targets(&golden, model.spec()) else { continue };
+        let sources = sources(&model, &Pass::eval(&model.store, Precision::F32), &golden);
+        let layers = Layers::default();
+        let pass = Pass::eval(&model.store, Precision::F32).with_tap(&layers);
+        model.seq2seq().unwrap().read(&pass, &sources, &ids, &offsets).unwrap();
+        let layers = layers.0.into_inner();
+        assert_eq!(layers.len(), model.seq2seq().unwrap().target().size().layers + 1);
+        for (layer, hidden) in layers.iter().enumerate() {
+            close(hidden, &floats(&golden, &format!("target.hidden.{layer}")), FORWARD)
+                .unwrap_or_else(|e| panic!("{} target {layer}: {e}", folder.display()));
+        }
+        let options = LossOptions { smoothing: 0.1, ..LossOptions::default() };
+        let pass = Pass::eval(&model.store, Precision::F32);
+        let loss = model.loss(&pass, &packed(&golden), &targets(&golden, model.spec()), &options).unwrap();
+        let expected = golden.scalar("smoothed.loss").unwrap() as f32;
+        close(&[loss.into_scalar::<f32>()], &[expected], FORWARD)
+            .unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        seen += 1;
+    }
+    assert_eq!(seen, 9);
+}
+
+#[test]
 fn logits_and_loss() {
     let (mut seen, mut two) = (0, 0);
     for folder in folders().iter().filter(|f| !bare(f)) {
         let (model, golden) = (open(folder), golden(folder));
         let input = packed(&golden);
-        let logits = model.predict(&input, Precision::F32).unwrap();
-        close(&logits, &floats(&golden, "logits"), FORWARD)
+        close(&logits(&model, &golden, Precision::F32), &floats(&golden, "logits"), FORWARD)
             .unwrap_or_else(|e| panic!("{} logits: {e}", folder.display()));
-        let rough = model.predict(&input, Precision::Bf16).unwrap();
-        close(&rough, &floats(&golden, "logits"), BF16)
+        close(&logits(&model, &golden, Precision::Bf16), &floats(&golden, "logits"), BF16)
             .unwrap_or_else(|e| panic!("{} logits in bf16: {e}", folder.display()));
         let texts = model.predict_texts(&input, Precision::F32).unwrap();
         assert_eq!(texts.is_some(), golden.has("text_logits"), "{}", folder.display());
@@ -247,9 +302,9 @@ fn recomputing_layers_changes_no_bit_of_a_gradient() {
     let mut seen = 0;
     for folder in folders().iter().filter(|f| !bare(f)) {
         let (model, golden) = (with_dropout(folder), golden(folder));
-        // All of it, and with all below the second layer frozen.
-        for frozen in [0, 2] {
-            let trainable: Vec<bool> = model.store.iter().map(|(_, p)| p.group >= frozen).collect();
+        // All of it, with all below the second layer frozen, and with all above the first.
+        for trained in [0..usize::MAX, 2..usize::MAX, 0..2] {
+            let trainable: Vec<bool> = model.store.iter().map(|(_, p)| trained.contains(&p.group)).collect();
             let run = |recompute| {
                 let pass = Pass::train(&model.store, Precision::F32, 5, &trainable).with_recompute(recompute);
                 let (input, targets) = (packed(&golden), targets(&golden, model.spec()));
@@ -258,7 +313,7 @@ fn recomputing_layers_changes_no_bit_of_a_gradient() {
             };
             let ((loss, kept), (again_loss, again)) = (run(false), run(true));
             assert_eq!(loss.to_bits(), again_loss.to_bits());
-            seen += same_bits(&model, &kept, &again, &format!("{} from group {frozen}", folder.display()));
+            seen += same_bits(&model, &kept, &again, &format!("{} groups {trained:?}", folder.display()));
         }
     }
     assert!(seen > 300, "{seen}");
@@ -336,9 +391,9 @@ fn the_gradient_of_every_parameter() {
             .fold(0.0f32, |top, g| top.max(g.abs()));
         let (_, found) = gradients(&model, &golden, Precision::F32);
         let (_, rough) = gradients(&model, &golden, Precision::Bf16);
-        let learnt = || model.store.iter().filter(|(_, param)| param.kind != ParamKind::Running);
+        let learnt = || model.store.iter().filter(|(_, param)| param.kind.learns());
         for (id, param) in learnt() {
-            let upstream = upstream(&model, &param.path);
+            let upstream = upstream(&model, &golden, &param.path);
             let name = &upstream.0;
             let expected = imported(&golden, &format!("grad.{name}"), &upstream, &param.shape);
             // Some gradients are zero by construction (a key's bias) and rounding noise in both programs, hence the
@@ -382,8 +437,8 @@ fn ten_steps_of_adamw() {
         }
         close(&losses, &floats(&golden, "losses"), FORWARD * 10.0)
             .unwrap_or_else(|e| panic!("{} losses: {e}", folder.display()));
-        for (id, param) in model.store.iter() {
-            let upstream = upstream(&model, &param.path);
+        for (id, param) in model.store.iter().filter(|(_, param)| param.kind.learns()) {
+            let upstream = upstream(&model, &golden, &param.path);
             let name = &upstream.0;
             let expected = imported(&golden, &format!("after.{name}"), &upstream, &param.shape);
             close(&model.store.values(id).unwrap(), &expected, BACKWARD)
@@ -457,18 +512,17 @@ fn a_text_alone_in_a_batch_and_in_another_order_gives_the_same_bits() {
 fn saving_and_opening_again_gives_the_same_model() {
     for folder in folders().iter().filter(|f| !bare(f)) {
         let (model, golden) = (open(folder), golden(folder));
-        let input = packed(&golden);
-        let before = model.predict(&input, Precision::F32).unwrap();
+        let before = logits(&model, &golden, Precision::F32);
         let temporary = tempfile::tempdir().unwrap();
         let target = temporary.path().join("saved");
         model.save(&target, &SaveOptions::default()).unwrap();
         let again = open_saved(&target);
-        assert_eq!(again.predict(&input, Precision::F32).unwrap(), before, "{}", folder.display());
+        assert_eq!(logits(&again, &golden, Precision::F32), before, "{}", folder.display());
         assert_eq!(again.spec(), model.spec());
         // Without our own file the head follows from config.json, as it does for folders of transformers.
         fs::remove_file(target.join("topwork.json")).unwrap();
         let plain = open_saved(&target);
-        assert_eq!(plain.predict(&input, Precision::F32).unwrap(), before, "{}", folder.display());
+        assert_eq!(logits(&plain, &golden, Precision::F32), before, "{}", folder.display());
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use topwork_kernels::rng::derive;
-use topwork_nn::{Gradients, Pass, gradient};
+use topwork_nn::{Gradients, Param, ParamKind, Pass, gradient};
 
 use crate::audit;
 use crate::checkpoint::{self, Position};
@@ -194,7 +194,9 @@ impl<T: Task> Running<'_, '_, T> {
 
     fn plan(&self) -> Vec<Plan> {
         let at = Progress { epoch: self.at.epoch, step: self.at.step, total: self.total };
-        let mut plan = vec![Plan::default(); self.params.len()];
+        let plan =
+            |(_, param): (_, &Param)| Plan { train: param.kind != ParamKind::Fixed, ..Plan::default() };
+        let mut plan: Vec<Plan> = self.task.store().iter().map(plan).collect();
         for technique in &self.techniques {
             technique.plan(at, &self.params, &mut plan);
         }

@@ -71,7 +71,8 @@ fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, 
                 continue;
             }
             Import::Tied(path) => {
-                tied.push((name, path));
+                let wanted = table.ties(name).find(|path| shapes.contains_key(path.as_str()));
+                tied.push((name, wanted.unwrap_or(path)));
                 continue;
             }
             Import::Paths(paths) => paths,
@@ -86,6 +87,9 @@ fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, 
                     let (path, second) = (path.clone(), name.to_string());
                     return Err(Error::Duplicate { path, first: first.name, second });
                 }
+            }
+            None if let Some(path) = table.ties(name).find(|path| shapes.contains_key(path.as_str())) => {
+                tied.push((name, path));
             }
             None => match paths.iter().find_map(|(path, _)| table.unused_reason(path)) {
                 Some(reason) => report.ignored.push((name.to_string(), reason.to_string())),

@@ -117,7 +117,8 @@ pub struct Table {
     /// Checkpoint names left out on purpose, with the reason.
     pub ignored: &'static [(&'static str, &'static str)],
     /// Checkpoint names that repeat a parameter: name and path. On the way in they are compared with it (or
-    /// fill it, when nothing else does); they are never written.
+    /// fill it, when nothing else does); they are never written. A name may appear with several paths, and be that of
+    /// a rule too: the path that the model has wins, those of rules first.
     pub tied: &'static [(&'static str, &'static str)],
     /// Paths a checkpoint may fill although the model has no such parameter, as [`Pattern`](crate::Pattern)s,
     /// with the reason: heads of other tasks, a pooler that is not built.
@@ -223,6 +224,11 @@ impl Table {
                 path: path.to_string(),
                 nearest: nearest(path, self.rules.iter().map(|&(_, to, _)| to)),
             })
+    }
+
+    /// The parameters that the checkpoint tensor `name` may repeat.
+    pub fn ties(&self, name: &str) -> impl Iterator<Item = String> {
+        self.tied.iter().filter_map(move |&(from, to)| Some(fill(to, &self.holes(from, name)?, "")))
     }
 
     /// Why the model may lack `path` although the checkpoint has it, when the table says so.

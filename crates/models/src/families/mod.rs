@@ -2,6 +2,7 @@
 
 pub mod albert;
 pub mod awd_lstm;
+pub mod bart;
 pub mod bert;
 pub mod bilstm;
 pub mod cnn;
@@ -13,7 +14,9 @@ pub mod flair;
 pub mod gpt;
 pub mod gpt2;
 pub mod llama;
+pub mod marian;
 pub mod modernbert;
 pub mod mpnet;
 pub mod roberta;
+pub mod t5;
 pub mod transformer;

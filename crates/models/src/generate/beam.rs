@@ -5,6 +5,7 @@ use super::reader::Reader;
 use super::{Beam, Continuation, Ended, Options};
 use crate::error::Error;
 use crate::model::Model;
+use crate::target::Sources;
 
 /// A score no continuation has.
 const NEVER: f64 = -1e9;
@@ -18,17 +19,27 @@ struct Running {
     from: usize,
 }
 
-/// The best continuation of a prompt.
+/// What is gone on with.
+pub(super) struct Prompt<'a> {
+    /// What stands there, at least one token.
+    pub ids: &'a [u32],
+    /// What an encoder-decoder writes from.
+    pub source: Option<Sources>,
+    /// Tokens at most, those that stand there counted.
+    pub limit: usize,
+}
+
+/// The best continuation of a prompt, or the best target of a source.
 pub(super) fn search(
     model: &Model,
-    prompt: &[u32],
+    Prompt { ids: prompt, source, limit }: Prompt,
     options: &Options,
     Beam { beams, length_penalty, early_stopping }: Beam,
 ) -> Result<Continuation, Error> {
-    let most = options.max_new.min(model.size().max_tokens - prompt.len());
+    let most = options.max_new.min(limit - prompt.len());
     // Twice as many candidates as beams, and one set more for each end id: enough go on even if all ends come first.
     let candidates = 2.max(1 + options.end.len()) * beams;
-    let mut reader = Reader::new(model, 1, options.precision)?;
+    let mut reader = Reader::new(model, source, 1, options.precision)?;
     // At first only one beam counts, or all would be the same.
     let mut running = vec![Running { ids: Vec::new(), score: 0.0, from: 0 }];
     let mut finished: Vec<Continuation> = Vec::new();
@@ -39,8 +50,10 @@ pub(super) fn search(
             let all = log_sum(logits);
             let mut scores: Vec<f32> = logits.iter().map(|&s| (f64::from(s) - all) as f32).collect();
             let seen = [prompt, &beam.ids].concat();
-            options.adjust.apply(&mut scores, &seen, beam.ids.len(), &options.end);
-            let mut best: Vec<(usize, f32)> = scores.into_iter().enumerate().collect();
+            options.adjust.apply(&mut scores, &seen, [beam.ids.len(), most], &options.end);
+            // What is ruled out is no candidate, not even where there are too few.
+            let mut best: Vec<(usize, f32)> =
+                scores.into_iter().enumerate().filter(|(_, score)| *score != f32::NEG_INFINITY).collect();
             let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
             // A vocabulary is long, and only its best few are wanted in order.
             if candidates < best.len() {
@@ -57,7 +70,7 @@ pub(super) fn search(
         // A stable sort: the first beam and the lower id come first among equals.
         next.sort_by(|a, b| b.score.total_cmp(&a.score));
         next.truncate(candidates);
-        let length = next[0].ids.len();
+        let Some(length) = next.first().map(|beam| beam.ids.len()) else { break };
         let ends = |beam: &Running| beam.ids.last().is_some_and(|id| options.end.contains(id));
         let full = finished.len() >= beams && early_stopping;
         for beam in next.iter().take(beams).filter(|beam| ends(beam) || length == most) {

@@ -1,4 +1,5 @@
-//! Going on with texts: greedy, by sampling, or by beam search, over any family that reads from left to right.
+//! Going on with texts: greedy, by sampling, or by beam search, over any family that reads from left to right, and writing
+//! texts for texts with an encoder-decoder.
 //!
 //! Prompts of unequal length go on together, packed; what a prompt is continued with does not depend on its neighbours, nor,
 //! when words are drawn, on how many there are: draws are a function of the seed, the prompt's number and the place.
@@ -8,16 +9,21 @@ mod adjust;
 mod beam;
 mod choose;
 mod reader;
+mod settings;
 
 use topwork_kernels::gemm::Precision;
+use topwork_nn::Pass;
 use topwork_text::Packed;
 
 use crate::error::Error;
+use crate::heads::seq2seq::Seq2Seq;
 use crate::model::Model;
+use crate::target::{Sources, Start};
 
 pub use adjust::Adjust;
 pub use choose::Sampling;
 
+use beam::Prompt;
 use reader::Reader;
 
 /// How the next word is chosen.
@@ -56,6 +62,8 @@ pub struct Options {
     pub choice: Choice,
     /// What is done to the scores before.
     pub adjust: Adjust,
+    /// The token a target is written from, where it is not the one the model was trained with; of no use without sources.
+    pub start: Option<u32>,
     /// Precision of matrix products.
     pub precision: Precision,
 }
@@ -82,55 +90,85 @@ pub struct Continuation {
     pub score: f64,
 }
 
-/// Continues each prompt. `each` is told the prompt and the id as soon as a word is chosen (except in beam search, where
-/// words are only known at the end), and says whether to go on.
+/// Continues each prompt, or with an encoder-decoder writes a text for each. `each` is told the prompt and the id as soon as a
+/// word is chosen (except in beam search, where words are only known at the end), and says whether to go on.
 ///
 /// # Shapes
 /// - `prompts`: at least one token each
 ///
 /// # Errors
 /// [`Error::NotCausal`]; [`Error::Generate`] for options out of range and for an empty prompt; a prompt that leaves no place
-/// for a new word.
+/// for a new word, or a source longer than the encoder reads.
 pub fn generate(
     model: &Model,
     prompts: &Packed,
     options: &Options,
     each: &mut dyn FnMut(usize, u32) -> bool,
 ) -> Result<Vec<Continuation>, Error> {
-    options.check(model)?;
-    let limit = model.size().max_tokens;
-    for (at, pair) in prompts.offsets.windows(2).enumerate() {
-        let tokens = (pair[1] - pair[0]) as usize;
-        if tokens == 0 {
-            return Err(Error::Generate { what: format!("prompt {at}"), reason: "it has no token".into() });
-        }
-        if tokens >= limit {
-            return Err(topwork_nn::Error::TooLong { tokens: tokens + 1, limit }.into());
-        }
-    }
-    let prompts: Vec<Vec<u32>> = prompts
-        .offsets
-        .windows(2)
-        .map(|pair| prompts.ids[pair[0] as usize..pair[1] as usize].to_vec())
-        .collect();
+    let task = Task::new(model, prompts, options)?;
     match &options.choice {
         Choice::Beam(settings) => {
-            prompts.iter().map(|prompt| beam::search(model, prompt, options, *settings)).collect()
+            let search = |(at, ids): (usize, &Vec<u32>)| {
+                let source = task.sources.as_ref().map(|sources| sources.one(at));
+                beam::search(model, Prompt { ids, source, limit: task.limit }, options, *settings)
+            };
+            task.prompts.iter().enumerate().map(search).collect()
         }
-        _ => one_by_one(model, prompts, options, each),
+        _ => one_by_one(model, task, options, each),
+    }
+}
+
+/// What is gone on with.
+struct Task {
+    prompts: Vec<Vec<u32>>,
+    sources: Option<Sources>,
+    /// Tokens at most, prompts counted.
+    limit: usize,
+}
+
+impl Task {
+    fn new(model: &Model, texts: &Packed, options: &Options) -> Result<Self, Error> {
+        let target = model.seq2seq().ok().map(Seq2Seq::target);
+        let size = target.map_or(model.size(), |target| target.size());
+        options.check(size.vocab)?;
+        let wrong =
+            |what: &str, reason: &str| Error::Generate { what: what.to_string(), reason: reason.to_string() };
+        let texts_of = || texts.offsets.windows(2).map(|pair| pair[0] as usize..pair[1] as usize);
+        if let Some(at) = texts_of().position(|text| text.is_empty()) {
+            return Err(wrong(&format!("prompt {at}"), "it has no token"));
+        }
+        let limit = size.max_tokens;
+        let Some(target) = target else {
+            if let Some(tokens) = texts_of().map(|text| text.len()).find(|&tokens| tokens >= limit) {
+                return Err(topwork_nn::Error::TooLong { tokens: tokens + 1, limit }.into());
+            }
+            let prompts = texts_of().map(|text| texts.ids[text].to_vec()).collect();
+            return Ok(Task { prompts, sources: None, limit });
+        };
+        let start = match (options.start, target.style().start) {
+            (Some(id), _) | (None, Start::Id(id)) => id,
+            (None, Start::Last) => {
+                return Err(wrong("start", "this family writes from the token of a language: name one"));
+            }
+        };
+        let pass = Pass::eval(&model.store, options.precision);
+        let sources = Sources::new(model.features(&pass, texts)?, &texts.offsets);
+        Ok(Task { prompts: vec![vec![start]; sources.batch()], sources: Some(sources), limit })
     }
 }
 
 impl Options {
-    fn check(&self, model: &Model) -> Result<(), Error> {
+    fn check(&self, vocab: usize) -> Result<(), Error> {
         let wrong = |what: &str, reason: String| Err(Error::Generate { what: what.to_string(), reason });
         if self.max_new == 0 {
             return wrong("max_new", "no word to be found: expected at least 1".to_string());
         }
-        if let Some(id) = self.end.iter().find(|&&id| id as usize >= model.size().vocab) {
-            return wrong("end", format!("id {id} is beyond the {} known ones", model.size().vocab));
+        for (what, ids) in [("end", self.end.as_slice()), ("start", self.start.as_slice())] {
+            if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
+                return wrong(what, format!("id {id} is beyond the {vocab} known ones"));
+            }
         }
-        if let Some((what, reason)) = self.adjust.problem() {
+        if let Some((what, reason)) = self.adjust.problem(vocab) {
             return wrong(what, reason);
         }
         match &self.choice {
@@ -151,12 +189,11 @@ impl Options {
 /// Greedy and drawn: all prompts together, a word each at a time.
 fn one_by_one(
     model: &Model,
-    prompts: Vec<Vec<u32>>,
+    Task { prompts, sources, limit }: Task,
     options: &Options,
     each: &mut dyn FnMut(usize, u32) -> bool,
 ) -> Result<Vec<Continuation>, Error> {
-    let limit = model.size().max_tokens;
-    let mut reader = Reader::new(model, prompts.len(), options.precision)?;
+    let mut reader = Reader::new(model, sources, prompts.len(), options.precision)?;
     // The prompts that still go on, and what is to be read of each next.
     let mut open: Vec<usize> = (0..prompts.len()).collect();
     let mut news: Vec<Vec<u32>> = prompts.clone();
@@ -170,7 +207,8 @@ fn one_by_one(
         for (row, &prompt) in open.iter().enumerate() {
             let scores = &mut logits[row];
             let new = seen[prompt].len() - start[prompt];
-            options.adjust.apply(scores, &seen[prompt], new, &options.end);
+            let most = options.max_new.min(limit - start[prompt]);
+            options.adjust.apply(scores, &seen[prompt], [new, most], &options.end);
             let (id, log_probability) = match &options.choice {
                 Choice::Sample(sampling) => sampling.draw(scores, prompt, new),
                 _ => choose::likeliest(scores),
@@ -183,7 +221,7 @@ fn one_by_one(
                 *how = Ended::End;
             } else if !go_on {
                 *how = Ended::Stopped;
-            } else if new + 1 < options.max_new && seen[prompt].len() < limit {
+            } else if new + 1 < most {
                 alive.push(row);
                 news.push(vec![id]);
             }

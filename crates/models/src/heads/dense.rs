@@ -19,8 +19,17 @@ pub struct Dense {
 impl Dense {
     /// Declares the map and the norm at the paths of the style.
     pub fn declare(store: &mut ParamStore, encoder: &dyn Encoder, style: DenseStyle) -> Self {
+        Self::declare_in(store, encoder, style, encoder.parts() + 1)
+    }
+
+    /// [`Dense::declare`] in a depth group of the caller's choice.
+    pub fn declare_in(
+        store: &mut ParamStore,
+        encoder: &dyn Encoder,
+        style: DenseStyle,
+        group: usize,
+    ) -> Self {
         let size = encoder.size();
-        let group = encoder.parts() + 1;
         let sizes = [style.width, size.hidden];
         let linear = Linear::declare_with(store, style.path, sizes, group, size.std, style.bias);
         let norm = style

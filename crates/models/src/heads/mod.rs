@@ -14,5 +14,6 @@ mod pooled;
 pub mod pretraining;
 pub mod regress;
 pub mod replaced_token;
+pub mod seq2seq;
 pub mod tag;
 mod words;

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use topwork_kernels::activation::Activation;
+use topwork_kernels::rng::Dropout;
 
 use crate::error::Error;
 use crate::init::Init;
@@ -85,6 +86,28 @@ impl Linear {
         let (bias, next_bias) = (self.bias_or_zeros(pass)?, next.bias_or_zeros(pass)?);
         let next_weight = pass.matrix(next.weight)?;
         Ok(topwork_ops::activation_linear(z, bias, f, next_weight, next_bias, pass.precision()))
+    }
+
+    /// [`Linear::forward_through`] with dropout on what the activation gives.
+    ///
+    /// # Shapes
+    /// As [`Linear::forward_through`].
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn forward_through_dropped(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        f: Activation,
+        dropout: Option<Dropout>,
+        next: &Linear,
+    ) -> Result<Tensor<2>, Error> {
+        if dropout.is_none() {
+            return self.forward_through(pass, x, f, next);
+        }
+        let y = self.forward_activated(pass, x, f)?;
+        next.forward(pass, topwork_ops::dropout(y, dropout))
     }
 
     /// The bias; zeros, which nothing learns, where there is none.
