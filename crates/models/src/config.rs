@@ -1,13 +1,10 @@
 //! Reading `config.json`: every key with its type, and an error that names the key.
 
-use std::path::Path;
-
-use serde_json::{Value, json};
+use serde_json::Value;
 use topwork_kernels::activation::Activation;
 use topwork_kernels::pool::Pool;
 
 use crate::error::Error;
-use crate::model::read_json;
 
 /// A view of `config.json`.
 #[derive(Clone, Copy, Debug)]
@@ -185,23 +182,10 @@ impl<'a> Config<'a> {
     }
 }
 
-/// The settings of the model in a folder: `config.json`, or the `options.json` of an ELMo.
-///
-/// # Errors
-/// [`Error::Missing`], [`Error::Unreadable`].
-pub fn read_config(folder: &Path) -> Result<Value, Error> {
-    if !folder.join("config.json").is_file() && folder.join("options.json").is_file() {
-        let mut options = read_json(folder, "options.json")?;
-        if let Some(keys) = options.as_object_mut().filter(|keys| keys.contains_key("char_cnn")) {
-            keys.insert("model_type".to_string(), json!("elmo"));
-            return Ok(options);
-        }
-    }
-    read_json(folder, "config.json")
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -14,6 +14,12 @@ pub enum Error {
         /// The file that was looked for.
         file: &'static str,
     },
+    /// A file of weights does not say what model it belongs to, and no file beside it does.
+    #[error("{path}: nothing says what model these weights are: no config.json lies beside them or in the folder above; put the model's config.json there", path = .path.display())]
+    NoConfig {
+        /// The file of weights.
+        path: PathBuf,
+    },
     /// A file could not be read.
     #[error("{path}: {reason}", path = .path.display())]
     Unreadable {

@@ -22,6 +22,7 @@ pub mod post_norm;
 pub mod recurrent;
 pub mod rope;
 pub mod saved;
+pub mod source;
 pub mod target;
 
 pub use error::Error;
@@ -30,4 +31,5 @@ pub use family::{
 };
 pub use head::{HEADS, Head, HeadEntry, HeadSpec, LossOptions, Pooling, Targets};
 pub use model::{Model, SaveOptions};
+pub use source::Source;
 pub use target::{Sources, Start, TargetSide, TargetStyle};

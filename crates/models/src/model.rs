@@ -12,12 +12,12 @@ use topwork_nn::{ParamId, ParamKind, ParamStore, Pass};
 use topwork_text::Packed;
 use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, SafeTensorsFile, safetensors};
 
-use crate::config::read_config;
 use crate::error::Error;
 use crate::family::{Decoder, Encoder, Family, family};
-use crate::head::{self, Head, HeadSpec, LossOptions, Targets};
+use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
 use crate::heads::seq2seq::Seq2Seq;
 use crate::saved;
+use crate::source::Source;
 
 pub use crate::saved::saved_spec;
 
@@ -53,35 +53,51 @@ pub struct SaveOptions {
 }
 
 impl Model {
-    /// Opens a model folder with a head of the caller's choice; parameters the folder does not have for it (all of the
-    /// head's, unless the folder's head does the same task) are initialised fresh from `seed` and named in the report.
+    /// Opens a model folder, or a file of weights (see [`Source::find`]), with a head of the caller's choice; parameters
+    /// the folder does not have for it (all of the head's, unless the folder's head does the same task) are initialised
+    /// fresh from `seed` and named in the report.
     ///
     /// # Errors
     /// A missing or broken file, an unknown family, a config that cannot be honoured, a tensor that no rule of the
     /// family covers, a shape that does not fit.
     pub fn open(
-        folder: &Path,
+        path: &Path,
         spec: &HeadSpec,
         seed: u64,
         device: &Device,
     ) -> Result<(Self, LoadReport), Error> {
-        let config = read_config(folder)?;
-        let mut model = Self::declare(&config, spec, device)?;
-        let report = model.load(folder, seed)?;
+        let source = Source::find(path)?;
+        let mut model = Self::declare(source.config(), spec, device)?;
+        let report = model.load(&source, seed)?;
         Ok((model, report))
     }
 
-    /// Opens a folder that was saved with its head, here or by transformers, for use as it is: nothing may be
-    /// fresh.
+    /// Opens a folder that was saved with its head, here or by transformers, or a file of weights, for use as it is:
+    /// nothing may be fresh.
     ///
     /// # Errors
     /// As [`Model::open`]; [`Error::NoHead`] for a bare encoder.
-    pub fn open_saved(folder: &Path, device: &Device) -> Result<(Self, LoadReport), Error> {
-        let spec = saved_spec(folder)?;
-        let config = read_config(folder)?;
-        let mut model = Self::declare(&config, &spec, device)?;
-        let report = model.fill(folder, true, &[])?;
+    pub fn open_saved(path: &Path, device: &Device) -> Result<(Self, LoadReport), Error> {
+        let source = Source::find(path)?;
+        let spec = saved::spec_of(&source)?;
+        let mut model = Self::declare(source.config(), &spec, device)?;
+        let report = model.fill(&source, true, &[])?;
         Ok((model, report))
+    }
+
+    /// Opens what lies there: with the head it was saved with, or as the bare encoder it is, over whose tokens the mean is
+    /// taken; true for a bare encoder. Nothing is to be expected fresh, but a pooler may be missing.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_whole(path: &Path, device: &Device) -> Result<(Self, LoadReport, bool), Error> {
+        let (spec, bare) = match saved_spec(path) {
+            Ok(spec) => (spec, false),
+            Err(Error::NoHead { .. }) => (HeadSpec::Embed { pool: Pooling::Mean, normalise: false }, true),
+            Err(error) => return Err(error),
+        };
+        let (model, report) = Self::open(path, &spec, 0, device)?;
+        Ok((model, report, bare))
     }
 
     /// Declares encoder and head without values: for counting parameters and for weights that come from elsewhere.
@@ -104,10 +120,10 @@ impl Model {
         })
     }
 
-    fn load(&mut self, folder: &Path, seed: u64) -> Result<LoadReport, Error> {
+    fn load(&mut self, source: &Source, seed: u64) -> Result<LoadReport, Error> {
         // A head of the same task goes on from where it stands; one of another task has nothing to say here.
-        let same = saved_spec(folder).is_ok_and(|saved| saved::continues(&self.spec, &saved));
-        let report = match self.fill(folder, same, &["head.**", "pooler.**"]) {
+        let same = saved::spec_of(source).is_ok_and(|saved| saved::continues(&self.spec, &saved));
+        let report = match self.fill(source, same, &["head.**", "pooler.**"]) {
             Err(Error::Weights(topwork_weights::Error::NoWeights { .. }))
                 if starts_from_nothing(&self.config) =>
             {
@@ -123,10 +139,9 @@ impl Model {
     }
 
     /// Loads what the folder has, of its head only if it is `same`; parameters under `optional` may be missing.
-    fn fill(&mut self, folder: &Path, same: bool, optional: &[&str]) -> Result<LoadReport, Error> {
+    fn fill(&mut self, source: &Source, same: bool, optional: &[&str]) -> Result<LoadReport, Error> {
         let fresh: &[&str] = if same { &[] } else { &["head.**"] };
-        let own = folder.join(HEAD_WEIGHTS);
-        let own = if same && own.is_file() { Some(SafeTensorsFile::open(own)?) } else { None };
+        let own = source.beside(HEAD_WEIGHTS).filter(|_| same).map(SafeTensorsFile::open).transpose()?;
         let in_own = |path: &str| own.as_ref().is_some_and(|file| file.shape(path).is_some());
         let mut wanted: Vec<(String, Vec<usize>)> = self
             .store
@@ -142,7 +157,7 @@ impl Model {
         let optional: Vec<&str> = optional.iter().copied().chain(may_miss.map(String::as_str)).collect();
         wanted.extend(carried.iter().cloned());
         let request = Request { table: &self.family.weights, wanted: &wanted, fresh, optional: &optional };
-        let (params, mut report) = topwork_weights::load(folder, &request)?;
+        let (params, mut report) = topwork_weights::load(source.weights(), &request)?;
         report.fresh.retain(|path| carried.iter().all(|(carried, _)| carried != path));
         for param in params {
             if carried.iter().any(|(path, _)| *path == param.path) {
@@ -412,35 +427,44 @@ impl Model {
         texts.map(plain).transpose()
     }
 
+    /// The parameters as upstream names them, but for those of a head that no upstream class has.
+    ///
+    /// # Errors
+    /// A parameter has no values.
+    pub fn export(&self) -> Result<Vec<Named<'_>>, Error> {
+        let own_head = self.own_head();
+        let mut params = Vec::new();
+        for (id, param) in self.store.iter().filter(|(_, param)| !(own_head && is_head(&param.path))) {
+            let data: Cow<[f32]> = self.store.values(id)?.into();
+            params.push((param.path.as_str(), param.shape.clone(), data));
+        }
+        for param in &self.carried {
+            params.push((param.path.as_str(), param.shape.clone(), Cow::from(&param.data)));
+        }
+        let base = self.family.weights.base(saved::class_name(&self.spec));
+        Ok(topwork_weights::export(&self.family.weights, base, params)?)
+    }
+
+    /// `config.json` as it is saved, with what changed: the class, the labels, the kind of problem.
+    pub fn saved_config(&self) -> Value {
+        saved::saved_config(&self.config, &self.spec, self.family)
+    }
+
     /// Writes a model folder: config.json, model.safetensors under the upstream names, [`HEAD_FILE`], and the
     /// files given. What stood in the folder is replaced as a whole.
     ///
     /// # Errors
     /// The folder cannot be written, or a parameter has no values.
     pub fn save(&self, folder: &Path, options: &SaveOptions) -> Result<(), Error> {
-        let own_head = self.own_head();
-        let (mut params, mut head) = (Vec::new(), Vec::new());
-        for (id, param) in self.store.iter() {
-            let data: Cow<[f32]> = self.store.values(id)?.into();
-            if own_head && is_head(&param.path) {
-                head.push(Named { name: param.path.clone(), shape: param.shape.clone(), data });
-            } else {
-                params.push((param.path.as_str(), param.shape.clone(), data));
-            }
-        }
-        for param in &self.carried {
-            params.push((param.path.as_str(), param.shape.clone(), Cow::from(&param.data)));
-        }
-        let base = self.family.weights.base(saved::class_name(&self.spec));
-        let tensors = topwork_weights::export(&self.family.weights, base, params)?;
-        let head = if head.is_empty() { None } else { Some(safetensors::to_bytes(&head)?) };
+        let tensors = self.export()?;
+        let head = if self.own_head() { Some(self.head_bytes()?) } else { None };
         let mut notes = options.notes.clone();
         notes.insert("head".to_string(), serde_json::to_value(&self.spec).unwrap_or(Value::Null));
         let notes = serde_json::to_vec_pretty(&Value::Object(notes)).unwrap_or_default();
         let mut files: Vec<(&str, &[u8])> = vec![(HEAD_FILE, &notes)];
         files.extend(head.as_ref().map(|bytes| (HEAD_WEIGHTS, bytes.as_slice())));
         files.extend(options.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
-        let config = saved::saved_config(&self.config, &self.spec, self.family);
+        let config = self.saved_config();
         Ok(ModelFolder { config: &config, tensors: &tensors, files: &files }.write(folder)?)
     }
 
@@ -454,13 +478,18 @@ impl Model {
         if !self.own_head() || elsewhere || !folder.join(HEAD_WEIGHTS).is_file() {
             return Ok(false);
         }
+        topwork_weights::atomic::write(folder.join(HEAD_WEIGHTS), &self.head_bytes()?)?;
+        Ok(true)
+    }
+
+    /// The file of a head that no upstream class has.
+    fn head_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut head = Vec::new();
         for (id, path) in self.head_params() {
             let shape = self.store.param(id).shape.clone();
             head.push(Named { name: path, shape, data: self.store.values(id)?.into() });
         }
-        topwork_weights::atomic::write(folder.join(HEAD_WEIGHTS), &safetensors::to_bytes(&head)?)?;
-        Ok(true)
+        Ok(safetensors::to_bytes(&head)?)
     }
 }
 
@@ -474,20 +503,6 @@ fn starts_from_nothing(config: &Value) -> bool {
 /// True for a parameter of a head.
 fn is_head(path: &str) -> bool {
     path.starts_with("head.")
-}
-
-/// Reads a JSON file of a model folder.
-///
-/// # Errors
-/// [`Error::Missing`], [`Error::Unreadable`].
-pub fn read_json(folder: &Path, file: &'static str) -> Result<Value, Error> {
-    let path = folder.join(file);
-    if !path.is_file() {
-        return Err(Error::Missing { folder: folder.to_path_buf(), file });
-    }
-    let text =
-        std::fs::read(&path).map_err(|e| Error::Unreadable { path: path.clone(), reason: e.to_string() })?;
-    serde_json::from_slice(&text).map_err(|e| Error::Unreadable { path, reason: e.to_string() })
 }
 
 /// A matrix as plain numbers.

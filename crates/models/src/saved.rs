@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::read_config;
 use crate::error::Error;
 use crate::family::{Family, family};
 use crate::head::{HeadSpec, Pooling};
-use crate::model::{FROM_NOTHING, HEAD_FILE, read_json};
+use crate::model::{FROM_NOTHING, HEAD_FILE};
+use crate::source::{Source, read_json};
 
 /// The name under which [`Family::architectures`] has a head's class; another pooling than the family's own has none there.
 pub fn class_name(spec: &HeadSpec) -> &'static str {
@@ -82,26 +82,33 @@ pub fn saved_config(config: &Value, spec: &HeadSpec, family: &Family) -> Value {
     config
 }
 
-/// The head a folder was saved with: from [`HEAD_FILE`], else from what `config.json` says of its architecture.
+/// The head a model was saved with: from [`HEAD_FILE`], else from what `config.json` says of its architecture.
+///
+/// # Errors
+/// [`Error::NoHead`] for a bare encoder; a file that cannot be read; as [`Source::find`].
+pub fn saved_spec(path: &Path) -> Result<HeadSpec, Error> {
+    spec_of(&Source::find(path)?)
+}
+
+/// As [`saved_spec`], of a model that was found.
 ///
 /// # Errors
 /// [`Error::NoHead`] for a bare encoder; a file that cannot be read.
-pub fn saved_spec(folder: &Path) -> Result<HeadSpec, Error> {
-    if folder.join(HEAD_FILE).is_file() {
-        let notes = read_json(folder, HEAD_FILE)?;
+pub fn spec_of(source: &Source) -> Result<HeadSpec, Error> {
+    if let Some(path) = source.beside(HEAD_FILE) {
+        let notes = read_json(source.folder(), HEAD_FILE)?;
         let spec = notes.get("head").cloned().unwrap_or(Value::Null);
-        return serde_json::from_value(spec)
-            .map_err(|e| Error::Unreadable { path: folder.join(HEAD_FILE), reason: e.to_string() });
+        return serde_json::from_value(spec).map_err(|e| Error::Unreadable { path, reason: e.to_string() });
     }
-    let config = read_config(folder)?;
-    let family = family(&config)?;
+    let config = source.config();
+    let family = family(config)?;
     let list = config.get("architectures").and_then(Value::as_array).cloned().unwrap_or_default();
     let head = list.iter().filter_map(Value::as_str).find_map(|class| family.head_of(class));
-    match head.and_then(|head| named(head, &config)) {
+    match head.and_then(|head| named(head, config)) {
         Some(spec) => Ok(spec),
         None => {
             let architectures = serde_json::to_string(&list).unwrap_or_default();
-            Err(Error::NoHead { folder: folder.to_path_buf(), architectures })
+            Err(Error::NoHead { folder: source.weights().to_path_buf(), architectures })
         }
     }
 }

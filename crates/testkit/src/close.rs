@@ -86,18 +86,7 @@ pub fn close(actual: &[f32], expected: &[f32], relative: f64) -> Result<(), Mism
 /// # Errors
 /// As [`close`].
 pub fn close_with_floor(actual: &[f32], expected: &[f32], relative: f64, floor: f64) -> Result<(), Mismatch> {
-    if actual.len() != expected.len() {
-        return Err(Mismatch::Length { actual: actual.len(), expected: expected.len() });
-    }
-    if expected.is_empty() {
-        return Err(Mismatch::Empty);
-    }
-    for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
-        if !actual.is_finite() || !expected.is_finite() {
-            return Err(Mismatch::NotFinite { index, actual, expected });
-        }
-    }
-    let scale = expected.iter().fold(floor, |scale, x| scale.max(f64::from(x.abs())));
+    let scale = comparable(actual, expected, floor)?;
     let difference = |index: usize| (f64::from(actual[index]) - f64::from(expected[index])).abs();
     let far = (0..actual.len()).filter(|&index| difference(index) > relative * scale);
     let (count, worst) = far.fold((0, None), |(count, worst), index| match worst {
@@ -119,6 +108,34 @@ pub fn close_with_floor(actual: &[f32], expected: &[f32], relative: f64, floor: 
     }
 }
 
+/// How far two tensors are apart: the largest difference, divided by the largest absolute value expected, or by `floor`
+/// where that is larger. Infinite where only zeros are expected and something else is there.
+///
+/// # Errors
+/// A [`Mismatch`] where they cannot be compared.
+pub fn apart(actual: &[f32], expected: &[f32], floor: f64) -> Result<f64, Mismatch> {
+    let scale = comparable(actual, expected, floor)?;
+    let differences = actual.iter().zip(expected).map(|(a, e)| (f64::from(*a) - f64::from(*e)).abs());
+    let most = differences.fold(0.0, f64::max);
+    Ok(if most == 0.0 { 0.0 } else { most / scale })
+}
+
+/// The scale of two tensors that can be compared.
+fn comparable(actual: &[f32], expected: &[f32], floor: f64) -> Result<f64, Mismatch> {
+    if actual.len() != expected.len() {
+        return Err(Mismatch::Length { actual: actual.len(), expected: expected.len() });
+    }
+    if expected.is_empty() {
+        return Err(Mismatch::Empty);
+    }
+    for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
+        if !actual.is_finite() || !expected.is_finite() {
+            return Err(Mismatch::NotFinite { index, actual, expected });
+        }
+    }
+    Ok(expected.iter().fold(floor, |scale, x| scale.max(f64::from(x.abs()))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +146,16 @@ mod tests {
     fn equal_and_nearly_equal_pass() {
         close(EXPECTED, EXPECTED, 0.0).unwrap();
         close(&[1e-5, 1.00001, -4.00001, 0.0], EXPECTED, 1e-5).unwrap();
+    }
+
+    #[test]
+    fn the_distance_is_that_of_the_worst() {
+        assert_eq!(apart(EXPECTED, EXPECTED, 0.0), Ok(0.0));
+        assert_eq!(apart(&[0.0, 3.0, -4.0, 1e-6], EXPECTED, 0.0), Ok(0.5));
+        assert_eq!(apart(&[0.0, 3.0, -4.0, 1e-6], EXPECTED, 8.0), Ok(0.25));
+        assert_eq!(apart(&[1.0], &[0.0], 0.0), Ok(f64::INFINITY));
+        assert_eq!(apart(&[], &[], 0.0), Err(Mismatch::Empty));
+        assert!(apart(&[f32::NAN], &[0.0], 0.0).is_err() && apart(&[0.0], &[0.0, 0.0], 0.0).is_err());
     }
 
     #[test]

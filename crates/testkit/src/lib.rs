@@ -9,7 +9,7 @@ mod gradient;
 mod numbers;
 mod program;
 
-pub use close::{Mismatch, close, close_with_floor};
+pub use close::{Mismatch, apart, close, close_with_floor};
 pub use golden::{Array, Golden, GoldenError};
 pub use gradient::{central_difference, check_gradient};
 pub use numbers::Numbers;

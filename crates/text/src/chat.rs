@@ -43,6 +43,7 @@ impl Message {
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     path: PathBuf,
+    text: String,
     environment: Environment<'static>,
 }
 
@@ -98,7 +99,12 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, without_generation(template))
             .map_err(|error| Error::Chat { path: path.clone(), problem: told(&error) })?;
-        Ok(Self { path, environment })
+        Ok(Self { path, text: template.to_string(), environment })
+    }
+
+    /// The template as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The prompt for a conversation, with the tokens that begin and end a sequence (empty if `None`);

@@ -140,6 +140,14 @@ pub enum Error {
         /// The tokenizer's reason.
         reason: String,
     },
+    /// A tokenizer has no form in GGUF files.
+    #[error("{path}: the tokenizer cannot be put into a GGUF file: {reason}", path = .path.display())]
+    NoGguf {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Ids could not be turned back into text.
     #[error("cannot decode {count} ids: {reason}")]
     Decode {

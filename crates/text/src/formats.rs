@@ -16,6 +16,7 @@ mod proto;
 mod scores;
 mod sentencepiece;
 mod splits;
+mod to_gguf;
 mod wire;
 mod wordpiece;
 

@@ -31,7 +31,7 @@ impl Tokenizer {
     }
 
     /// `tokenizer.json` for what this tokenizer does now.
-    fn to_json(&self) -> Result<Vec<u8>> {
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
         let failed = |error: tokenizers::Error| Error::Parse {
             path: self.source.path.clone(),
             reason: error.to_string(),

@@ -248,6 +248,18 @@ impl Tokenizer {
         self.settings.model_max_length().ok().flatten()
     }
 
+    /// The ids of a text alone, without the tokens that belong around it: of a prompt that has them in it already.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] if the tokenizer refuses.
+    pub fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|error| {
+            let start = text.chars().take(40).collect();
+            Error::Encode { index: 0, start, reason: error.to_string() }
+        })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// Text of the ids; `skip_special` leaves special tokens out.
     ///
     /// # Errors

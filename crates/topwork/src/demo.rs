@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use topwork_data::{BatchSize, Inputs, Labels, few};
-use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions};
-use topwork_text::Tokenizer;
+use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Source};
 use topwork_train::baseline::{
     ClassWeights, LogisticHead, LogisticHeadOptions, LogisticOptions, TfidfLogistic, TfidfLogisticOptions,
 };
@@ -21,6 +20,7 @@ use crate::corpus::{Corpus, SPAM_ASSASSIN, View, spam_assassin};
 use crate::error::Error;
 use crate::hub::{Found, Hub, Progress};
 use crate::job::{self, JobContext, JobObserver, Outcomes};
+use crate::model_files;
 use crate::prepare::{Prepared, prepare};
 use crate::recipe::{DataRecipe, Facts, Recipe, ReportRecipe, TaskRecipe};
 use crate::report::{self, ByLabels, LabelSeries, Method, Methods, Score};
@@ -96,8 +96,8 @@ pub fn run(
     observer.note(&account(&corpus, options.mail));
     let data_file = write_data(&corpus, &options.folder)?;
     let recipe = recipe(options, &data_file);
-    let tokenizer = Tokenizer::from_folder(&model.path)?;
-    let config = topwork_models::config::read_config(&model.path)?;
+    let tokenizer = model_files::tokenizer(&model.path)?;
+    let source = Source::find(&model.path)?;
     let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
     let (mut encoder, _) = Model::open(&model.path, &spec, 0, &Device::flex())?;
     encoder.store.keep_packed();
@@ -122,7 +122,7 @@ pub fn run(
             break;
         }
         observer.note(&format!("fine-tuning on {size} labels, {}", format!("{precision:?}").to_lowercase()));
-        let facts = Facts { examples: *size, labels: 2, kind: data.kind, hidden: size_of(&config)? };
+        let facts = Facts { examples: *size, labels: 2, kind: data.kind, hidden: size_of(source.config())? };
         cells[2].push(fine_tune(&recipe, &facts, &model, &data, indices, options.seed)?);
     }
     observer.note(&format!("fine-tuning on all {all} labels, {}", format!("{precision:?}").to_lowercase()));

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use topwork_kernels::gemm::Precision;
-use topwork_models::{HeadSpec, Model, Pooling};
+use topwork_models::{HeadSpec, Model, Pooling, Source};
 use topwork_text::{Input, Packed, Tokenizer};
 use topwork_weights::LoadReport;
 
 use crate::error::Error;
+use crate::model_files;
 use crate::predictor::run_batches;
 
 /// How texts become vectors.
@@ -60,7 +61,7 @@ impl Embedder {
         let folder = folder.as_ref();
         let spec = HeadSpec::Embed { pool: options.pool, normalise: options.normalise };
         let (tokenizer, opened) =
-            rayon::join(|| Tokenizer::from_folder(folder), || Model::open(folder, &spec, 0, &Device::flex()));
+            rayon::join(|| model_files::tokenizer(folder), || Model::open(folder, &spec, 0, &Device::flex()));
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
         let model_max = model.size().max_tokens;
@@ -111,8 +112,8 @@ impl Embedder {
 }
 
 /// The length sentence-transformers cuts at, which is not in the tokenizer's files.
-fn sentence_length(folder: &Path) -> Option<usize> {
-    let text = std::fs::read(folder.join("sentence_bert_config.json")).ok()?;
+fn sentence_length(path: &Path) -> Option<usize> {
+    let text = std::fs::read(Source::find(path).ok()?.beside("sentence_bert_config.json")?).ok()?;
     let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
     value.get("max_seq_length")?.as_u64().map(|n| n as usize)
 }

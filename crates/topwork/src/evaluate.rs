@@ -6,10 +6,10 @@ use burn::tensor::Device;
 use topwork_data::{Inputs, LabelMap, read};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
-use topwork_text::Tokenizer;
 use topwork_train::metrics::{Evaluation, Outcome};
 
 use crate::error::Error;
+use crate::model_files;
 use crate::prepare::{read_options, reader_task};
 use crate::recipe::{DataRecipe, Kind};
 use crate::run_report::with_intervals;
@@ -36,7 +36,7 @@ pub fn evaluate(
     precision: Precision,
     resamples: usize,
 ) -> Result<Evaluated, Error> {
-    let tokenizer = Tokenizer::from_folder(folder)?;
+    let tokenizer = model_files::tokenizer(folder)?;
     let (mut model, _) = Model::open_saved(folder, &Device::flex())?;
     model.store.keep_packed();
     let saved = SavedNotes::read(folder)?;

@@ -7,15 +7,16 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use topwork_data::BatchSize;
-use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions};
-use topwork_text::Tokenizer;
+use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Source};
 use topwork_train::metrics::{Bootstrap, Evaluation, Metric, Outcome, Task as MetricTask, tune_threshold};
 use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
 use topwork_weights::{LoadReport, WordVectors};
 
+use crate::convert::tokenizer_files;
 use crate::error::Error;
 use crate::hub::{Found, Hub, Progress};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
+use crate::model_files;
 use crate::prepare::{Prepared, prepare};
 use crate::recipe::{Facts, Kind, Recipe};
 use crate::run_report::with_intervals;
@@ -155,11 +156,10 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     let started = Instant::now();
     let JobContext { folder, hub, progress, stop, observer } = context;
     let source = hub.model(&recipe.model, progress)?;
-    let tokenizer = Tokenizer::from_folder(&source.path)?;
-    let config = topwork_models::config::read_config(&source.path)?;
+    let tokenizer = model_files::tokenizer(&source.path)?;
     let seed = seed_of(recipe)?;
     let plain = HeadSpec::Embed { pool: Pooling::Cls, normalise: false };
-    let size = Model::declare(&config, &plain, &Device::flex())?.size().clone();
+    let size = Model::declare(Source::find(&source.path)?.config(), &plain, &Device::flex())?.size().clone();
     if tokenizer.id_limit() > size.vocab {
         return Err(Error::Task(format!(
             "{}: the tokenizer has ids up to {}, the model a table of {}: they do not belong together",
@@ -414,20 +414,6 @@ fn write_recipes(folder: &Path, recipe: &Recipe, resolved: &Recipe) -> Result<()
         topwork_weights::atomic::write(folder.join(name), text.as_bytes())?;
     }
     Ok(())
-}
-
-/// The tokenizer's files as they go into every saved folder.
-fn tokenizer_files(tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let temporary = tempfile::tempdir().map_err(Error::file(Path::new("temporary folder")))?;
-    tokenizer.save(temporary.path())?;
-    let mut files = Vec::new();
-    for entry in fs::read_dir(temporary.path()).map_err(Error::file(temporary.path()))? {
-        let path = entry.map_err(Error::file(temporary.path()))?.path();
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        files.push((name, fs::read(&path).map_err(Error::file(&path))?));
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Events of a run from its log: a resumed run's report tells all of it.

@@ -18,15 +18,19 @@
 //! ```
 
 pub mod bench;
+pub mod convert;
 pub mod corpus;
 pub mod demo;
 pub mod embedder;
 pub mod error;
 pub mod evaluate;
 mod frozen;
+pub mod generator;
 pub mod hub;
 pub mod job;
+pub mod language;
 pub mod linear_baseline;
+pub mod model_files;
 pub mod nearest;
 pub mod predictor;
 pub mod prepare;
@@ -35,12 +39,14 @@ pub mod report;
 pub mod run_report;
 pub mod saved;
 pub mod scoring;
+mod stream;
 pub mod text_task;
 pub mod vectors;
 
 pub use embedder::{EmbedOptions, Embedder, Vectors};
 pub use error::Error;
 pub use evaluate::{Evaluated, evaluate};
+pub use generator::{GenerateOptions, Generator, Written};
 pub use job::{JobContext, JobObserver, Outcomes, Quiet, resume, train};
 pub use predictor::{Prediction, Predictor};
 pub use recipe::Recipe;

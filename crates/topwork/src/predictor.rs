@@ -9,6 +9,7 @@ use topwork_text::{Input, Packed, Tokenizer};
 use topwork_weights::LoadReport;
 
 use crate::error::Error;
+use crate::model_files;
 use crate::saved::SavedNotes;
 use crate::scoring::in_batches;
 
@@ -56,7 +57,7 @@ impl Predictor {
     pub fn open_with(folder: impl AsRef<Path>, precision: Precision) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let (tokenizer, opened) =
-            rayon::join(|| Tokenizer::from_folder(folder), || Model::open_saved(folder, &Device::flex()));
+            rayon::join(|| model_files::tokenizer(folder), || Model::open_saved(folder, &Device::flex()));
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
         if !matches!(model.spec(), HeadSpec::Classify { .. } | HeadSpec::Regress { .. }) {

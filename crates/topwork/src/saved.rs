@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use topwork_models::model::{HEAD_FILE, read_json};
+use topwork_models::Source;
+use topwork_models::model::HEAD_FILE;
+use topwork_models::source::read_json;
 
 use crate::error::Error;
 
@@ -19,15 +21,16 @@ pub struct SavedNotes {
 }
 
 impl SavedNotes {
-    /// Reads the notes of a folder; a folder without them (saved by transformers) has none.
+    /// Reads the notes of a model; one without them (saved by transformers) has none.
     ///
     /// # Errors
     /// The file is there and cannot be read.
-    pub fn read(folder: &Path) -> Result<Self, Error> {
-        if !folder.join(HEAD_FILE).is_file() {
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let source = Source::find(path)?;
+        if source.beside(HEAD_FILE).is_none() {
             return Ok(SavedNotes::default());
         }
-        let notes = read_json(folder, HEAD_FILE)?;
+        let notes = read_json(source.folder(), HEAD_FILE)?;
         let number = |key: &str| notes.get(key).and_then(Value::as_u64).map(|n| n as usize);
         Ok(SavedNotes {
             max_length: number("max-length"),

@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+#[path = "parity/table.rs"]
+mod table;
+
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -379,16 +382,20 @@ fn dense(gradient: &Gradient, shape: &[usize]) -> Vec<f32> {
     }
 }
 
+/// Some gradients are zero by construction (a key's bias) and rounding noise in both programs: they are held against a share
+/// of the largest gradient of the model.
+fn gradient_floor(golden: &Golden) -> f64 {
+    let all = golden.below("grad.").flat_map(|name| floats(golden, &format!("grad.{name}")));
+    1e-2 * f64::from(all.fold(0.0f32, |top, g| top.max(g.abs())))
+}
+
 #[test]
 fn the_gradient_of_every_parameter() {
     let mut seen = 0;
     for folder in folders().iter().filter(|f| !bare(f)) {
         let (model, golden) = (open(folder), golden(folder));
-        let names: Vec<&str> = golden.below("grad.").collect();
-        let largest = names
-            .iter()
-            .flat_map(|name| floats(&golden, &format!("grad.{name}")))
-            .fold(0.0f32, |top, g| top.max(g.abs()));
+        let names = golden.below("grad.").count();
+        let floor = gradient_floor(&golden);
         let (_, found) = gradients(&model, &golden, Precision::F32);
         let (_, rough) = gradients(&model, &golden, Precision::Bf16);
         let learnt = || model.store.iter().filter(|(_, param)| param.kind.learns());
@@ -396,19 +403,37 @@ fn the_gradient_of_every_parameter() {
             let upstream = upstream(&model, &golden, &param.path);
             let name = &upstream.0;
             let expected = imported(&golden, &format!("grad.{name}"), &upstream, &param.shape);
-            // Some gradients are zero by construction (a key's bias) and rounding noise in both programs, hence the
-            // floor: a share of the largest gradient of the model.
             for (gradients, tolerance) in [(&found, BACKWARD), (&rough, 2.0 * BF16)] {
                 let gradient = gradients.get(id).unwrap_or_else(|| panic!("{name}: no gradient"));
                 let got = dense(gradient, &param.shape);
-                close_with_floor(&got, &expected, tolerance, 1e-2 * f64::from(largest))
+                close_with_floor(&got, &expected, tolerance, floor)
                     .unwrap_or_else(|e| panic!("{} gradient of {name}: {e}", folder.display()));
             }
             seen += 1;
         }
-        assert_eq!(names.len(), learnt().count(), "{}: every gradient was compared", folder.display());
+        assert_eq!(names, learnt().count(), "{}: every gradient was compared", folder.display());
     }
     assert!(seen > 400, "{seen}");
+}
+
+/// The model after the steps that the golden file describes, and the loss before each of them.
+fn after_ten_steps(mut model: Model, golden: &Golden) -> (Model, Vec<f32>) {
+    let number = |name: &str| golden.scalar(&format!("adamw.{name}")).unwrap();
+    let options = TrainOptions {
+        weight_decay: number("weight_decay"),
+        decay_all: true,
+        eps: number("eps"),
+        ..TrainOptions::default()
+    };
+    let mut optimizer = AdamW::new(&options, model.store.len());
+    let plan = vec![Plan::default(); model.store.len()];
+    let mut losses = Vec::new();
+    for _ in 0..number("steps") as usize {
+        let (loss, mut gradients) = gradients(&model, golden, Precision::F32);
+        losses.push(loss);
+        optimizer.step(&mut model.store, &mut gradients, &plan, number("lr"), 1.0).unwrap();
+    }
+    (model, losses)
 }
 
 #[test]
@@ -419,22 +444,7 @@ fn ten_steps_of_adamw() {
         if !golden.has("losses") {
             continue;
         }
-        let mut model = open(&folder);
-        let number = |name: &str| golden.scalar(&format!("adamw.{name}")).unwrap();
-        let options = TrainOptions {
-            weight_decay: number("weight_decay"),
-            decay_all: true,
-            eps: number("eps"),
-            ..TrainOptions::default()
-        };
-        let mut optimizer = AdamW::new(&options, model.store.len());
-        let plan = vec![Plan::default(); model.store.len()];
-        let mut losses = Vec::new();
-        for _ in 0..number("steps") as usize {
-            let (loss, mut gradients) = gradients(&model, &golden, Precision::F32);
-            losses.push(loss);
-            optimizer.step(&mut model.store, &mut gradients, &plan, number("lr"), 1.0).unwrap();
-        }
+        let (model, losses) = after_ten_steps(open(&folder), &golden);
         close(&losses, &floats(&golden, "losses"), FORWARD * 10.0)
             .unwrap_or_else(|e| panic!("{} losses: {e}", folder.display()));
         for (id, param) in model.store.iter().filter(|(_, param)| param.kind.learns()) {

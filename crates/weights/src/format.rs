@@ -96,6 +96,11 @@ pub fn open(path: &Path) -> Result<Box<dyn TensorFile>, Error> {
     }
 }
 
+/// Whether a file of this name may be weights of some format.
+pub fn is_weights_name(name: &str) -> bool {
+    FORMATS.iter().any(|format| format.files.iter().any(|wild| fits(wild, name)))
+}
+
 /// The first bytes of a file.
 pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, Error> {
     let read = |source| Error::Read { path: path.to_path_buf(), source };
@@ -126,6 +131,18 @@ mod tests {
             assert!(format.link.starts_with("https://"), "{}", format.name);
             assert!(!format.files.is_empty(), "{}", format.name);
             assert!(FORMATS[..n].iter().all(|other| other.name != format.name), "{}", format.name);
+        }
+    }
+
+    #[test]
+    fn weights_are_told_by_their_names() {
+        for name in
+            ["model.safetensors", "pytorch_model.bin", "bert_model.ckpt.index", "x.gguf", "weights.hdf5"]
+        {
+            assert!(is_weights_name(name), "{name}");
+        }
+        for name in ["config.json", "model.safetensors.part", "vocab.txt", "tokenizer.model", "README.md"] {
+            assert!(!is_weights_name(name), "{name}");
         }
     }
 

@@ -8,6 +8,8 @@ mod demo;
 mod doctor;
 mod embed;
 mod eval;
+mod eval_lm;
+mod generate;
 mod list;
 mod model;
 mod predict;
@@ -28,8 +30,10 @@ pub enum Command {
     Demo(demo::Demo),
     Train(Box<train::Train>),
     Eval(eval::Eval),
+    EvalLm(eval_lm::EvalLm),
     Predict(predict::Predict),
     Embed(embed::Embed),
+    Generate(generate::Generate),
     /// What is in a data file
     #[command(subcommand)]
     Data(data::Data),
@@ -49,7 +53,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 20;
+pub const COUNT: usize = 23;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -58,8 +62,10 @@ impl Command {
             Command::Demo(command) => command.run(global, out),
             Command::Train(command) => command.run(global, out),
             Command::Eval(command) => command.run(global, out),
+            Command::EvalLm(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),
             Command::Embed(command) => command.run(global, out),
+            Command::Generate(command) => command.run(global, out),
             Command::Data(command) => command.run(global, out),
             Command::Model(command) => command.run(global, out),
             Command::Tokenize(command) => command.run(global, out),

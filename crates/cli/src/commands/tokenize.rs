@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde_json::json;
+use topwork::model_files;
 use topwork_text::{Encoding, Tokenizer};
 
 use crate::Ended;
@@ -98,7 +99,7 @@ pub fn open(reference: &str, global: &Global) -> anyhow::Result<Tokenizer> {
     if ["tokenizer.json", "vocab.txt"].iter().any(|name| path.join(name).is_file()) {
         return Ok(Tokenizer::from_folder(path)?);
     }
-    Ok(Tokenizer::from_folder(global.hub()?.model(reference, &global.fetching())?.path)?)
+    Ok(model_files::tokenizer(global.hub()?.model(reference, &global.fetching())?.path)?)
 }
 
 /// An encoding as it is printed, with padding that stands nowhere else.

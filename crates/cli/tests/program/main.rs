@@ -6,6 +6,7 @@ mod bad_data;
 mod bad_models;
 mod bench;
 mod full_disk;
+mod generating;
 mod interrupted;
 mod looking;
 mod predicting;

@@ -11,8 +11,8 @@ use topwork_text::Tokenizer;
 use topwork_weights::{Checkpoint, Request};
 
 use super::*;
-use crate::config::read_config;
 use crate::model::plain;
+use crate::source::Source;
 
 /// AllenNLP's tolerance in its own test is 1e-6 relative; ours is of the scale of a sentence.
 const TOLERANCE: f64 = 2e-6;
@@ -28,7 +28,7 @@ fn published() -> Option<PathBuf> {
 }
 
 fn open(folder: &std::path::Path) -> (Elmo, ParamStore) {
-    let config = read_config(folder).unwrap();
+    let config = Source::find(folder).unwrap().config().clone();
     let mut store = ParamStore::new(&Device::flex());
     let elmo = Elmo::declare(&mut store, Config(&config)).unwrap();
     let wanted: Vec<_> = store.iter().map(|(_, p)| (p.path.clone(), p.shape.clone())).collect();

@@ -57,11 +57,11 @@ pub struct GgufParts {
     pub charsmap: Vec<u8>,
 }
 
-const NORMAL: i32 = 1;
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER: i32 = 4;
-const BYTE: i32 = 6;
+pub(super) const NORMAL: i32 = 1;
+pub(super) const UNKNOWN: i32 = 2;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER: i32 = 4;
+pub(super) const BYTE: i32 = 6;
 
 impl Tokenizer {
     /// The tokenizer inside a GGUF file. It does what the `tokenizer.json` of the model did that the file was made of,

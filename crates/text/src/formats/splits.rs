@@ -162,6 +162,20 @@ impl Split {
         SPLITS.iter().find(|split| split.names.contains(&name))
     }
 
+    /// The name of a way that has these expressions and this last step. Of several the one that agrees in the rest too.
+    pub fn named_like(
+        steps: &[String],
+        gpt2: bool,
+        ignore_merges: bool,
+        compose: bool,
+    ) -> Option<&'static str> {
+        let rest = |split: &&Split| split.ignore_merges == ignore_merges && split.compose == compose;
+        let fitting: Vec<&Split> =
+            SPLITS.iter().filter(|split| split.steps == steps && split.gpt2 == gpt2).collect();
+        let best = fitting.iter().copied().find(rest).or(fitting.first().copied());
+        best.and_then(|split| split.names.first().copied())
+    }
+
     /// All names.
     pub fn names() -> impl Iterator<Item = &'static str> {
         SPLITS.iter().flat_map(|split| split.names.iter().copied())

@@ -9,12 +9,13 @@ use topwork_kernels::gemm::{self, Precision};
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, Targets};
 use topwork_nn::{Pass, gradient};
 use topwork_ops::profile::{self, Spent};
-use topwork_text::{Packed, Tokenizer};
+use topwork_text::Packed;
 use topwork_train::TrainOptions;
 use topwork_train::optim::AdamW;
 use topwork_train::plan::Plan;
 
 use crate::error::Error;
+use crate::model_files;
 use crate::predictor::run_batches;
 
 /// What to measure.
@@ -91,7 +92,7 @@ pub fn speed(folder: &Path, texts: &[String], options: &SpeedOptions) -> Result<
     }
     let peak = gemm::peak(options.precision);
     let started = Instant::now();
-    let tokenizer = Tokenizer::from_folder(folder)?;
+    let tokenizer = model_files::tokenizer(folder)?;
     let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
     let (mut model, _) = Model::open(folder, &spec, 0, &Device::flex())?;
     model.store.keep_packed();

@@ -3,13 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use topwork_weights::format::is_weights_name;
+
 use super::error::{Error, Result, io};
 
 /// How deep a model may lie below the folder given: `package/model`, `runs/name/best` and a little more.
 const DEEPEST: usize = 6;
 
-/// The models in `folder`, shallowest first: folders that hold `config.json` (ELMo's: `options.json`) and weights, and GGUF
-/// files.
+/// Names of the file that says what a model is.
+const CONFIGS: [&str; 3] = ["config.json", "bert_config.json", "options.json"];
+
+/// Where exports to ONNX stand below the model's own folder.
+const ONNX: &str = "onnx";
+
+/// The models in `folder`, shallowest first: folders that hold a configuration and weights, weights in ONNX below a
+/// configuration, and GGUF files.
 ///
 /// # Errors
 /// A folder that cannot be read.
@@ -29,21 +37,37 @@ pub fn models_in(folder: &Path) -> Result<Vec<PathBuf>> {
                 }
             }
             files.sort();
-            let ends = |path: &&PathBuf, ending: &str| path.extension().is_some_and(|e| e == ending);
-            let weights =
-                |endings: &[&str]| files.iter().any(|f| endings.iter().any(|ending| ends(&f, ending)));
-            let has = |name: &str| files.iter().any(|f| f.file_name().is_some_and(|n| n == name));
-            let plain = has("config.json") && weights(&["safetensors", "bin", "pt", "pth", "hdf5"]);
-            if plain || (has("options.json") && weights(&["hdf5"])) {
+            let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let names: Vec<String> = files.iter().filter_map(name).collect();
+            let config = names.iter().any(|name| CONFIGS.contains(&name.as_str()));
+            if config && names.iter().any(|name| is_weights_name(name)) {
                 found.push(folder);
+            } else if let Some(weights) = onnx_below(&folder).filter(|_| config) {
+                found.push(weights);
             } else {
-                found.extend(files.iter().filter(|f| ends(f, "gguf")).cloned());
+                found.extend(files.iter().filter(|file| ends(file, "gguf")).cloned());
             }
         }
         next.sort();
         level = next;
     }
     Ok(found)
+}
+
+fn ends(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == ending)
+}
+
+/// The one file of weights that an export to ONNX has: of several, which are the same in other numbers, `model.onnx`.
+fn onnx_below(folder: &Path) -> Option<PathBuf> {
+    let below = folder.join(ONNX);
+    let best = below.join("model.onnx");
+    if best.is_file() {
+        return Some(best);
+    }
+    let files = fs::read_dir(below).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> = files.filter(|path| ends(path, "onnx")).collect();
+    if files.len() == 1 { files.pop() } else { None }
 }
 
 /// The one model in `folder`: the shallowest; `best` where a run folder holds several.
@@ -56,7 +80,8 @@ pub fn model_in(folder: &Path) -> Result<PathBuf> {
     let Some(first) = found.first() else {
         return Err(Error::NoModel {
             folder: folder.to_owned(),
-            problem: "nowhere in it is a config.json beside safetensors weights, nor a GGUF file".into(),
+            problem: "nowhere in it is a config.json with weights beside it or in onnx/, nor a GGUF file"
+                .into(),
             way_out: "give a folder that holds a model".into(),
         });
     };
@@ -138,6 +163,26 @@ mod tests {
             &["best/config.json", "best/model.safetensors", "last/config.json", "last/model.safetensors"],
         );
         assert_eq!(model_in(run.path()).unwrap(), run.path().join("best"));
+    }
+
+    #[test]
+    fn weights_may_be_of_any_format() {
+        for (files, model) in [
+            (&["uncased/bert_config.json", "uncased/bert_model.ckpt.index"][..], "uncased"),
+            (&["a/config.json", "a/tf_model.h5"], "a"),
+            (&["a/config.json", "a/onnx/model_q4.onnx"], "a/onnx/model_q4.onnx"),
+            (
+                &["a/config.json", "a/onnx/model_q4.onnx", "a/onnx/model.onnx", "a/vocab.txt"],
+                "a/onnx/model.onnx",
+            ),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            touch(root.path(), files);
+            assert_eq!(model_in(root.path()).unwrap(), root.path().join(model));
+        }
+        let root = tempfile::tempdir().unwrap();
+        touch(root.path(), &["a/config.json", "a/onnx/one.onnx", "a/onnx/two.onnx"]);
+        assert!(model_in(root.path()).is_err());
     }
 
     #[test]

@@ -282,6 +282,7 @@ fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
 fn belongs_to_model(path: &str) -> bool {
     const NAMES: &[&str] = &[
         "config.json",
+        "bert_config.json",
         "generation_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -293,6 +294,9 @@ fn belongs_to_model(path: &str) -> bool {
         "spiece.model",
         "sentencepiece.bpe.model",
         "tokenizer.model",
+        "chat_template.jinja",
+        "source.spm",
+        "target.spm",
         "modules.json",
         "sentence_bert_config.json",
         "config_sentence_transformers.json",
@@ -309,37 +313,45 @@ fn belongs_to_model(path: &str) -> bool {
     NAMES.contains(&path) || numbered
 }
 
+/// A file that means that a repository has weights of some kind, and the beginning and end of the names of all their files.
+type Weights = (&'static str, &'static str, &'static str);
+
+/// Kinds of weights, best first: repositories carry copies in other precisions and formats, and one set is enough. A kind is
+/// there if a file of it is.
+const WEIGHTS: [Weights; 9] = [
+    ("model.safetensors.index.json", "model-", ".safetensors"),
+    ("model.safetensors", "model.safetensors", ""),
+    ("", "", ".safetensors"),
+    ("pytorch_model.bin.index.json", "pytorch_model-", ".bin"),
+    ("pytorch_model.bin", "pytorch_model.bin", ""),
+    ("tf_model.h5", "tf_model.h5", ""),
+    ("bert_model.ckpt.index", "bert_model.ckpt", ""),
+    ("model.onnx", "model.onnx", ""),
+    ("onnx/model.onnx", "onnx/model.onnx", ""),
+];
+
 fn model_files(files: &[Sibling]) -> std::result::Result<Vec<&Sibling>, String> {
     let has = |name: &str| files.iter().any(|file| file.rfilename == name);
-    // One set of weights: repositories also carry copies in other precisions and formats.
-    let weights = |path: &str| {
-        if has("model.safetensors.index.json") {
-            path == "model.safetensors.index.json"
-                || (path.starts_with("model-") && path.ends_with(".safetensors"))
-        } else if has("model.safetensors") {
-            path == "model.safetensors"
-        } else {
-            path.ends_with(".safetensors") && !path.contains('/')
-        }
-    };
-    if !has("config.json") {
+    if !has("config.json") && !has("bert_config.json") {
         return Err("it has no config.json".into());
     }
-    let chosen: Vec<&Sibling> =
-        files.iter().filter(|f| weights(&f.rfilename) || belongs_to_model(&f.rfilename)).collect();
-    if !chosen.iter().any(|file| weights(&file.rfilename)) {
-        let others: Vec<&str> = files
-            .iter()
-            .map(|file| file.rfilename.as_str())
-            .filter(|path| {
-                [".bin", ".h5", ".msgpack", ".onnx", ".gguf", ".pt"].iter().any(|e| path.ends_with(e))
-            })
-            .take(4)
-            .collect();
+    let of = |(index, start, end): Weights, path: &str| {
+        let below = path.contains('/') && !index.contains('/');
+        path == index || (!below && path.starts_with(start) && path.ends_with(end))
+    };
+    let there = |kind: &Weights| match kind.0 {
+        "" => files.iter().any(|file| of(*kind, &file.rfilename)),
+        index => has(index),
+    };
+    let Some(kind) = WEIGHTS.into_iter().find(there) else {
+        let endings = [".bin", ".h5", ".msgpack", ".onnx", ".gguf", ".pt"];
+        let names = files.iter().map(|file| file.rfilename.as_str());
+        let others: Vec<&str> =
+            names.filter(|path| endings.iter().any(|end| path.ends_with(end))).take(4).collect();
         let others = if others.is_empty() { "no weights at all".into() } else { others.join(", ") };
-        return Err(format!("it has no safetensors weights (it has {others})"));
-    }
-    Ok(chosen)
+        return Err(format!("it has no weights under a name that is known (it has {others})"));
+    };
+    Ok(files.iter().filter(|f| of(kind, &f.rfilename) || belongs_to_model(&f.rfilename)).collect())
 }
 
 fn data_files(files: &[Sibling]) -> std::result::Result<Vec<&Sibling>, String> {

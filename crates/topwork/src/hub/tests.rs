@@ -404,6 +404,48 @@ fn a_repository_is_resolved_to_a_commit_and_only_needed_files_come() {
 }
 
 #[test]
+fn older_weights_come_where_there_are_no_newer_ones() {
+    let sharded = [
+        ("config.json", "{}"),
+        ("pytorch_model.bin.index.json", "{}"),
+        ("pytorch_model-00001-of-00002.bin", "one"),
+        ("pytorch_model-00002-of-00002.bin", "two"),
+        ("tf_model.h5", "keras"),
+    ];
+    let original = [
+        ("bert_config.json", "{}"),
+        ("bert_model.ckpt.index", "index"),
+        ("bert_model.ckpt.data-00000-of-00001", "numbers"),
+        ("vocab.txt", "[UNK]"),
+        ("onnx/model.onnx", "onnx"),
+    ];
+    let cases: [(&[(&str, &str)], &[&str]); 4] = [
+        (&sharded, &["tf_model.h5"]),
+        (&sharded[..1], &[]),
+        (&original, &["onnx/model.onnx"]),
+        (
+            &[("config.json", "{}"), ("onnx/model.onnx", "x"), ("onnx/model_q4.onnx", "x")],
+            &["onnx/model_q4.onnx"],
+        ),
+    ];
+    for (files, absent) in cases {
+        let server = FakeHub::start(repository(files, false), None);
+        let bench = Bench::new();
+        let hub = Hub::with(Settings { hf_endpoint: server.endpoint.clone(), ..bench.hub().settings });
+        if files.len() == 1 {
+            assert!(hub.model("hf:org/tiny", &Silent).unwrap_err().to_string().contains("no weights at all"));
+            continue;
+        }
+        let found = hub.model("hf:org/tiny", &Silent).unwrap();
+        let folder = found.path.ancestors().find(|path| path.join(files[0].0).is_file()).unwrap();
+        for (name, content) in files.iter().filter(|(name, _)| !absent.contains(name)) {
+            assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), *content, "{name}");
+        }
+        assert!(absent.iter().all(|name| !folder.join(name).exists()), "{absent:?}");
+    }
+}
+
+#[test]
 fn a_broken_download_goes_on_where_it_broke() {
     let server = FakeHub::start(repository(FILES, false), Some(("model.safetensors", 7)));
     let bench = Bench::new();
@@ -426,7 +468,7 @@ fn bytes_that_are_not_what_was_announced_are_refused() {
 
 #[test]
 fn a_hub_that_says_no_is_quoted_with_a_way_out() {
-    let mut answers = repository(&[("config.json", "{}"), ("pytorch_model.bin", "pickle")], false);
+    let mut answers = repository(&[("config.json", "{}"), ("flax_model.msgpack", "flax")], false);
     answers.insert("/api/models/org/gated/revision/main?blobs=true".into(), (401, String::new(), Vec::new()));
     // Names come from the server too: the first file asked for is the one that climbs.
     let evil = format!(
@@ -447,7 +489,7 @@ fn a_hub_that_says_no_is_quoted_with_a_way_out() {
     let cases = [
         ("hf:org/gated", "HF_TOKEN"),
         ("hf:org/absent", "no such repository"),
-        ("hf:org/tiny", "pytorch_model.bin"),
+        ("hf:org/tiny", "flax_model.msgpack"),
         ("hf:org/junk", "description of a repository"),
         ("hf:org/evil", "climbs out"),
     ];

@@ -17,6 +17,7 @@ use topwork_weights::WordVectors;
 
 use super::Space;
 use crate::error::Error;
+use crate::model_files;
 use crate::scoring::in_batches;
 
 /// An encoder that is asked about words.
@@ -46,7 +47,7 @@ impl ContextWords {
         let folder = folder.as_ref();
         let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: false };
         let (tokenizer, opened) =
-            rayon::join(|| Tokenizer::from_folder(folder), || Model::open(folder, &spec, 0, &Device::flex()));
+            rayon::join(|| model_files::tokenizer(folder), || Model::open(folder, &spec, 0, &Device::flex()));
         let ((mut model, _), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
         Ok(ContextWords { model, tokenizer, precision })

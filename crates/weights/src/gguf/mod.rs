@@ -43,6 +43,11 @@ pub const FORMAT: Format = Format {
     open: |path| Ok(Box::new(open(path)?)),
 };
 
+/// Whether models of a `model_type` are written as GGUF here, and read from it under the names of transformers.
+pub fn is_known(model_type: &str) -> bool {
+    architecture::of_model_type(model_type).is_some()
+}
+
 /// Opens a file under the names HuggingFace gives its tensors; where the architecture is not known here, the names are the
 /// file's own. What is left out, because it is no weight of the HuggingFace model, says [`Gguf::left_out`].
 ///

@@ -1,0 +1,199 @@
+//! Where a model lies: a folder with its files, or a file of weights that may carry all of a model itself.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use topwork_weights::Checkpoint;
+
+use crate::error::Error;
+use crate::family::FAMILIES;
+
+/// The file that says what a model is.
+pub const CONFIG: &str = "config.json";
+
+/// What ELMo calls it.
+const ELMO_OPTIONS: &str = "options.json";
+
+/// What the first release of BERT calls it.
+const BERT_CONFIG: &str = "bert_config.json";
+
+/// A model that was found: what it is, and where its parts are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    weights: PathBuf,
+    folder: PathBuf,
+    config: Value,
+    carried: bool,
+}
+
+impl Source {
+    /// Finds the model of a folder, or of a file of weights in any format that is read here
+    /// ([`topwork_weights::FORMATS`]), which has its settings in itself (GGUF, llama2.c) or beside it: in its folder or,
+    /// as exports to ONNX are laid out, in the folder above.
+    ///
+    /// Settings are those of `config.json`; or of BERT's own `bert_config.json`, or ELMo's `options.json`. Old ones name no `model_type`: it follows
+    /// from the class they name.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::NoConfig`] if nothing says what the weights are; a file that cannot be read.
+    pub fn find(path: impl AsRef<Path>) -> Result<Source, Error> {
+        let path = path.as_ref();
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+        if path.is_dir() {
+            if let Some(config) = config_in(folder)? {
+                return Ok(Source { weights: path.into(), folder: folder.into(), config, carried: false });
+            }
+            // The folder of a GGUF file needs no other. Without weights too, what it lacks first is the config.
+            let implied = Checkpoint::open(path).ok().and_then(|weights| weights.config());
+            let missing = || Error::Missing { folder: folder.to_path_buf(), file: CONFIG };
+            let config = named(implied.ok_or_else(missing)?);
+            return Ok(Source { weights: path.into(), folder: folder.into(), config, carried: true });
+        }
+        if let Some(config) = Checkpoint::open(path)?.config() {
+            let config = named(config);
+            return Ok(Source { weights: path.into(), folder: folder.into(), config, carried: true });
+        }
+        for folder in [folder, folder.parent().unwrap_or(folder)] {
+            if let Some(config) = config_in(folder)? {
+                return Ok(Source { weights: path.into(), folder: folder.into(), config, carried: false });
+            }
+        }
+        Err(Error::NoConfig { path: path.to_path_buf() })
+    }
+
+    /// The settings of the model, as `config.json` has them.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// What [`Checkpoint::open`] is to be given.
+    pub fn weights(&self) -> &Path {
+        &self.weights
+    }
+
+    /// Where files lie that belong to the model: tokenizer, notes of a run.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether the settings stand in the file of weights, which then stands for itself: what lies beside it may belong to
+    /// others.
+    pub fn is_carried(&self) -> bool {
+        self.carried
+    }
+
+    /// A file that lies with the model, if it is there.
+    pub fn beside(&self, name: &str) -> Option<PathBuf> {
+        let path = self.folder.join(name);
+        (!self.carried && path.is_file()).then_some(path)
+    }
+}
+
+fn config_in(folder: &Path) -> Result<Option<Value>, Error> {
+    if folder.join(CONFIG).is_file() {
+        return Ok(Some(named(read_json(folder, CONFIG)?)));
+    }
+    if folder.join(ELMO_OPTIONS).is_file() {
+        let mut options = read_json(folder, ELMO_OPTIONS)?;
+        if let Some(keys) = options.as_object_mut().filter(|keys| keys.contains_key("char_cnn")) {
+            keys.insert("model_type".to_string(), json!("elmo"));
+            return Ok(Some(options));
+        }
+    }
+    if !folder.join(BERT_CONFIG).is_file() {
+        return Ok(None);
+    }
+    let mut config = read_json(folder, BERT_CONFIG)?;
+    if let Some(keys) = config.as_object_mut() {
+        keys.entry("model_type").or_insert(json!("bert"));
+        // What was trained: the words behind masks and the next sentence, of which the weights have both.
+        keys.entry("architectures").or_insert(json!(["BertForMaskedLM"]));
+    }
+    Ok(Some(config))
+}
+
+/// The settings with a `model_type`, where it follows from the class.
+fn named(mut config: Value) -> Value {
+    let Some(keys) = config.as_object_mut().filter(|keys| !keys.contains_key("model_type")) else {
+        return config;
+    };
+    let classes = keys.get("architectures").and_then(Value::as_array).cloned().unwrap_or_default();
+    let known = |class: &str| FAMILIES.iter().find(|family| family.head_of(class).is_some());
+    if let Some(family) = classes.iter().filter_map(Value::as_str).find_map(known) {
+        keys.insert("model_type".to_string(), json!(family.model_types.first()));
+    }
+    config
+}
+
+/// Reads a JSON file of a model folder.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Unreadable`].
+pub fn read_json(folder: &Path, file: &'static str) -> Result<Value, Error> {
+    let path = folder.join(file);
+    if !path.is_file() {
+        return Err(Error::Missing { folder: folder.to_path_buf(), file });
+    }
+    let text =
+        std::fs::read(&path).map_err(|e| Error::Unreadable { path: path.clone(), reason: e.to_string() })?;
+    serde_json::from_slice(&text).map_err(|e| Error::Unreadable { path, reason: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn fixtures() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
+    }
+
+    #[test]
+    fn a_file_of_weights_finds_its_settings_beside_it_or_above() {
+        let from = fixtures().join("bert");
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("onnx");
+        fs::create_dir(&below).unwrap();
+        let file = below.join("x.safetensors");
+        fs::copy(from.join("model.safetensors"), &file).unwrap();
+        let error = Source::find(&file).unwrap_err().to_string();
+        assert!(error.contains("x.safetensors") && error.contains("config.json"), "{error}");
+        fs::copy(from.join(CONFIG), folder.path().join(CONFIG)).unwrap();
+        let found = Source::find(&file).unwrap();
+        assert_eq!((found.weights(), found.folder()), (file.as_path(), folder.path()));
+        fs::copy(from.join(CONFIG), below.join(CONFIG)).unwrap();
+        assert_eq!(Source::find(&file).unwrap().folder(), below);
+        assert!(found.beside(CONFIG).is_some() && !found.is_carried());
+    }
+
+    #[test]
+    fn a_file_that_says_what_it_is_needs_nothing_else() {
+        let file = fixtures().join("weights/llama2c/v0-tied.bin");
+        let found = Source::find(&file).unwrap();
+        assert_eq!(found.config()["model_type"], "llama");
+        assert!(found.is_carried() && found.beside("golden.safetensors").is_none());
+        let folder = tempfile::tempdir().unwrap();
+        fs::copy(&file, folder.path().join("model.bin")).unwrap();
+        assert_eq!(Source::find(folder.path()).unwrap().config(), found.config());
+    }
+
+    #[test]
+    fn old_settings_say_what_they_are_by_their_class_or_their_name() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(BERT_CONFIG), r#"{"hidden_size": 8}"#).unwrap();
+        let config = Source::find(folder.path()).unwrap().config;
+        assert_eq!((&config["model_type"], &config["hidden_size"]), (&json!("bert"), &json!(8)));
+        fs::write(folder.path().join(CONFIG), r#"{"architectures": ["RobertaForMaskedLM"]}"#).unwrap();
+        assert_eq!(Source::find(folder.path()).unwrap().config["model_type"], "roberta");
+        fs::write(folder.path().join(CONFIG), r#"{"architectures": ["MyModel"]}"#).unwrap();
+        assert_eq!(Source::find(folder.path()).unwrap().config.get("model_type"), None);
+    }
+
+    #[test]
+    fn nothing_at_all_is_said_to_lack_a_config() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(Source::find(folder.path()), Err(Error::Missing { file: CONFIG, .. })));
+        assert!(Source::find(folder.path().join("none.gguf")).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! A model from any form that is read into one that others read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use topwork_models::model::{HEAD_FILE, HEAD_WEIGHTS};
+use topwork_models::{Model, Source};
+use topwork_text::{GgufParts, Tokenizer};
+use topwork_weights::gguf::{self, GgufTokenizer, List, Store, Value};
+use topwork_weights::{LoadReport, ModelFolder, pytorch, safetensors};
+
+use crate::error::Error;
+use crate::model_files;
+
+/// The form a model is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A folder as transformers has it: `config.json`, `model.safetensors`, the tokenizer.
+    Folder,
+    /// The weights alone, in a safetensors file under the names of transformers.
+    SafeTensors,
+    /// The weights alone, as a state dict that `torch.load` and `load_state_dict` take.
+    PyTorch,
+    /// The computation of an encoder with its head as a graph that ONNX Runtime runs.
+    Onnx,
+    /// A GGUF file, weights and tokenizer.
+    Gguf(Store),
+}
+
+impl Form {
+    /// The form that a name stands for: by its ending, or a folder.
+    pub fn of(path: &Path) -> Form {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("gguf") => Form::Gguf(Store::F32),
+            Some("onnx") => Form::Onnx,
+            Some("safetensors") => Form::SafeTensors,
+            Some("bin" | "pt" | "pth") => Form::PyTorch,
+            _ => Form::Folder,
+        }
+    }
+}
+
+/// What was converted.
+#[derive(Debug)]
+pub struct Converted {
+    /// How reading went: what the source has beyond what was written stands here with its reason.
+    pub report: LoadReport,
+    /// What belongs to the model and has no place in the form.
+    pub left_out: Vec<String>,
+}
+
+/// Writes the model of `from`, a folder or a file of weights, to `to`.
+///
+/// # Errors
+/// A source that cannot be read whole; a model or a tokenizer that the form has no place for; a file that cannot be written.
+pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Result<Converted, Error> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    let source = Source::find(from)?;
+    let (model, report, _) = Model::open_whole(from, &Device::flex())?;
+    if let Some(fresh) = report.fresh.first() {
+        return Err(Error::Task(format!("{}: it has no weights for {fresh}", from.display())));
+    }
+    let mut left_out = Vec::new();
+    let tokenizer = match model_files::tokenizer(from) {
+        Ok(tokenizer) => Some(tokenizer),
+        Err(Error::Text(topwork_text::Error::NoTokenizer { .. })) => {
+            left_out.push("the tokenizer: there is none".to_string());
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    match form {
+        Form::Folder => folder(&source, &model, tokenizer.as_ref(), to)?,
+        Form::Gguf(store) => to_gguf(from, &model, tokenizer.as_ref(), to, store)?,
+        Form::Onnx => {
+            topwork_models::onnx::export(&model, to)?;
+            left_out = vec!["the settings and the tokenizer: the form has the computation only".to_string()];
+        }
+        Form::SafeTensors | Form::PyTorch => {
+            left_out = vec!["the settings and the tokenizer: the form has weights only".to_string()];
+            let tensors = model.export()?;
+            match form {
+                Form::PyTorch => pytorch::write(to, &tensors)?,
+                _ => safetensors::write(to, &tensors)?,
+            }
+        }
+    }
+    if !matches!(form, Form::Folder | Form::Onnx) && source.beside(HEAD_WEIGHTS).is_some() {
+        left_out.push("the head: transformers has no class for it".to_string());
+    }
+    Ok(Converted { report, left_out })
+}
+
+fn folder(source: &Source, model: &Model, tokenizer: Option<&Tokenizer>, to: &Path) -> Result<(), Error> {
+    let mut files = match tokenizer {
+        Some(tokenizer) => tokenizer_files(tokenizer)?,
+        None => Vec::new(),
+    };
+    for name in [HEAD_FILE, HEAD_WEIGHTS, "generation_config.json"] {
+        if let Some(path) = source.beside(name) {
+            files.push((name.to_string(), fs::read(&path).map_err(Error::file(&path))?));
+        }
+    }
+    // That of a folder is among the tokenizer's files.
+    if source.is_carried()
+        && let Some(template) = model_files::chat_template(source.weights())?
+    {
+        files.push(("chat_template.jinja".to_string(), template.text().as_bytes().to_vec()));
+    }
+    let files: Vec<(&str, &[u8])> =
+        files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+    let (config, tensors) = (model.saved_config(), model.export()?);
+    Ok(ModelFolder { config: &config, tensors: &tensors, files: &files }.write(to)?)
+}
+
+fn to_gguf(
+    from: &Path,
+    model: &Model,
+    tokenizer: Option<&Tokenizer>,
+    to: &Path,
+    store: Store,
+) -> Result<(), Error> {
+    let (mut metadata, tensors) = gguf::export(&model.saved_config(), model.export()?)?;
+    if let Some(tokenizer) = tokenizer {
+        let GgufParts {
+            path: _,
+            model,
+            pre,
+            tokens,
+            scores,
+            token_types,
+            merges,
+            bos,
+            eos,
+            unk,
+            pad,
+            cls,
+            sep,
+            mask,
+            add_bos,
+            add_eos,
+            add_space_prefix,
+            charsmap,
+        } = GgufParts::of(tokenizer)?;
+        let id = |id: Option<u32>| id.map(|id| id as usize);
+        let parts = GgufTokenizer {
+            model,
+            pre: Some(pre).filter(|pre| !pre.is_empty()),
+            tokens,
+            scores,
+            token_types,
+            merges,
+            bos: id(bos),
+            eos: id(eos),
+            unk: id(unk),
+            sep: id(sep),
+            pad: id(pad),
+            mask: id(mask),
+            cls: id(cls),
+            add_bos,
+            add_eos,
+            add_space_prefix,
+            chat_template: model_files::chat_template(from)?.map(|template| template.text().to_string()),
+        };
+        parts.put_into(&mut metadata);
+        if !charsmap.is_empty() {
+            metadata.put("tokenizer.ggml.precompiled_charsmap", Value::List(List::U8(charsmap)));
+        }
+    }
+    Ok(gguf::write(to, &metadata, &tensors, store)?)
+}
+
+/// The tokenizer's files as they go into every saved folder.
+pub(crate) fn tokenizer_files(tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let temporary = tempfile::tempdir().map_err(Error::file(Path::new("temporary folder")))?;
+    tokenizer.save(temporary.path())?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(temporary.path()).map_err(Error::file(temporary.path()))? {
+        let path: PathBuf = entry.map_err(Error::file(temporary.path()))?.path();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        files.push((name, fs::read(&path).map_err(Error::file(&path))?));
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,151 @@
+//! What lies with a model beside its weights, wherever that is: the tokenizer, the template of conversations, the ids that
+//! end a text.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use topwork_models::Source;
+use topwork_models::source::read_json;
+use topwork_text::{ChatTemplate, GgufParts, Tokenizer};
+use topwork_weights::gguf::{GgufTokenizer, List, Metadata};
+use topwork_weights::{Checkpoint, Gguf};
+
+use crate::error::Error;
+
+/// The tokenizer of a model: of its folder, or of the GGUF file it is.
+///
+/// # Errors
+/// There is none, or it is broken.
+pub fn tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
+    let path = path.as_ref();
+    if let Some(file) = gguf(path) {
+        let file = Gguf::open(file)?;
+        if let Some(parts) = parts(&file)? {
+            return Ok(Tokenizer::from_gguf(&parts)?);
+        }
+    }
+    let folder = folder(path)?;
+    // llama2.c has one of its own form, under a name that is said nowhere.
+    let own = folder.join("tokenizer.bin");
+    match Tokenizer::from_folder(&folder) {
+        Err(topwork_text::Error::NoTokenizer { .. }) if own.is_file() => Ok(Tokenizer::from_llama2c(own)?),
+        found => Ok(found?),
+    }
+}
+
+/// The template of conversations, if the model has one.
+///
+/// # Errors
+/// It is no template, or the file it stands in is broken.
+pub fn chat_template(path: impl AsRef<Path>) -> Result<Option<ChatTemplate>, Error> {
+    let path = path.as_ref();
+    let Some(file) = gguf(path) else { return Ok(ChatTemplate::from_folder(folder(path)?)?) };
+    let template = Gguf::open(&file)?.tokenizer()?.and_then(|tokenizer| tokenizer.chat_template);
+    Ok(template.map(|template| ChatTemplate::new(&file, &template)).transpose()?)
+}
+
+/// The ids that end a text: those that `generation_config.json` names, or else the model's settings, or else the
+/// tokenizer's token at the end of a text.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn end_ids(path: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Vec<u32>, Error> {
+    let source = Source::find(path)?;
+    let mut settings = vec![source.config().clone()];
+    if source.beside(GENERATION).is_some() {
+        settings.insert(0, read_json(source.folder(), GENERATION)?);
+    }
+    let ids = |value: &Value| -> Vec<u32> {
+        let one = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        match value {
+            Value::Array(several) => several.iter().filter_map(one).collect(),
+            value => one(value).into_iter().collect(),
+        }
+    };
+    let said = settings.iter().filter_map(|settings| settings.get("eos_token_id")).map(ids);
+    let own = || tokenizer.special_tokens().eos.into_iter().collect();
+    Ok(said.into_iter().find(|ids| !ids.is_empty()).unwrap_or_else(own))
+}
+
+const GENERATION: &str = "generation_config.json";
+
+/// Where the files of a model lie. Weights of which nothing says what model they are can have a tokenizer too.
+fn folder(path: &Path) -> Result<PathBuf, Error> {
+    if path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    Ok(Source::find(path)?.folder().to_path_buf())
+}
+
+/// The GGUF file that a model is, if it is one: the path itself, or the weights of a folder without a tokenizer.
+fn gguf(path: &Path) -> Option<PathBuf> {
+    let file = if path.is_dir() {
+        if !matches!(Tokenizer::from_folder(path), Err(topwork_text::Error::NoTokenizer { .. })) {
+            return None;
+        }
+        Checkpoint::open(path).ok()?.path().to_path_buf()
+    } else {
+        path.to_path_buf()
+    };
+    let mut head = [0; 4];
+    File::open(&file).and_then(|mut file| file.read_exact(&mut head)).ok()?;
+    (&head == b"GGUF").then_some(file)
+}
+
+/// What a file says of its tokenizer, as the reader of tokenizers takes it.
+fn parts(file: &Gguf) -> Result<Option<GgufParts>, Error> {
+    let Some(GgufTokenizer {
+        model,
+        pre,
+        tokens,
+        scores,
+        token_types,
+        merges,
+        bos,
+        eos,
+        unk,
+        sep,
+        pad,
+        mask,
+        cls,
+        add_bos,
+        add_eos,
+        add_space_prefix,
+        chat_template: _,
+    }) = file.tokenizer()?
+    else {
+        return Ok(None);
+    };
+    let id = |id: Option<usize>| id.map(|id| id as u32);
+    Ok(Some(GgufParts {
+        path: topwork_weights::TensorFile::path(file).to_path_buf(),
+        model,
+        pre: pre.unwrap_or_default(),
+        tokens,
+        scores,
+        token_types,
+        merges,
+        bos: id(bos),
+        eos: id(eos),
+        unk: id(unk),
+        pad: id(pad),
+        cls: id(cls),
+        sep: id(sep),
+        mask: id(mask),
+        add_bos,
+        add_eos,
+        add_space_prefix,
+        charsmap: charsmap(file.metadata()),
+    }))
+}
+
+/// The table by which Unigram models change characters, a list of bytes of either kind.
+fn charsmap(metadata: &Metadata) -> Vec<u8> {
+    match metadata.get("tokenizer.ggml.precompiled_charsmap").and_then(|value| value.as_list()) {
+        Some(List::U8(bytes)) => bytes.clone(),
+        Some(List::I8(bytes)) => bytes.iter().map(|byte| byte.cast_unsigned()).collect(),
+        _ => Vec::new(),
+    }
+}
