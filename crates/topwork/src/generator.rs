@@ -5,7 +5,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use topwork_kernels::gemm::Precision;
 use topwork_models::generate::{self, Adjust, Choice, Ended};
-use topwork_models::{HeadSpec, Model};
+use topwork_models::model::saved_spec;
+use topwork_models::{HeadSpec, Model, Source};
 use topwork_text::{ChatTemplate, Message, Packed, Tokenizer};
 use topwork_weights::LoadReport;
 
@@ -19,6 +20,8 @@ pub struct Generator {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     end: Vec<u32>,
+    /// What an encoder-decoder's own files say of the words that must or must not come; `None` for a decoder.
+    stated: Option<generate::Options>,
     report: LoadReport,
 }
 
@@ -61,13 +64,18 @@ pub struct Written {
 }
 
 impl Generator {
-    /// Opens a model folder, or a file that holds a whole model (GGUF).
+    /// Opens a model folder, or a file that holds a whole model (GGUF): a decoder, which goes on with texts, or an
+    /// encoder-decoder, which writes texts for texts.
     ///
     /// # Errors
     /// A missing or broken file, a model that predicts no next word.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let open = || Model::open(path, &HeadSpec::CausalLm, 0, &Device::flex());
+        let spec = match saved_spec(path) {
+            Ok(HeadSpec::Seq2Seq) => HeadSpec::Seq2Seq,
+            _ => HeadSpec::CausalLm,
+        };
+        let open = || Model::open(path, &spec, 0, &Device::flex());
         let (tokenizer, opened) = rayon::join(|| model_files::tokenizer(path), open);
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         if let Some(fresh) = report.fresh.first() {
@@ -79,7 +87,11 @@ impl Generator {
         model.store.keep_packed();
         let template = model_files::chat_template(path)?;
         let end = model_files::end_ids(path, &tokenizer)?;
-        Ok(Generator { model, tokenizer, template, end, report })
+        let stated = match spec {
+            HeadSpec::Seq2Seq => Some(generate::Options::of_folder(Source::find(path)?.folder())?),
+            _ => None,
+        };
+        Ok(Generator { model, tokenizer, template, end, stated, report })
     }
 
     /// How loading went.
@@ -97,6 +109,11 @@ impl Generator {
         &self.tokenizer
     }
 
+    /// Whether a new text is written for each text, rather than the text gone on with.
+    pub fn answers(&self) -> bool {
+        self.stated.is_some()
+    }
+
     /// Ids that end what is written.
     pub fn end(&self) -> &[u32] {
         &self.end
@@ -108,6 +125,9 @@ impl Generator {
     /// A text the tokenizer refuses.
     pub fn prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
         let mut ids = self.tokenizer.encode(text, None, None)?.ids;
+        if self.answers() {
+            return Ok(ids);
+        }
         // What a tokenizer puts behind a text would end it.
         while ids.len() > 1 && ids.last().is_some_and(|id| self.end.contains(id)) {
             ids.pop();
@@ -147,8 +167,10 @@ impl Generator {
         if let Some(empty) = options.stop.iter().position(String::is_empty) {
             return Err(Error::Task(format!("text {} of those that stop is empty", empty + 1)));
         }
-        let mut streams: Vec<Stream> =
-            prompts.iter().map(|prompt| Stream::new(prompt, &options.stop)).collect();
+        let mut streams: Vec<Stream> = prompts
+            .iter()
+            .map(|prompt| Stream::new(if self.answers() { &[] } else { prompt }, &options.stop))
+            .collect();
         let mut failed = None;
         let mut take = |prompt: usize, id: u32, each: &mut dyn FnMut(usize, &str) -> bool| {
             if self.end.contains(&id) {
@@ -162,11 +184,18 @@ impl Generator {
                 }
             }
         };
+        let mut adjust = options.adjust.clone();
+        if let Some(stated) = &self.stated {
+            // What the model was trained to begin and end with is not a matter of taste.
+            let Adjust { never, first, last, .. } = stated.adjust.clone();
+            adjust = Adjust { never, first, last, ..adjust };
+        }
         let options = generate::Options {
             max_new: options.max_new,
             end: self.end.clone(),
             choice: options.choice.clone(),
-            adjust: options.adjust.clone(),
+            adjust,
+            start: self.stated.as_ref().and_then(|stated| stated.start),
             precision: options.precision,
         };
         let packed = packed(prompts);

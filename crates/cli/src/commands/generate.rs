@@ -14,7 +14,7 @@ use crate::numbers::counted;
 use crate::precision::PrecisionName;
 use crate::texts::{Text, TextArgs};
 
-/// Go on with texts, or answer messages
+/// Go on with texts, answer messages, or write texts for texts
 #[derive(clap::Args)]
 #[command(
     after_help = "Without options of sampling or beams, the likeliest token is taken each time. What is written for a text does not
@@ -103,7 +103,8 @@ impl Generate {
             // Text that is seen as it comes must not be mixed with another's.
             let alone = some.len() == 1 && !self.json;
             let mut broken = None;
-            if alone && !self.chat {
+            let echo = !self.chat && !generator.answers();
+            if alone && echo {
                 write!(out, "{}", some[0].text)?;
                 out.flush()?;
             }
@@ -117,7 +118,7 @@ impl Generate {
                 return Err(error.into());
             }
             for (text, written) in some.iter().zip(&written) {
-                self.show(text, written, alone, out)?;
+                self.show(text, written, (alone, echo), out)?;
             }
             out.flush()?;
             if alone {
@@ -148,6 +149,7 @@ impl Generate {
             repetition_penalty: self.repetition_penalty,
             no_repeat: self.no_repeat,
             min_new: self.min_new,
+            ..Adjust::default()
         };
         let (max_new, stop) = (self.max_new, self.stop.clone());
         GenerateOptions { max_new, choice, adjust, stop, precision: PrecisionName::or_best(self.precision) }
@@ -162,7 +164,13 @@ impl Generate {
         Ok(generator.conversation(&messages)?)
     }
 
-    fn show(&self, text: &Text, written: &Written, shown: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    fn show(
+        &self,
+        text: &Text,
+        written: &Written,
+        (shown, echo): (bool, bool),
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
         if self.json {
             let ended = match written.ended {
                 How::End => "end",
@@ -175,7 +183,7 @@ impl Generate {
             });
             serde_json::to_writer(&mut *out, &line)?;
         } else if !shown {
-            let before = if self.chat { "" } else { text.text.as_str() };
+            let before = if echo { text.text.as_str() } else { "" };
             write!(out, "{before}{}", written.text)?;
         }
         Ok(writeln!(out)?)
