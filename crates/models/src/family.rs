@@ -321,6 +321,8 @@ pub const FAMILIES: &[&Family] = &[
     &families::electra::ELECTRA,
     &families::mpnet::MPNET,
     &families::modernbert::MODERNBERT,
+    &families::deberta::DEBERTA,
+    &families::deberta_v2::DEBERTA_V2,
     &families::gpt::GPT,
     &families::gpt2::GPT2,
     &families::llama::LLAMA,
@@ -361,7 +363,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 27, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 29, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

@@ -7,6 +7,7 @@
 pub mod buckets;
 pub mod causal;
 pub mod config;
+pub mod disentangled;
 pub mod distance;
 pub mod encoder_decoder;
 pub mod error;

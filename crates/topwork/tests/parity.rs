@@ -24,7 +24,7 @@ use topwork_text::Packed;
 use topwork_train::TrainOptions;
 use topwork_train::optim::AdamW;
 use topwork_train::plan::Plan;
-use topwork_weights::Op;
+use topwork_weights::{Op, SafeTensorsFile};
 
 /// Relative to the scale of the tensor compared.
 const FORWARD: f64 = 1e-5;
@@ -37,7 +37,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 25] = [
+const FAMILIES: [&str; 27] = [
     "bert",
     "ernie",
     "roberta",
@@ -46,6 +46,8 @@ const FAMILIES: [&str; 25] = [
     "electra",
     "mpnet",
     "modernbert",
+    "deberta",
+    "deberta-v2",
     "gpt",
     "gpt2",
     "llama",
@@ -75,7 +77,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 105, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 123, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -631,5 +633,26 @@ fn a_head_is_saved_alone_only_if_none_of_it_stands_among_the_encoder() {
         let target = temporary.path().join("saved");
         model.save(&target, &SaveOptions::default()).unwrap();
         assert_eq!(model.save_head(&target).unwrap(), alone, "{folder}: ALBERT's goes through the pooler");
+    }
+}
+
+#[test]
+fn a_pooler_is_carried_only_where_the_bare_class_has_one() {
+    let cases = [
+        ("bert", "bert.pooler.dense.weight", true),
+        ("modernbert", "head.dense.weight", false),
+        ("deberta-v2", "pooler.dense.weight", false),
+    ];
+    for (family, name, carried) in cases {
+        let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
+        let folder = fixtures().join(family);
+        let there = SafeTensorsFile::open(folder.join("model.safetensors")).unwrap();
+        assert!(there.names().any(|there| there == name), "{family}: {name}");
+        let (model, _) = Model::open(&folder, &spec, 0, &Device::flex()).unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let target = temporary.path().join("saved");
+        model.save(&target, &SaveOptions::default()).unwrap();
+        let saved = SafeTensorsFile::open(target.join("model.safetensors")).unwrap();
+        assert_eq!(saved.names().any(|saved| saved == name), carried, "{family}");
     }
 }

@@ -6,6 +6,8 @@ pub mod bart;
 pub mod bert;
 pub mod bilstm;
 pub mod cnn;
+pub mod deberta;
+pub mod deberta_v2;
 pub mod distilbert;
 pub mod electra;
 pub mod elmo;
