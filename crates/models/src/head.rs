@@ -67,6 +67,7 @@ pub enum HeadSpec {
     /// The next words.
     CausalLm,
     /// A text for a text.
+    #[serde(rename = "seq2seq")]
     Seq2Seq,
     /// A label for each token.
     Tag {
