@@ -68,6 +68,14 @@ pub enum Error {
         /// What needs it.
         what: &'static str,
     },
+    /// A text of a batch has no token.
+    #[error(
+        "text {text} of the batch (counted from 0) has no token, and nothing to pool: leave it out, or use a tokenizer that puts special tokens around texts"
+    )]
+    NoTokens {
+        /// Its number in the batch.
+        text: usize,
+    },
     /// A batch lacks the characters of its words.
     #[error(
         "this family reads the characters of words: expected {expected} numbers for {tokens} tokens, got {got}; \

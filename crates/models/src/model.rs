@@ -289,7 +289,7 @@ impl Model {
         let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
         let hidden = self.encoder.embed(pass, input)?;
         let hidden = self.encoder.layers(pass, hidden, &offsets, 0..depth - 1)?;
-        Ok(if depth == self.depth() { self.pool(hidden, &offsets) } else { hidden })
+        if depth == self.depth() { self.pool(hidden, &offsets) } else { Ok(hidden) }
     }
 
     /// The rest of the way to what the head reads, from what [`Model::features_to`] returned for the same batch and
@@ -312,7 +312,7 @@ impl Model {
             return Ok(x);
         }
         let hidden = self.layers_from(pass, x, input, depth - 1)?;
-        Ok(self.pool(hidden, &Arc::from(input.offsets.as_slice())))
+        self.pool(hidden, &Arc::from(input.offsets.as_slice()))
     }
 
     fn layers_from(
@@ -326,10 +326,13 @@ impl Model {
         self.encoder.layers(pass, x, &offsets, first..self.encoder.parts())
     }
 
-    fn pool(&self, hidden: Tensor<2>, offsets: &Arc<[u32]>) -> Tensor<2> {
+    fn pool(&self, hidden: Tensor<2>, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
         match self.head.pooled() {
-            None => hidden,
-            Some(pool) => topwork_ops::pool(hidden, offsets, pool),
+            None => Ok(hidden),
+            Some(pool) => {
+                some_tokens(offsets)?;
+                Ok(topwork_ops::pool(hidden, offsets, pool))
+            }
         }
     }
 
@@ -490,6 +493,17 @@ impl Model {
             head.push(Named { name: path, shape, data: self.store.values(id)?.into() });
         }
         Ok(safetensors::to_bytes(&head)?)
+    }
+}
+
+/// Refuses a batch in which a text has no token, of which nothing can be pooled.
+///
+/// # Errors
+/// [`Error::NoTokens`].
+pub fn some_tokens(offsets: &[u32]) -> Result<(), Error> {
+    match offsets.windows(2).position(|pair| pair[0] == pair[1]) {
+        Some(text) => Err(Error::NoTokens { text }),
+        None => Ok(()),
     }
 }
 

@@ -118,6 +118,8 @@ mod tests {
     use std::path::PathBuf;
 
     use burn::tensor::Device;
+    use topwork_kernels::gemm::Precision;
+    use topwork_text::Packed;
 
     use crate::model::{Model, SaveOptions};
 
@@ -133,6 +135,16 @@ mod tests {
         assert_eq!(report.ignored.len(), 3 + 2, "dropped weights, and the table two times more: {report}");
         for (id, param) in model.store.iter() {
             assert_eq!(model.store.values(id).unwrap(), same.store.values(id).unwrap(), "{}", param.path);
+        }
+    }
+
+    #[test]
+    fn a_text_without_tokens_is_an_error() {
+        let input = Packed::new(vec![5, 6], vec![0, 0], vec![0, 2, 2]).unwrap();
+        for name in ["awd-lstm/classify", "bilstm", "cnn", "transformer"] {
+            let (model, _) = Model::open_saved(&fixture(name), &Device::flex()).unwrap();
+            let error = model.predict(&input, Precision::F32).unwrap_err().to_string();
+            assert!(error.contains("text 1 of the batch"), "{name}: {error}");
         }
     }
 

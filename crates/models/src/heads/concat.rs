@@ -13,6 +13,7 @@ use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::{ConcatStyle, Encoder};
+use crate::model::some_tokens;
 
 /// Every token to outputs.
 pub struct ConcatOutputs {
@@ -43,8 +44,9 @@ impl ConcatOutputs {
     /// - `x`: `[tokens, hidden]`; returns `[batch, outputs]`
     ///
     /// # Errors
-    /// A parameter without values.
+    /// [`Error::NoTokens`]; a parameter without values.
     pub fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        some_tokens(&input.offsets)?;
         let offsets: Arc<[u32]> = input.offsets.as_slice().into();
         let rows = [Pool::Last, Pool::Max, Pool::Mean];
         let rows = rows.map(|pool| topwork_ops::pool(x.clone(), &offsets, pool));
