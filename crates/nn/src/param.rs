@@ -51,6 +51,7 @@ pub struct Param {
     pub kind: ParamKind,
     /// How a fresh one starts.
     pub init: Init,
+    axes: Option<Vec<usize>>,
     value: Option<DispatchTensor>,
 }
 
@@ -58,6 +59,11 @@ impl Param {
     /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Its shape in files: the same numbers, there perhaps with more axes (heads apart).
+    pub fn file_shape(&self) -> &[usize] {
+        self.axes.as_deref().unwrap_or(&self.shape)
     }
 
     /// True for a parameter without values, which no layer declares.
@@ -101,8 +107,17 @@ impl ParamStore {
         let before = self.by_path.insert(path.to_string(), id);
         assert!(before.is_none(), "parameter {path} declared twice");
         let shape = shape.to_vec();
-        self.params.push(Param { path: path.to_string(), shape, group, kind, init, value: None });
+        self.params.push(Param { path: path.to_string(), shape, group, kind, init, axes: None, value: None });
         ParamId(id)
+    }
+
+    /// Says with which axes files have a parameter, where those are others than here: the same numbers in the same order.
+    ///
+    /// Another count of numbers is a mistake of a family's author and asserted.
+    pub fn split(&mut self, id: ParamId, axes: &[usize]) {
+        let param = &mut self.params[id.0];
+        assert_eq!(axes.iter().product::<usize>(), param.len(), "the axes of {}", param.path);
+        param.axes = Some(axes.to_vec());
     }
 
     /// Number of parameters (tensors).
@@ -308,6 +323,15 @@ mod tests {
         assert_eq!(store.values(id).unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(store.unset(), [ParamId(1)]);
         assert!(matches!(store.values(ParamId(1)), Err(Error::Unset { .. })));
+    }
+
+    #[test]
+    fn files_may_have_more_axes() {
+        let mut store = store();
+        store.split(ParamId(0), &[3, 1, 2]);
+        assert_eq!(store.param(ParamId(0)).file_shape(), [3, 1, 2]);
+        assert_eq!(store.param(ParamId(0)).shape, [3, 2]);
+        assert_eq!(store.param(ParamId(1)).file_shape(), [2]);
     }
 
     #[test]

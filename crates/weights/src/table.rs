@@ -24,6 +24,10 @@ pub enum Op {
     GatesIn,
     /// Undoes [`Op::GatesIn`].
     GatesOut,
+    /// Put the first axis behind the others (XLNet stores its linear layers `[in, heads, head_dim]`).
+    FirstBehind,
+    /// Put the last axis before the others: the inverse of [`Op::FirstBehind`].
+    LastBefore,
 }
 
 impl Op {
@@ -36,6 +40,8 @@ impl Op {
             Op::Gates => Op::Gates,
             Op::GatesIn => Op::GatesOut,
             Op::GatesOut => Op::GatesIn,
+            Op::FirstBehind => Op::LastBefore,
+            Op::LastBefore => Op::FirstBehind,
         }
     }
 
@@ -48,6 +54,8 @@ impl Op {
             Op::Gates => "gates",
             Op::GatesIn => "gates in",
             Op::GatesOut => "gates out",
+            Op::FirstBehind => "first axis behind",
+            Op::LastBefore => "last axis before",
         }
     }
 
@@ -64,6 +72,8 @@ impl Op {
             (Op::Gates, [gates]) if gates.is_multiple_of(4) => Ok(shape.to_vec()),
             (Op::GatesIn, &[inputs, gates]) if gates.is_multiple_of(4) => Ok(vec![gates, inputs]),
             (Op::GatesOut, &[gates, inputs]) if gates.is_multiple_of(4) => Ok(vec![inputs, gates]),
+            (Op::FirstBehind, [first, rest @ ..]) if !rest.is_empty() => Ok([rest, &[*first]].concat()),
+            (Op::LastBefore, [rest @ .., last]) if !rest.is_empty() => Ok([&[*last], rest].concat()),
             _ => Err(Error::BadOperation { op: self.name(), name: name.to_string(), shape: shape.to_vec() }),
         }
     }
@@ -85,12 +95,19 @@ impl Op {
             let axes: Vec<usize> = (0..shape.len()).rev().collect();
             turn(data, shape, &axes)
         };
+        // The axes from one on, and then those before it.
+        let rotated = |data: &[f32], first: usize| {
+            let axes: Vec<usize> = (first..shape.len()).chain(0..first).collect();
+            turn(data, shape, &axes)
+        };
         Ok(match self {
             Op::Keep => data,
             Op::Transpose | Op::Reverse => reversed(&data),
             Op::Gates => swap_middle_quarters(data),
             Op::GatesIn => swap_middle_quarters(reversed(&data)),
             Op::GatesOut => reversed(&swap_middle_quarters(data)),
+            Op::FirstBehind => rotated(&data, 1),
+            Op::LastBefore => rotated(&data, shape.len() - 1),
         })
     }
 }
@@ -505,6 +522,16 @@ mod tests {
         assert!(Op::Gates.apply("w", &[2, 4], data.clone()).is_err());
         assert!(Op::GatesIn.apply("w", &[4, 2], data.clone()).is_err());
         assert!(Op::Reverse.apply("w", &[8], data).is_err());
+    fn the_first_axis_goes_behind_and_comes_back() {
+        let data: Vec<f32> = (0..24).map(|x| x as f32).collect();
+        assert_eq!(Op::FirstBehind.shape("w", &[4, 2, 3]).unwrap(), [2, 3, 4]);
+        assert_eq!(Op::LastBefore.shape("w", &[2, 3, 4]).unwrap(), [4, 2, 3]);
+        let moved = Op::FirstBehind.apply("w", &[4, 2, 3], data.clone()).unwrap();
+        // [0, 1, 2] of the result is [2, 0, 1] of what was there.
+        assert_eq!(moved[4 + 2], data[2 * 6 + 1]);
+        assert_eq!(Op::FirstBehind.inverse().apply("w", &[2, 3, 4], moved).unwrap(), data);
+        let error = Op::LastBefore.shape("w", &[6]).unwrap_err().to_string();
+        assert!(error.contains("last axis before"), "{error}");
     }
 
     proptest! {
