@@ -86,6 +86,35 @@ impl<'a> Config<'a> {
         ids.ok_or_else(|| Self::wrong(key, "a token id or a list of them", Some(value)))
     }
 
+    /// A width that must be even.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn even(&self, key: &str) -> Result<usize, Error> {
+        let width = self.size(key)?;
+        if width % 2 == 0 { Ok(width) } else { Err(self.wrong_value(key, "an even number")) }
+    }
+
+    /// A limit: none where the key is null or not above zero (upstream configs write -1), a default where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn limit_or(&self, key: &str, default: Option<usize>) -> Result<Option<usize>, Error> {
+        match self.0.get(key) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_i64().filter(|&n| n < 1 << 32) {
+                Some(n) => Ok(usize::try_from(n).ok().filter(|&n| n > 0)),
+                None => Err(self.wrong_value(key, "a whole number")),
+            },
+        }
+    }
+
+    /// The error for a key whose value is none of those expected.
+    pub fn wrong_value(&self, key: &str, expected: &str) -> Error {
+        Self::wrong(key, expected, self.0.get(key))
+    }
+
     /// A number of attention heads, which must divide the width found at `width_key`.
     ///
     /// # Errors
@@ -212,5 +241,18 @@ mod tests {
         assert_eq!(config.probability_or("b", 0.25).unwrap(), 0.25);
         assert_eq!(config.text("a").unwrap(), None);
         assert!(config.flag_or("c", true).unwrap());
+        assert_eq!(config.limit_or("b", Some(7)).unwrap(), Some(7));
+        assert_eq!(config.limit_or("a", Some(7)).unwrap(), None);
+    }
+
+    #[test]
+    fn limits_and_even_widths() {
+        let value = json!({"none": -1, "some": 5, "odd": 3, "half": 0.5});
+        let config = Config(&value);
+        assert_eq!(config.limit_or("none", Some(7)).unwrap(), None);
+        assert_eq!(config.limit_or("some", None).unwrap(), Some(5));
+        assert!(config.limit_or("half", None).is_err());
+        let error = config.even("odd").unwrap_err().to_string();
+        assert!(error.contains("even") && error.contains('3'), "{error}");
     }
 }

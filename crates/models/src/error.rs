@@ -113,6 +113,31 @@ pub enum Error {
         /// The end tokens.
         end: Vec<u32>,
     },
+    /// A head that predicts words in any order was asked of a family that cannot.
+    #[error("the {head} head needs a family that keeps a place apart from its word (xlnet)")]
+    OneStream {
+        /// The head.
+        head: &'static str,
+    },
+    /// A memory was asked of a family that has none.
+    #[error("this family has no memory of the segments before: it reads each text as a whole")]
+    NoMemory,
+    /// A segment of other texts than the memory holds.
+    #[error("the memory is of {expected} texts, and this segment of {got}")]
+    Segment {
+        /// Sequences of the memory.
+        expected: usize,
+        /// Sequences of the segment.
+        got: usize,
+    },
+    /// An order of words that does not fit to its texts.
+    #[error("the order of words: expected {expected}, got {got}")]
+    Permuted {
+        /// What would fit.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
     /// Texts cannot be continued with these options.
     #[error("generating: {what}: {reason}")]
     Generate {
@@ -140,6 +165,14 @@ pub enum Error {
         expected: String,
         /// What is there.
         got: String,
+    },
+    /// A loss over clusters of words was to be weighted or smoothed.
+    #[error(
+        "the {head} head of this family predicts words in clusters: its loss takes no class weights and no smoothing"
+    )]
+    PlainLoss {
+        /// The head.
+        head: &'static str,
     },
     /// A model folder does not say what task its head does.
     #[error("{folder}: this folder holds an encoder without a task head (architectures: {architectures}); train one with `topwork train --model {folder}`", folder = .folder.display())]

@@ -3,16 +3,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use topwork_kernels::activation::Activation;
 use topwork_kernels::pool::Pool;
-use topwork_nn::{Cache, ParamId, ParamStore, Pass};
+use topwork_nn::{Cache, Memory, ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 use topwork_weights::Table;
 
+use crate::adaptive::Clusters;
 use crate::error::Error;
 use crate::families;
+use crate::head::Permuted;
 use crate::onnx::EncoderGraph;
 use crate::target::TargetSide;
 
@@ -181,6 +183,21 @@ pub trait Encoder: Send + Sync {
         which: Range<usize>,
     ) -> Result<Tensor<2>, Error>;
 
+    /// [`Encoder::layers`], told the whole batch: for families whose layers read more of it than where its sequences lie (the
+    /// segments of XLNet). The others leave it as it is.
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn layers_of(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        input: &Packed,
+        which: Range<usize>,
+    ) -> Result<Tensor<2>, Error> {
+        self.layers(pass, x, &Arc::from(input.offsets.as_slice()), which)
+    }
+
     /// Its sizes.
     fn size(&self) -> &Size;
 
@@ -198,6 +215,11 @@ pub trait Encoder: Send + Sync {
 
     /// The token table, for heads that tie to it.
     fn word_table(&self) -> ParamId;
+
+    /// The words in clusters, for families that keep them so and predict them so.
+    fn clusters(&self) -> Option<&Clusters> {
+        None
+    }
 
     /// The family's own classifier.
     fn classifier(&self) -> ClassifierStyle;
@@ -249,6 +271,17 @@ pub trait Encoder: Send + Sync {
         None
     }
 
+    /// The side that goes on from a memory of what it made of the segments before, for families that have one.
+    fn segment_reader(&self) -> Option<&dyn SegmentReader> {
+        None
+    }
+
+    /// The side that predicts words in any order, for families whose layers can keep what a place is asked for apart from what
+    /// stands there.
+    fn two_streams(&self) -> Option<&dyn TwoStreams> {
+        None
+    }
+
     /// How the family predicts words: those behind masks, or (a family that reads left to right) the next ones.
     fn language_model(&self) -> LanguageModelStyle;
 
@@ -294,6 +327,11 @@ impl Family {
 
 /// Reads texts piece by piece: what was read is kept in a cache, so that the next token costs one token's work.
 pub trait Decoder: Encoder {
+    /// Where what is read of `sequences` texts is kept.
+    fn cache(&self, sequences: usize, device: &Device) -> Cache {
+        Cache::new(self.size().layers, sequences, device)
+    }
+
     /// Hidden states of the tokens of `input`, which go on from what the cache holds of their sequences; the cache then
     /// holds them too. The same bits as [`Encoder::embed`] and [`Encoder::layers`] give for the whole.
     ///
@@ -304,6 +342,44 @@ pub trait Decoder: Encoder {
     /// # Errors
     /// A sequence longer than [`Size::max_tokens`], an id outside a table, a parameter without values.
     fn read_on(&self, pass: &Pass, input: &Packed, cache: &mut Cache) -> Result<Tensor<2>, Error>;
+}
+
+/// Reads long texts segment by segment: tokens also look at what the layers made of the segments before.
+pub trait SegmentReader: Encoder {
+    /// The memory that `sequences` texts start with.
+    fn memory(&self, sequences: usize) -> Memory;
+
+    /// Hidden states of the tokens of `input`, which go on from what `memory` holds of their sequences; the memory then holds of
+    /// them what the family keeps. Gradients end at the start of the segment.
+    ///
+    /// # Shapes
+    /// - `input`: as many sequences as the memory has
+    /// - returns: `[tokens, hidden]`
+    ///
+    /// # Errors
+    /// As [`Encoder::embed`] and [`Encoder::layers`].
+    fn read_segment(&self, pass: &Pass, input: &Packed, memory: &mut Memory) -> Result<Tensor<2>, Error>;
+}
+
+/// Predicts words in any order, from those before them in it.
+pub trait TwoStreams: SegmentReader {
+    /// Hidden states of the tokens asked for, made without their own words: `unknown` stands for each of them. The memory goes
+    /// on as in [`SegmentReader::read_segment`].
+    ///
+    /// # Shapes
+    /// - `unknown`: `[1, hidden]`
+    /// - returns: `[asked, hidden]`
+    ///
+    /// # Errors
+    /// [`Error::Permuted`] if `permuted` does not fit to `input`; as [`SegmentReader::read_segment`].
+    fn read_permuted(
+        &self,
+        pass: &Pass,
+        input: &Packed,
+        permuted: &Permuted,
+        unknown: Tensor<2>,
+        memory: &mut Memory,
+    ) -> Result<Tensor<2>, Error>;
 }
 
 /// How a family's encoder is built from `config.json`.
@@ -340,6 +416,8 @@ pub const FAMILIES: &[&Family] = &[
     &families::bart::BART,
     &families::bart::MBART,
     &families::marian::MARIAN,
+    &families::xlnet::XLNET,
+    &families::transfo_xl::TRANSFO_XL,
 ];
 
 /// The family of a `config.json`.
@@ -363,7 +441,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 29, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 31, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

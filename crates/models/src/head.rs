@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use topwork_kernels::pool::Pool;
-use topwork_nn::{ParamStore, Pass};
+use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
@@ -69,6 +69,8 @@ pub enum HeadSpec {
     /// A text for a text.
     #[serde(rename = "seq2seq")]
     Seq2Seq,
+    /// Words in any order.
+    PermutationLm,
     /// A label for each token.
     Tag {
         /// Names of the labels, in the order of the outputs.
@@ -102,6 +104,7 @@ impl HeadSpec {
             HeadSpec::MaskedLm => heads::masked_lm::ENTRY.name,
             HeadSpec::CausalLm => heads::causal_lm::ENTRY.name,
             HeadSpec::Seq2Seq => heads::seq2seq::ENTRY.name,
+            HeadSpec::PermutationLm => heads::permutation_lm::ENTRY.name,
             HeadSpec::Tag { .. } => heads::tag::ENTRY.name,
             HeadSpec::Embed { .. } => heads::embed::ENTRY.name,
             HeadSpec::ReplacedToken => heads::replaced_token::ENTRY.name,
@@ -122,6 +125,7 @@ impl HeadSpec {
             HeadSpec::MaskedLm
             | HeadSpec::CausalLm
             | HeadSpec::Seq2Seq
+            | HeadSpec::PermutationLm
             | HeadSpec::Tag { .. }
             | HeadSpec::ReplacedToken
             | HeadSpec::Pretraining
@@ -138,6 +142,7 @@ impl HeadSpec {
             HeadSpec::MaskedLm
             | HeadSpec::CausalLm
             | HeadSpec::Seq2Seq
+            | HeadSpec::PermutationLm
             | HeadSpec::Embed { .. }
             | HeadSpec::Pretraining
             | HeadSpec::DoubleHeads => None,
@@ -177,6 +182,50 @@ pub enum Targets {
         /// Where each text starts, and the last one ends: `[batch + 1]`.
         offsets: Arc<[u32]>,
     },
+    /// Words that are asked for in some order.
+    Permuted(Permuted),
+}
+
+/// An order of the words of a batch, and those of them that are asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Permuted {
+    /// For each sequence its `[seq, seq]`, row-major, one after the other: not 0 where the row's token comes after the column's,
+    /// and so may see it. A token sees its own word besides, except where it is asked for.
+    pub visible: Arc<[u8]>,
+    /// The tokens asked for, counted over the batch, rising.
+    pub asked: Arc<[u32]>,
+    /// The words that stand there.
+    pub words: Arc<[u32]>,
+}
+
+impl Permuted {
+    /// Whether this is an order of these texts.
+    ///
+    /// # Errors
+    /// [`Error::Permuted`].
+    pub fn check(&self, input: &Packed) -> Result<(), Error> {
+        let wrong = |expected: String, got: String| Err(Error::Permuted { expected, got });
+        let pairs: usize = input.lengths().map(|len| len * len).sum();
+        if self.visible.len() != pairs {
+            return wrong(format!("{pairs} pairs of tokens"), self.visible.len().to_string());
+        }
+        if self.asked.is_empty() {
+            return wrong("at least one word that is asked for".to_string(), "none".to_string());
+        }
+        if self.asked.len() != self.words.len() {
+            return wrong(
+                format!("{} words, one for each token", self.asked.len()),
+                self.words.len().to_string(),
+            );
+        }
+        if let Some(pair) = self.asked.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return wrong("tokens that rise".to_string(), format!("{} before {}", pair[0], pair[1]));
+        }
+        match self.asked.last().filter(|&&token| token as usize >= input.tokens()) {
+            Some(token) => wrong(format!("tokens below {}", input.tokens()), token.to_string()),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Targets {
@@ -190,6 +239,7 @@ impl Targets {
             Targets::Choices { .. } => "choices",
             Targets::Both { .. } => "tokens and texts",
             Targets::Texts { .. } => "texts",
+            Targets::Permuted(_) => "words in an order",
         }
     }
 }
@@ -212,6 +262,11 @@ pub trait Head: Send + Sync {
 
     /// What puts its computation into an ONNX graph, for heads that have it.
     fn onnx(&self) -> Option<&dyn HeadGraph> {
+        None
+    }
+
+    /// What stands for a word that is asked for, `[1, hidden]`, of a head that predicts words in any order.
+    fn unknown(&self) -> Option<ParamId> {
         None
     }
 
@@ -281,6 +336,7 @@ pub const HEADS: &[&HeadEntry] = &[
     &heads::masked_lm::ENTRY,
     &heads::causal_lm::ENTRY,
     &heads::seq2seq::ENTRY,
+    &heads::permutation_lm::ENTRY,
     &heads::tag::ENTRY,
     &heads::embed::ENTRY,
     &heads::replaced_token::ENTRY,
@@ -315,6 +371,7 @@ mod tests {
             HeadSpec::MaskedLm,
             HeadSpec::CausalLm,
             HeadSpec::Seq2Seq,
+            HeadSpec::PermutationLm,
             HeadSpec::Tag { labels },
             HeadSpec::Embed { pool: Pooling::Max, normalise: true },
             HeadSpec::ReplacedToken,

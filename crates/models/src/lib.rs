@@ -4,6 +4,7 @@
 //! into what a task needs, and its loss. Every family works with every head: N families and M heads, never a
 //! type for each pair. [`Model`] is one of each over one parameter store.
 
+pub mod adaptive;
 pub mod buckets;
 pub mod causal;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod model;
 pub mod onnx;
 pub mod post_norm;
 pub mod recurrent;
+pub mod relative;
 pub mod rope;
 pub mod saved;
 pub mod source;
@@ -28,9 +30,10 @@ pub mod target;
 
 pub use error::Error;
 pub use family::{
-    ClassifierStyle, Decoder, DenseStyle, Encoder, FAMILIES, Family, LanguageModelStyle, Size, family,
+    ClassifierStyle, Decoder, DenseStyle, Encoder, FAMILIES, Family, LanguageModelStyle, SegmentReader, Size,
+    TwoStreams, family,
 };
-pub use head::{HEADS, Head, HeadEntry, HeadSpec, LossOptions, Pooling, Targets};
+pub use head::{HEADS, Head, HeadEntry, HeadSpec, LossOptions, Permuted, Pooling, Targets};
 pub use model::{Model, SaveOptions};
 pub use source::Source;
 pub use target::{Sources, Start, TargetSide, TargetStyle};

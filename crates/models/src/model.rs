@@ -15,9 +15,12 @@ use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, Safe
 use crate::error::Error;
 use crate::family::{Decoder, Encoder, Family, family};
 use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
+use crate::heads::permutation_lm;
 use crate::heads::seq2seq::Seq2Seq;
 use crate::saved;
 use crate::source::Source;
+
+mod segments;
 
 pub use crate::saved::saved_spec;
 
@@ -147,7 +150,7 @@ impl Model {
             .store
             .iter()
             .filter(|(_, p)| !(is_head(&p.path) && in_own(&p.path)))
-            .map(|(_, p)| (p.path.clone(), p.shape.clone()))
+            .map(|(_, p)| (p.path.clone(), p.file_shape().to_vec()))
             .collect();
         let carried = self.carriable();
         // Numbers that are never trained start as they do, where a folder does not have them.
@@ -179,8 +182,17 @@ impl Model {
         Ok(report)
     }
 
-    /// What would be carried if the folder has it: the pooler that the bare upstream class has, when this head does without.
+    /// What would be carried if the folder has it: what bare upstream encoders have and this head does without.
     fn carriable(&self) -> Vec<(String, Vec<usize>)> {
+        let mut parts = self.pooler();
+        if self.encoder.two_streams().is_some() && self.head.unknown().is_none() {
+            parts.push((permutation_lm::UNKNOWN.to_string(), vec![1, 1, self.encoder.size().hidden]));
+        }
+        parts
+    }
+
+    /// The family's pooler, when this head does without.
+    fn pooler(&self) -> Vec<(String, Vec<usize>)> {
         let Some(dense) = self.encoder.classifier().dense else { return Vec::new() };
         let (path, width) = (dense.path, dense.width);
         let used = self.store.id(&format!("{path}.weight")).is_ok();
@@ -288,7 +300,7 @@ impl Model {
         assert!((1..=self.depth()).contains(&depth), "a depth of 1 to {}, not {depth}", self.depth());
         let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
         let hidden = self.encoder.embed(pass, input)?;
-        let hidden = self.encoder.layers(pass, hidden, &offsets, 0..depth - 1)?;
+        let hidden = self.encoder.layers_of(pass, hidden, input, 0..depth - 1)?;
         if depth == self.depth() { self.pool(hidden, &offsets) } else { Ok(hidden) }
     }
 
@@ -322,8 +334,7 @@ impl Model {
         input: &Packed,
         first: usize,
     ) -> Result<Tensor<2>, Error> {
-        let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
-        self.encoder.layers(pass, x, &offsets, first..self.encoder.parts())
+        self.encoder.layers_of(pass, x, input, first..self.encoder.parts())
     }
 
     fn pool(&self, hidden: Tensor<2>, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
@@ -408,7 +419,13 @@ impl Model {
         targets: &Targets,
         options: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
-        self.head_loss(pass, self.features(pass, input)?, input, targets, options)
+        match targets {
+            Targets::Permuted(permuted) => {
+                let mut memory = self.memory(input.batch())?;
+                self.permuted_loss(pass, input, permuted, options, &mut memory)
+            }
+            _ => self.head_loss(pass, self.features(pass, input)?, input, targets, options),
+        }
     }
 
     /// Outputs for a batch as plain numbers, row-major, computed without tracking gradients.
@@ -439,7 +456,7 @@ impl Model {
         let mut params = Vec::new();
         for (id, param) in self.store.iter().filter(|(_, param)| !(own_head && is_head(&param.path))) {
             let data: Cow<[f32]> = self.store.values(id)?.into();
-            params.push((param.path.as_str(), param.shape.clone(), data));
+            params.push((param.path.as_str(), param.file_shape().to_vec(), data));
         }
         for param in &self.carried {
             params.push((param.path.as_str(), param.shape.clone(), Cow::from(&param.data)));

@@ -120,6 +120,7 @@ fn named(head: &str, config: &Value) -> Option<HeadSpec> {
         "masked-lm" => HeadSpec::MaskedLm,
         "causal-lm" => HeadSpec::CausalLm,
         "seq2seq" => HeadSpec::Seq2Seq,
+        "permutation-lm" => HeadSpec::PermutationLm,
         "tag" => HeadSpec::Tag { labels: label_names(config) },
         "replaced-token" => HeadSpec::ReplacedToken,
         "next-sentence" => HeadSpec::NextSentence,

@@ -9,6 +9,7 @@ use topwork_kernels::rng::Dropout;
 
 use crate::across::{Across, KeysValues, Look};
 use crate::error::Error;
+use crate::memory::Memory;
 
 /// What the layers keep of several sequences.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Cache {
     room: usize,
     /// Those of the source each sequence looks at, for the targets of an encoder-decoder.
     across: Across,
+    /// What families remember that go on from hidden states instead.
+    memory: Option<Memory>,
     device: Device,
 }
 
@@ -33,9 +36,26 @@ const ROOM: usize = 64;
 impl Cache {
     /// An empty cache for `sequences` sequences and `layers` layers.
     pub fn new(layers: usize, sequences: usize, device: &Device) -> Self {
-        let (kept, states) = (vec![None; layers], vec![None; layers]);
-        let across = Across::new(layers, sequences);
-        Cache { layers: kept, states, lens: vec![0; sequences], room: 0, across, device: device.clone() }
+        Cache {
+            layers: vec![None; layers],
+            states: vec![None; layers],
+            lens: vec![0; sequences],
+            room: 0,
+            across: Across::new(layers, sequences),
+            memory: None,
+            device: device.clone(),
+        }
+    }
+
+    /// A cache of families that go on from hidden states, which a memory holds.
+    pub fn remembering(memory: Memory, device: &Device) -> Self {
+        let cache = Cache::new(0, memory.sequences(), device);
+        Cache { memory: Some(memory), ..cache }
+    }
+
+    /// The memory, if the cache was made of one.
+    pub fn memory(&mut self) -> Option<&mut Memory> {
+        self.memory.as_mut()
     }
 
     /// How many tokens of each sequence have been read.
@@ -67,6 +87,9 @@ impl Cache {
         }
         self.lens = from.iter().map(|&old| self.lens[old]).collect();
         self.across.reorder(from);
+        if let Some(memory) = &mut self.memory {
+            memory.reorder(from);
+        }
         let room = self.room as u32;
         let rows: Arc<[u32]> =
             from.iter().flat_map(|&old| old as u32 * room..(old as u32 + 1) * room).collect();

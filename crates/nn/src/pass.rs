@@ -317,6 +317,20 @@ impl<'a> Pass<'a> {
         Ok(tensor)
     }
 
+    /// [`Pass::matrix`] as a leaf of its own, for a use through a view (turned) beside uses elsewhere in the model: a tape goes
+    /// back through views last, and in which order gradients are summed must not hang on what is recomputed.
+    ///
+    /// # Errors
+    /// [`Error::Unset`].
+    pub fn matrix_apart(&self, id: ParamId) -> Result<Tensor<2>, Error> {
+        let plain = Tensor::<2>::from_dispatch(self.store.tensor(id)?);
+        let Some(training) = self.wants_gradient(id) else { return Ok(plain) };
+        let tensor = plain.autodiff().require_grad();
+        let leaf = Leaf { id, tensor: LeafTensor::Matrix(tensor.clone()), rows: None };
+        training.leaves.borrow_mut().push(leaf);
+        Ok(tensor)
+    }
+
     /// `x·weightᵀ + bias`, with packed weights where the store keeps them.
     ///
     /// # Shapes

@@ -14,7 +14,20 @@ use topwork_nn::{Cache, Pass};
 use topwork_testkit::Golden;
 use topwork_text::Packed;
 
-const FAMILIES: [&str; 9] = ["gpt", "gpt2", "llama", "mistral", "t5", "mt5", "bart", "mbart", "marian"];
+const FAMILIES: [&str; 12] = [
+    "gpt",
+    "gpt2",
+    "llama",
+    "mistral",
+    "t5",
+    "mt5",
+    "bart",
+    "mbart",
+    "marian",
+    "transfo-xl",
+    "xlnet/permutation-lm",
+    "xlnet/reuse",
+];
 
 /// Those of them that write a text for a text.
 const WRITERS: [&str; 5] = ["t5", "mt5", "bart", "mbart", "marian"];

@@ -191,3 +191,34 @@ fn loading_and_exporting_gives_the_same_bytes() {
     let error = export(&TABLE, "bert.", [("nowhere", vec![1], vec![0.0].into())]).unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
 }
+
+#[test]
+fn a_name_may_be_a_parameter_in_one_model_and_repeat_one_in_another() {
+    const SHARED: Table = Table {
+        rules: &[("bias", "shared.bias", Op::Keep), ("layers.{i}.bias", "layers.{i}.bias", Op::Keep)],
+        tied: &[("layers.{i}.bias", "shared.bias")],
+        ..Table::EMPTY
+    };
+    assert_eq!(SHARED.check().unwrap(), 2);
+    let run = |tensors: &[Named], wanted: &[Shaped]| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        safetensors::write(&path, tensors).unwrap();
+        let wanted: Vec<(String, Vec<usize>)> =
+            wanted.iter().map(|(path, shape)| (path.to_string(), shape.to_vec())).collect();
+        load(&path, &Request { table: &SHARED, wanted: &wanted, fresh: &[], optional: &[] })
+    };
+    let bias =
+        |name: &str, value: f32| Named { name: name.to_string(), shape: vec![1], data: vec![value].into() };
+    let apart = run(
+        &[bias("layers.0.bias", 1.0), bias("layers.1.bias", 2.0)],
+        &[("layers.0.bias", &[1]), ("layers.1.bias", &[1])],
+    );
+    assert_eq!(apart.unwrap().0.iter().map(|param| param.data[0]).collect::<Vec<_>>(), [1.0, 2.0]);
+    let shared: &[Shaped] = &[("shared.bias", &[1])];
+    let (params, report) = run(&[bias("bias", 3.0), bias("layers.0.bias", 3.0)], shared).unwrap();
+    assert_eq!((params[0].data[0], report.ignored.len()), (3.0, 1));
+    assert_eq!(run(&[bias("layers.1.bias", 4.0)], shared).unwrap().0[0].data, [4.0]);
+    let error = run(&[bias("bias", 3.0), bias("layers.0.bias", 5.0)], shared).unwrap_err().to_string();
+    assert!(error.contains("layers.0.bias"), "{error}");
+}

@@ -522,6 +522,9 @@ mod tests {
         assert!(Op::Gates.apply("w", &[2, 4], data.clone()).is_err());
         assert!(Op::GatesIn.apply("w", &[4, 2], data.clone()).is_err());
         assert!(Op::Reverse.apply("w", &[8], data).is_err());
+    }
+
+    #[test]
     fn the_first_axis_goes_behind_and_comes_back() {
         let data: Vec<f32> = (0..24).map(|x| x as f32).collect();
         assert_eq!(Op::FirstBehind.shape("w", &[4, 2, 3]).unwrap(), [2, 3, 4]);

@@ -21,4 +21,6 @@ pub mod modernbert;
 pub mod mpnet;
 pub mod roberta;
 pub mod t5;
+pub mod transfo_xl;
 pub mod transformer;
+pub mod xlnet;

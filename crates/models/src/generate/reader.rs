@@ -3,10 +3,11 @@
 use burn::tensor::Tensor;
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
-use topwork_nn::{Cache, Pass};
+use topwork_nn::{Cache, Memory, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
+use crate::head::{HeadSpec, Permuted};
 use crate::model::{Model, plain};
 use crate::target::Sources;
 
@@ -15,8 +16,17 @@ pub(super) struct Reader<'a> {
     model: &'a Model,
     /// What targets are written from, for an encoder-decoder.
     sources: Option<Sources>,
-    cache: Cache,
+    kept: Kept,
     precision: Precision,
+}
+
+/// What is kept of the tokens read.
+enum Kept {
+    /// Families that read from left to right.
+    Cache(Cache),
+    /// Families that predict words in any order, and so the last one of a text: what they remember of each sequence, and its last
+    /// token. That one is read once more with the next word, as transformers does it: when it was read, it stood at the end.
+    Order(Memory, Vec<Option<u32>>),
 }
 
 impl<'a> Reader<'a> {
@@ -30,12 +40,16 @@ impl<'a> Reader<'a> {
         sequences: usize,
         precision: Precision,
     ) -> Result<Self, Error> {
-        let layers = match &sources {
-            None => model.decoder()?.size().layers,
-            Some(_) => model.seq2seq()?.target().size().layers,
+        let device = model.store.device();
+        let kept = match (&sources, model.spec()) {
+            (Some(_), _) => {
+                let layers = model.seq2seq()?.target().size().layers;
+                Kept::Cache(Cache::new(layers, sequences, device))
+            }
+            (None, HeadSpec::PermutationLm) => Kept::Order(model.memory(sequences)?, vec![None; sequences]),
+            (None, _) => Kept::Cache(model.decoder()?.cache(sequences, device)),
         };
-        let cache = Cache::new(layers, sequences, model.store.device());
-        Ok(Reader { model, sources, cache, precision })
+        Ok(Reader { model, sources, kept, precision })
     }
 
     /// Reads on: `news` has the next ids of each sequence, at least one. Gives the scores of the word after them.
@@ -43,32 +57,70 @@ impl<'a> Reader<'a> {
     /// # Shapes
     /// - returns: for each sequence `[vocab]`
     pub fn read(&mut self, news: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, Error> {
-        let ids = news.concat();
-        let mut offsets = vec![0];
-        for new in news {
-            offsets.push(offsets[offsets.len() - 1] + new.len() as u32);
-        }
-        let input = Packed { type_ids: vec![0; ids.len()], ids, offsets, ..Packed::default() };
         let pass = Pass::eval(&self.model.store, self.precision);
-        let last =
-            |hidden: Tensor<2>| topwork_ops::pool(hidden, &input.offsets.as_slice().into(), Pool::Last);
-        let scores = match &self.sources {
-            None => {
-                let hidden = self.model.decoder()?.read_on(&pass, &input, &mut self.cache)?;
-                self.model.head(&pass, last(hidden), &input)?
+        let scores = match &mut self.kept {
+            Kept::Cache(cache) => {
+                let input = packed(news);
+                let last = |hidden: Tensor<2>| {
+                    topwork_ops::pool(hidden, &input.offsets.as_slice().into(), Pool::Last)
+                };
+                plain(match &self.sources {
+                    None => {
+                        let hidden = self.model.decoder()?.read_on(&pass, &input, cache)?;
+                        self.model.head(&pass, last(hidden), &input)?
+                    }
+                    Some(sources) => {
+                        let head = self.model.seq2seq()?;
+                        let hidden = head.target().read(&pass, &input, sources, Some(cache))?;
+                        head.scores(&pass, last(hidden))?
+                    }
+                })?
             }
-            Some(sources) => {
-                let head = self.model.seq2seq()?;
-                let hidden = head.target().read(&pass, &input, sources, Some(&mut self.cache))?;
-                head.scores(&pass, last(hidden))?
+            Kept::Order(memory, last) => {
+                // Behind each text stands a word that nothing sees and that is asked for.
+                let whole = |(new, last): (&Vec<u32>, &Option<u32>)| {
+                    last.iter().chain(new).copied().chain([0]).collect::<Vec<u32>>()
+                };
+                let texts: Vec<Vec<u32>> = news.iter().zip(&*last).map(whole).collect();
+                let input = packed(&texts);
+                let scores = self.model.permuted(&pass, &input, &asked_last(&input), memory)?;
+                // What is remembered ends before the token that will be read once more.
+                memory.forget(2);
+                *last = news.iter().map(|new| new.last().copied()).collect();
+                plain(scores)?
             }
         };
-        let scores = plain(scores)?;
         Ok(scores.chunks(scores.len() / news.len()).map(<[f32]>::to_vec).collect())
     }
 
     /// Goes on with some of the sequences: each from what the one at its number has read.
     pub fn keep(&mut self, from: &[usize]) {
-        self.cache.reorder(from);
+        match &mut self.kept {
+            Kept::Cache(cache) => cache.reorder(from),
+            Kept::Order(memory, last) => {
+                memory.reorder(from);
+                *last = from.iter().map(|&old| last[old]).collect();
+            }
+        }
     }
+}
+
+fn packed(texts: &[Vec<u32>]) -> Packed {
+    let mut input = Packed::default();
+    for text in texts {
+        input.push(text, &vec![0; text.len()]);
+    }
+    input
+}
+
+/// The last word of each text is asked for, and seen by none.
+fn asked_last(input: &Packed) -> Permuted {
+    let mut visible = Vec::new();
+    for length in input.lengths() {
+        for _ in 0..length {
+            visible.extend((0..length).map(|column| u8::from(column + 1 < length)));
+        }
+    }
+    let asked = input.offsets[1..].iter().map(|&end| end - 1).collect();
+    Permuted { visible: visible.into(), asked, words: vec![0; input.batch()].into() }
 }

@@ -7,7 +7,7 @@ use topwork_text::Packed;
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, Targets};
-use crate::heads::words::Words;
+use crate::heads::words;
 
 /// The targets of a batch: for each token the one after it in its text, [`IGNORE`] at the end of a text.
 ///
@@ -39,7 +39,7 @@ fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<
     if !encoder.has_words() {
         return Err(Error::NoWords { what: "the causal-lm head" });
     }
-    Ok(Box::new(Words::declare(ENTRY.name, store, encoder)))
+    Ok(words::build(ENTRY.name, store, encoder))
 }
 
 #[cfg(test)]

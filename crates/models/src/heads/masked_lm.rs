@@ -5,7 +5,7 @@ use topwork_nn::ParamStore;
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec};
-use crate::heads::words::Words;
+use crate::heads::words;
 
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
@@ -19,5 +19,5 @@ fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<
     if !encoder.has_words() {
         return Err(Error::NoWords { what: "the masked-lm head" });
     }
-    Ok(Box::new(Words::declare(ENTRY.name, store, encoder)))
+    Ok(words::build(ENTRY.name, store, encoder))
 }

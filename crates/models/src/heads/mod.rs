@@ -1,5 +1,6 @@
 //! One head a file, and what several of them share.
 
+pub mod adaptive;
 mod both;
 pub mod causal_lm;
 pub mod classify;
@@ -10,6 +11,7 @@ pub mod embed;
 pub mod masked_lm;
 pub mod multiple_choice;
 pub mod next_sentence;
+pub mod permutation_lm;
 mod pooled;
 pub mod pretraining;
 pub mod regress;

@@ -13,8 +13,17 @@ use topwork_text::Packed;
 use crate::error::Error;
 use crate::family::{Encoder, Regularisation};
 use crate::head::{Head, LossOptions, Targets};
+use crate::heads::adaptive::Adaptive;
 use crate::heads::dense::Dense;
 use crate::onnx::{Graph, HeadGraph, Output, Value};
+
+/// Scores of words as the family makes them: of all at once, or of clusters and then of the words in them.
+pub fn build(head: &'static str, store: &mut ParamStore, encoder: &dyn Encoder) -> Box<dyn Head> {
+    match encoder.clusters() {
+        Some(clusters) => Box::new(Adaptive::declare(head, store, encoder, clusters)),
+        None => Box::new(Words::declare(head, store, encoder)),
+    }
+}
 
 /// The family's layer before the decoder, and the decoder.
 pub struct Words {
