@@ -51,7 +51,7 @@ impl Model {
             return self.permuted_loss(pass, input, permuted, options, memory);
         }
         let hidden = self.hidden_on(pass, input, memory)?;
-        let features = self.pool(hidden, &Arc::from(input.offsets.as_slice()));
+        let features = self.pool(hidden, &Arc::from(input.offsets.as_slice()))?;
         self.head_loss(pass, features, input, targets, options)
     }
 

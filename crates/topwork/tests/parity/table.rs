@@ -61,15 +61,16 @@ impl Errors {
             // Running means of a norm are no parameters that learn.
             let Some(gradient) = found.get(id) else { continue };
             let upstream = upstream(model, &golden, &param.path);
-            let expected = imported(&golden, &format!("grad.{}", upstream.0), &upstream, &param.shape);
+            let expected = imported(&golden, &format!("grad.{}", upstream.0), &upstream, param.file_shape());
             let got = dense(gradient, &param.shape);
             self.gradients = self.gradients.max(apart(&got, &expected, floor).unwrap());
         }
         if golden.has("losses") {
             let trained = after_ten_steps(open(folder), &golden).0;
-            for (id, param) in trained.store.iter() {
+            for (id, param) in trained.store.iter().filter(|(_, param)| param.kind.learns()) {
                 let upstream = upstream(&trained, &golden, &param.path);
-                let expected = imported(&golden, &format!("after.{}", upstream.0), &upstream, &param.shape);
+                let expected =
+                    imported(&golden, &format!("after.{}", upstream.0), &upstream, param.file_shape());
                 let error = apart(&trained.store.values(id).unwrap(), &expected, 0.0).unwrap();
                 self.steps = Some(self.steps.unwrap_or(0.0).max(error));
             }
