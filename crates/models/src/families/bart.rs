@@ -1,7 +1,7 @@
 //! BART, and mBART, which is BART in several languages.
 //!
-//! Papers: Lewis et al. 2020, "BART: Denoising Sequence-to-Sequence Pre-training for Natural Language Generation, Translation,
-//! and Comprehension", section 2, <https://arxiv.org/abs/1910.13461>; Liu et al. 2020, "Multilingual Denoising Pre-training for
+//! Paper: Lewis et al. 2020, "BART: Denoising Sequence-to-Sequence Pre-training for Natural Language Generation, Translation,
+//! and Comprehension", section 2, <https://arxiv.org/abs/1910.13461>; Paper: Liu et al. 2020, "Multilingual Denoising Pre-training for
 //! Neural Machine Translation", section 2, <https://arxiv.org/abs/2001.08210>. Reference code:
 //! <https://github.com/huggingface/transformers/blob/main/src/transformers/models/bart/modeling_bart.py> and
 //! <https://github.com/huggingface/transformers/blob/main/src/transformers/models/mbart/modeling_mbart.py>.
