@@ -185,3 +185,25 @@ fn standard_input_is_read_like_a_file() {
     let text = read_from("standard input", &b"one\ntwo\n"[..], &task(Task::Unlabelled)).unwrap();
     assert_eq!(text.report.format, Format::Text);
 }
+
+#[test]
+fn parquet_is_read_however_pyarrow_lays_it_out() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parquet");
+    let texts = ["hi you", "win, now", "an old tree", "été 🙂", "win, now", "last"];
+    let expect = |labels: [&str; 6]| -> Vec<(String, String, usize)> {
+        (0..6).map(|row| (texts[row].to_string(), labels[row].to_string(), row + 1)).collect()
+    };
+    for name in ["plain", "snappy", "gzip", "zstd", "lz4", "delta"] {
+        let path = folder.join(format!("{name}.parquet"));
+        let options = ReadOptions { skip_unlabelled: true, ..task(Task::Class) };
+        let dataset = read(&path, &options).unwrap_or_else(|error| panic!("{error}"));
+        let mut expected = expect(["ham", "spam", "ham", "ham", "spam", "-"]);
+        expected.pop();
+        assert_eq!(rows(&dataset), expected, "{name}");
+        let options = ReadOptions { label: vec!["score".into()], ..task(Task::Score) };
+        let dataset = read(&path, &options).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(rows(&dataset), expect(["0.5", "1", "-2", "0", "3.25", "0.001"]), "{name}");
+    }
+    let dataset = read(folder.join("lists.parquet"), &task(Task::Multi)).unwrap();
+    assert_eq!(rows(&dataset), expect(["a", "a+b", "", "b", "a+b+c", "c"]));
+}

@@ -17,9 +17,10 @@ use serde_json::Value;
 use crate::settings::{Settings, read_optional};
 use crate::{Error, Result};
 
-/// Steps that a template may take for each byte of the messages, and for each template.
+/// Steps that a template may take for each byte of the messages, and for each template. A step also stands for 64 bytes
+/// of memory, so that a template has 128 MB.
 const STEPS: u64 = 1_000;
-const STEPS_AT_LEAST: u64 = 10_000_000;
+const STEPS_AT_LEAST: u64 = 2_000_000;
 /// Name of the template in its environment; what its errors name too.
 const NAME: &str = "chat_template";
 

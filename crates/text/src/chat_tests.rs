@@ -73,6 +73,16 @@ fn a_template_that_is_broken_or_endless_is_an_error() {
         ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "fuel"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
         ("{% include 'other' %}", "include"),
+        (
+            "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x | tojson }}",
+            "fuel",
+        ),
+        ("{{ range(9999) | list | tojson(separators=['x' * 100000, ':']) }}", "fuel"),
+        (
+            "{% set n = namespace(x=1) %}{% for i in range(200) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x | tojson }}",
+            "deep",
+        ),
+        ("{{ 'x' * 99000000 ~ 'x' * 99000000 }}", "fuel"),
     ] {
         let told = ChatTemplate::new("file", template)
             .and_then(|chat| chat.render(&[Message::new("user", "x")], false, None, None))

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use tokenizers::PostProcessor;
 use tokenizers::utils::truncation::TruncationDirection;
 
+use crate::guard::guarded;
 use crate::{Encoding, Error, Result, Tokenizer, characters};
 
 /// A text, or a pair of texts that one model input holds.
@@ -150,7 +151,7 @@ impl Tokenizer {
             reason: error.to_string(),
         };
         // Without post-processor this is the bare text; `false` because there is nothing to add it with.
-        let raw = |text: &str| self.inner.encode(text, false).map_err(failed);
+        let raw = |text: &str| guarded(|| self.inner.encode(text, false)).map_err(failed);
         let mut first = raw(input.text)?;
         let mut second = input.pair.map(raw).transpose()?;
 
@@ -169,7 +170,7 @@ impl Tokenizer {
         }
 
         let whole = match &self.post {
-            Some(post) => post.process(first, second, true).map_err(failed)?,
+            Some(post) => guarded(|| post.process(first, second, true)).map_err(failed)?,
             None => {
                 first.set_sequence_id(0);
                 if let Some(mut second) = second {

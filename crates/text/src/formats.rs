@@ -7,6 +7,7 @@ mod characters;
 mod charsmap;
 mod class;
 mod gguf;
+mod json;
 mod languages;
 mod llama2c;
 mod marian;
@@ -138,7 +139,7 @@ pub(crate) fn make(files: &Files, folder: &Path, settings: &mut Settings) -> Res
     let read = |path: &Path| std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source });
     let mut notes = Vec::new();
     let class = match files {
-        Files::Json(path) => return Ok(Made { json: charsmap::checked(path, read(path)?)?, notes }),
+        Files::Json(path) => return Ok(Made { json: json::checked(path, read(path)?)?, notes }),
         Files::Characters(path) => return Ok(Made { json: characters::tokenizer_json(path)?, notes }),
         Files::WordPiece(_) => match class::find(folder, settings)? {
             (Some(class), _) if files.fit(class) => class,

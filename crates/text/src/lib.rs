@@ -12,6 +12,7 @@ mod encoding;
 mod error;
 mod fast;
 mod formats;
+mod guard;
 mod lines;
 mod packed;
 mod save;

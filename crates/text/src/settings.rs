@@ -17,6 +17,9 @@ pub(crate) const ROLES: [(&str, &[&str]); 7] = [
     ("eos_token", &["</s>"]),
 ];
 
+/// Most tokens that a setting may ask to be made up; models have some hundreds.
+const MOST_MADE_UP: u64 = 10_000;
+
 /// An entry of `added_tokens_decoder`.
 #[derive(Clone, Debug)]
 pub(crate) struct Added {
@@ -116,13 +119,13 @@ impl Settings {
         [&self.raw, &self.special].into_iter().filter_map(|map| map.get(role)).find(|value| !value.is_null())
     }
 
-    /// A number that counts something; `None` if absent or null.
+    /// A number of tokens to be made up; `None` if absent or null.
     pub fn count(&self, key: &str) -> Result<Option<usize>> {
         match self.raw.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => match value.as_u64().filter(|&value| value < 1 << 20) {
+            Some(value) => match value.as_u64().filter(|&value| value <= MOST_MADE_UP) {
                 Some(value) => Ok(Some(value as usize)),
-                None => Err(self.wrong(key, "a number below a million, or null", value)),
+                None => Err(self.wrong(key, &format!("a number up to {MOST_MADE_UP}, or null"), value)),
             },
         }
     }
@@ -214,6 +217,15 @@ mod tests {
         assert!(text.contains("do_lower_case") && text.contains("yes"), "{text}");
         assert!(settings("[1, 2]").is_err());
         assert!(settings("{").is_err());
+    }
+
+    #[test]
+    fn a_few_bytes_cannot_ask_for_a_million_tokens() {
+        assert_eq!(settings(r#"{"extra_ids": 300}"#).unwrap().count("extra_ids").unwrap(), Some(300));
+        for config in [r#"{"extra_ids": 1000000}"#, r#"{"extra_ids": -1}"#, r#"{"extra_ids": "x"}"#] {
+            let error = settings(config).unwrap().count("extra_ids").unwrap_err().to_string();
+            assert!(error.contains("extra_ids") && error.contains("up to 10000"), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokenizers::{PostProcessor, PostProcessorWrapper, PreTokenizerWrapper};
 
 use crate::fast::Fast;
 use crate::formats::{self, Files};
+use crate::guard::guarded;
 use crate::settings::{Settings, read_optional};
 use crate::special::SpecialTokens;
 use crate::tokens::id_limit;
@@ -125,7 +126,7 @@ impl Tokenizer {
     pub(crate) fn build(mut source: Source, settings: Settings, mut notes: Vec<String>) -> Result<Self> {
         let parse =
             |error: tokenizers::Error| Error::Parse { path: source.path.clone(), reason: error.to_string() };
-        let mut inner = tokenizers::Tokenizer::from_bytes(&source.json).map_err(parse)?;
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(&source.json)).map_err(parse)?;
         let mut ignored = Vec::new();
         if let Some(truncation) = inner.get_truncation() {
             let side = if truncation.direction == TruncationDirection::Left { "left" } else { "right" };
@@ -156,6 +157,16 @@ impl Tokenizer {
             return Err(Error::Parse { path: source.path, reason: reason.into() });
         }
         inner.with_post_processor(None::<PostProcessorWrapper>);
+        if let Some(post) = &post {
+            for second in [None, Some(tokenizers::Encoding::default())] {
+                let around = guarded(|| post.process(tokenizers::Encoding::default(), second, true));
+                let around = around.map_err(parse)?;
+                if let Some(id) = around.get_ids().iter().find(|id| inner.id_to_token(**id).is_none()) {
+                    let reason = format!("post_processor: puts id {id} around a text, which is no token");
+                    return Err(Error::Parse { path: source.path, reason });
+                }
+            }
+        }
 
         if let Some(NormalizerWrapper::BertNormalizer(old)) = inner.get_normalizer().cloned() {
             let new = bert_normalizer(old, &settings)?;
@@ -265,8 +276,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Decode`] if the decoder refuses.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner
-            .decode(ids, skip_special)
+        guarded(|| self.inner.decode(ids, skip_special))
             .map_err(|error| Error::Decode { count: ids.len(), reason: error.to_string() })
     }
 }

@@ -197,3 +197,52 @@ fn a_folder_must_say_what_its_files_are() {
     folder.write("sentencepiece.bpe.model", &fixture("fairseq.model"));
     assert!(folder.error().contains("\"xx_XX\""), "{}", folder.error());
 }
+
+/// A `tokenizer.json` of two words with these parts.
+fn of_words(parts: serde_json::Value) -> Folder {
+    let mut file = serde_json::json!({
+        "version": "1.0",
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": {"a": 0, "[UNK]": 1}, "unk_token": "[UNK]"},
+    });
+    for (key, value) in parts.as_object().unwrap() {
+        file[key] = value.clone();
+    }
+    let folder = Folder::new("PreTrainedTokenizerFast");
+    folder.write("tokenizer.json", file.to_string().as_bytes());
+    folder
+}
+
+#[test]
+fn a_template_of_tokens_that_are_not_there_is_refused() {
+    let around = |specials: serde_json::Value| {
+        of_words(serde_json::json!({"post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "[X]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": specials,
+        }}))
+    };
+    let ids = |ids: &[u32]| serde_json::json!({"[X]": {"id": "[X]", "ids": ids, "tokens": ["a"]}});
+    let tokenizer = around(ids(&[0])).read().unwrap();
+    assert_eq!(tokenizer.encode("a b", None, None).unwrap().ids, [0, 0, 1]);
+    let error = around(ids(&[77])).error();
+    assert!(error.contains("tokenizer.json") && error.contains("post_processor: puts id 77"), "{error}");
+    // The crate takes it that they are there.
+    let error = around(serde_json::json!({})).error();
+    assert!(error.contains("tokenizer.json"), "{error}");
+}
+
+#[test]
+fn where_the_crate_panics_there_is_an_error() {
+    let strip = serde_json::json!({"decoder": {"type": "Strip", "content": "a", "start": 0, "stop": 3}});
+    let tokenizer = of_words(strip).read().unwrap();
+    let ids = tokenizer.encode("a", None, None).unwrap().ids;
+    let error = tokenizer.decode(&ids, false).unwrap_err();
+    assert!(matches!(error, Error::Decode { count: 1, .. }), "{error}");
+    let short = serde_json::json!({"model": {
+        "type": "BPE", "continuing_subword_prefix": "##", "unk_token": null, "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]],
+    }});
+    let error = of_words(short).error();
+    assert!(error.contains("tokenizer.json") && error.contains("model.merges[0]"), "{error}");
+}

@@ -4,6 +4,7 @@ use tokenizers::{PostProcessor, PostProcessorWrapper, Token};
 
 use super::Piece;
 use crate::Encoding;
+use crate::guard::guarded;
 
 /// Special tokens and type ids around one text or two.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Frame {
         // Offsets that no token of a frame has.
         let token = |at| Token::new(0, String::from("x"), (at, at + 1));
         let text = || tokenizers::Encoding::from_tokens((1..4).map(token).collect(), 0);
-        let whole = post.process(text(), (texts == 2).then(text), true).ok()?;
+        let whole = guarded(|| post.process(text(), (texts == 2).then(text), true)).ok()?;
         let mut frame = Self { special: vec![Vec::new()], types: Vec::new() };
         let sequences = whole.get_sequence_ids();
         let mut at = 0;

@@ -3,12 +3,8 @@
 //! The table is a double array over the bytes of what is replaced, then the replacements, each ended by a zero byte.
 //! The crate that walks it does not look where a step leads, so every step that it could take is tried here once.
 
-use std::path::Path;
-
 use serde_json::Value;
 use tokenizers::normalizers::Precompiled;
-
-use crate::{Error, Result};
 
 /// The normalizer of a table; `None` for an empty one.
 pub(super) fn normalizer(table: &[u8]) -> std::result::Result<Option<Value>, String> {
@@ -20,26 +16,17 @@ pub(super) fn normalizer(table: &[u8]) -> std::result::Result<Option<Value>, Str
     serde_json::to_value(table).map(Some).map_err(|error| error.to_string())
 }
 
-/// The bytes of a `tokenizer.json`, whose tables are checked.
-pub(super) fn checked(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
-    // Only a few files have a table: the others are parsed once, by the crate.
-    let key = b"precompiled_charsmap";
-    if bytes.windows(key.len()).any(|window| window == key)
-        && let Ok(file) = serde_json::from_slice::<Value>(&bytes)
-    {
-        let mut open = vec![&file["normalizer"]];
-        while let Some(value) = open.pop() {
-            if let Some(steps) = value["normalizers"].as_array() {
-                open.extend(steps);
-            }
-            let Some(text) = value["precompiled_charsmap"].as_str() else { continue };
-            let checked = base64(text).ok_or_else(|| "table of replacements: expected base64".to_string());
-            checked
-                .and_then(|table| if table.is_empty() { Ok(()) } else { check(&table) })
-                .map_err(|reason| Error::Parse { path: path.into(), reason })?;
+/// Checks the tables in a normalizer of a `tokenizer.json`.
+pub(super) fn check_normalizer(normalizer: &Value) -> std::result::Result<(), String> {
+    let mut open = vec![normalizer];
+    while let Some(value) = open.pop() {
+        if let Some(steps) = value["normalizers"].as_array() {
+            open.extend(steps);
         }
+        let Some(text) = value["precompiled_charsmap"].as_str() else { continue };
+        check(&base64(text).ok_or("table of replacements: expected base64")?)?;
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// The bytes that base64 stands for.

@@ -1,6 +1,6 @@
 //! The parts of a `tokenizer.json`, put together as transformers does when it converts a slow tokenizer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -54,6 +54,8 @@ pub(super) struct Parts<'a> {
     places: HashMap<String, usize>,
     /// Ids of the tokens that the model lacks.
     added: HashMap<String, u32>,
+    /// One more than the largest id in `tokens`.
+    next: u32,
     pub normalizer: Value,
     pub pre_tokenizer: Value,
     pub post_processor: Value,
@@ -71,6 +73,7 @@ impl<'a> Parts<'a> {
             tokens: Vec::new(),
             places: HashMap::new(),
             added: HashMap::new(),
+            next: 0,
             normalizer: Value::Null,
             pre_tokenizer: Value::Null,
             post_processor: Value::Null,
@@ -102,11 +105,14 @@ impl<'a> Parts<'a> {
             self.tokens[place] = token;
             return;
         }
+        let id = match self.ids.get(&token.content) {
+            Some(id) => *id,
+            None => self.next.max(self.size as u32),
+        };
         if !self.ids.contains_key(&token.content) {
-            let largest =
-                self.tokens.iter().filter_map(|token| self.id(&token.content)).max().map_or(0, |id| id + 1);
-            self.added.insert(token.content.clone(), largest.max(self.size as u32));
+            self.added.insert(token.content.clone(), id);
         }
+        self.next = self.next.max(id.saturating_add(1));
         self.places.insert(token.content.clone(), self.tokens.len());
         self.tokens.push(token);
     }
@@ -131,11 +137,11 @@ impl<'a> Parts<'a> {
             roles.iter().any(|role| settings.special_token(role.name).ok().flatten() == Some(token))
                 || additional.iter().any(|known| known == token)
         };
-        let mut flagged: Vec<String> = Vec::new();
+        let mut flagged: HashSet<String> = HashSet::new();
         for added in settings.added()? {
             let content = added.value.get("content").and_then(Value::as_str).unwrap_or_default();
             self.add(Token::from_object(content, &added.value, false));
-            flagged.push(content.into());
+            flagged.insert(content.into());
         }
         if flagged.is_empty() {
             for (content, _) in older {
@@ -170,7 +176,7 @@ impl<'a> Parts<'a> {
                         self.add_new(Token::new(content.clone(), true));
                     }
                     Value::Object(object) => match object.get("content").and_then(Value::as_str) {
-                        Some(content) if !flagged.iter().any(|known| known == content) => {
+                        Some(content) if !flagged.contains(content) => {
                             self.add(Token::from_object(content, object, true));
                         }
                         _ => {}

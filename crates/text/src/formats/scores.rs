@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 /// `pieces` are in the order of their ids. Those of `apart` are neither made nor parts.
 pub(super) fn merges(pieces: &[(&str, f32)], apart: &HashSet<&str>) -> Vec<[String; 2]> {
     let ids: HashMap<&str, usize> = pieces.iter().enumerate().map(|(id, (text, _))| (*text, id)).collect();
+    // Most parts are no piece by their length alone: a long piece is not looked up at each of its places.
+    let lengths: HashSet<usize> = pieces.iter().map(|(text, _)| text.len()).collect();
     let mut found: Vec<([&str; 2], f32, [usize; 2])> = Vec::new();
     for (whole, score) in pieces {
         if apart.contains(whole) {
@@ -18,7 +20,10 @@ pub(super) fn merges(pieces: &[(&str, f32)], apart: &HashSet<&str>) -> Vec<[Stri
         let from = found.len();
         for (at, _) in whole.char_indices().skip(1) {
             let parts = [&whole[..at], &whole[at..]];
-            if parts.iter().all(|part| ids.contains_key(part) && !apart.contains(part)) {
+            let is_piece = |part: &&str| {
+                lengths.contains(&part.len()) && ids.contains_key(part) && !apart.contains(part)
+            };
+            if parts.iter().all(is_piece) {
                 let lengths = parts.map(|part| part.chars().count());
                 found.push((parts, *score, lengths));
             }

@@ -116,7 +116,8 @@ impl Grid<'_> {
     fn place(&self, counts: &[u64], number: u64) -> Option<Vec<u64>> {
         let (mut rest, mut at) = (number, vec![0; counts.len()]);
         for axis in (0..counts.len()).rev() {
-            at[axis] = (rest % counts[axis]).saturating_mul(self.chunk[axis]);
+            // Along an axis of nothing there is no chunk, whatever a list says.
+            at[axis] = rest.checked_rem(counts[axis])?.saturating_mul(self.chunk[axis]);
             rest /= counts[axis];
         }
         at.iter().zip(self.shape).all(|(at, len)| *at < *len as u64).then_some(at)
@@ -198,4 +199,23 @@ fn fixed(space: &Space, address: u64, grid: &Grid, chunks: &mut Vec<Chunk>) -> R
         at = at.saturating_add(size(len));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_counted_row_by_row_and_none_lies_beyond_the_shape() {
+        let place = |shape: &[usize], most: &[u64], number: u64| {
+            let most: Vec<Option<u64>> = most.iter().map(|most| Some(*most)).collect();
+            let grid = Grid { shape, most: &most, chunk: &[2, 3], bytes: 24, filtered: false };
+            grid.place(&grid.counts().unwrap(), number)
+        };
+        assert_eq!(place(&[4, 7], &[4, 7], 4), Some(vec![2, 3]));
+        assert_eq!(place(&[4, 6], &[4, 9], 2), None);
+        // A list of chunks may be as long as it likes where there is room for none.
+        assert_eq!(place(&[4, 0], &[4, 0], 0), None);
+        assert_eq!(place(&[0, 4], &[0, 4], 5), None);
+    }
 }

@@ -172,7 +172,7 @@ fn checked(mut bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
     let sum = fletcher32(&bytes);
     // Old versions of the library wrote the bytes of each half in the other order.
     let other = (sum & 0x00ff_00ff) << 8 | (sum & 0xff00_ff00) >> 8;
-    if stored != sum && stored != other {
+    if stored != sum && stored != other && cfg!(not(fuzzing)) {
         return bad("the checksum of a chunk is wrong: the file is damaged");
     }
     Ok(bytes)

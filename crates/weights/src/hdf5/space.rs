@@ -105,7 +105,7 @@ pub(super) fn verify(bytes: &mut Vec<u8>, what: &str) -> Result<(), Fault> {
     let Some(at) = bytes.len().checked_sub(4) else { return bad(format!("{what} ends too early")) };
     let stored = Cursor::new(&bytes[at..], what).u32()?;
     bytes.truncate(at);
-    if lookup3(bytes) != stored {
+    if lookup3(bytes) != stored && cfg!(not(fuzzing)) {
         return bad(format!("the checksum of {what} is wrong: the file is damaged"));
     }
     Ok(())

@@ -156,7 +156,7 @@ impl Array {
         }
         let mut crc = flate2::Crc::new();
         crc.update(&bytes);
-        if crc.sum() != self.entry.crc {
+        if crc.sum() != self.entry.crc && cfg!(not(fuzzing)) {
             return Err("its checksum is wrong: the file is damaged".to_string());
         }
         bytes.drain(..self.header.len as usize);

@@ -134,7 +134,10 @@ impl Onnx {
 
     /// Numbers of a tensor, or `None` beyond any file.
     fn count(&self, at: usize) -> Option<usize> {
-        self.tensors[at].shape.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim))
+        // An axis of 0 must not hide what the others claim.
+        let shape = &self.tensors[at].shape;
+        let claimed = shape.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim.max(1)));
+        claimed.map(|count| if shape.contains(&0) { 0 } else { count })
     }
 
     /// Compares a tensor's shape with its bytes, and finds them.

@@ -256,6 +256,14 @@ fn parts_that_do_not_fit_each_other_are_refused() {
         refused(blocks(sizes, 2), &["\"q\"", "do not fit"]);
     }
     refused(blocks([16, 2, 4, 16], 3), &["\"q\"", "zero points"]);
+    // An axis of 0 hides no others, whose product is beyond any number.
+    let huge = [&[8u8][..], &[0x80; 8], &[0x40]].concat();
+    let empty = [
+        tensor("b_quantized", &[0], 2, &[&huge, &huge]),
+        tensor("b_scale", &[2], 1, &[&floats(2)]),
+        node("DequantizeLinear", "", &["b_quantized", "b_scale"], &[("axis", 0)]),
+    ];
+    refused(model(&empty), &["\"b_quantized\"", "beyond any file"]);
 }
 
 #[test]

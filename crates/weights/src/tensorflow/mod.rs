@@ -146,7 +146,7 @@ impl TensorflowCheckpoint {
     fn stored(&self, stored: &Stored, dtype: Dtype) -> Result<Vec<f32>, Fault> {
         let Some((_, disk)) = self.files.get(&stored.file) else { return bad("its data file is missing") };
         let bytes = disk.bytes(stored.offset, stored.len, "its numbers")?;
-        if table::mask(crc32c::crc32c(&bytes)) != stored.sum {
+        if table::mask(crc32c::crc32c(&bytes)) != stored.sum && cfg!(not(fuzzing)) {
             return bad("the checksum of its numbers is wrong: the file is damaged");
         }
         match convert::to_f32(dtype, &bytes) {

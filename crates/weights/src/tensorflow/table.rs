@@ -80,7 +80,7 @@ fn block(disk: &Disk, (offset, len): (u64, u64)) -> Result<Vec<u8>, Fault> {
     let mut end = Cursor::new(&bytes[len as usize..], "a block");
     let (kind, stored) = (end.u8()?, end.u32()?);
     bytes.truncate(len as usize + 1);
-    if mask(crc32c::crc32c(&bytes)) != stored {
+    if mask(crc32c::crc32c(&bytes)) != stored && cfg!(not(fuzzing)) {
         return bad(format!("the checksum of the block at {offset} is wrong: the file is damaged"));
     }
     bytes.truncate(len as usize);

@@ -114,7 +114,9 @@ fn read(stream: &mut Stream, limit: usize) -> Result<WordVectors, Error> {
     gather.report.labels = dictionary.labels;
     let most = known.min(limit);
     let bytes = most as u128 * settings.width as u128 * 4;
-    if let Some(length) = length.filter(|&length| bytes > MOST_UNPACKED * u128::from(length)) {
+    // What was read so far is all of a file packed by gzip.
+    let length = length.unwrap_or(stream.at());
+    if bytes > MOST_UNPACKED * u128::from(length) {
         return Err(
             stream.bad(format!("its {most} vectors would take {bytes} bytes, and the file has {length}"))
         );

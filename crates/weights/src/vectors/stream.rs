@@ -81,6 +81,11 @@ impl Stream {
         self.len.map(|len| len.saturating_sub(self.at))
     }
 
+    /// Bytes read so far, unpacked.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
     /// An error about the whole file.
     pub fn bad(&self, reason: impl Into<String>) -> Error {
         Error::BadFile { path: self.path.clone(), format: self.format, reason: reason.into() }

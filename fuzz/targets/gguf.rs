@@ -1,0 +1,8 @@
+//! A GGUF file: tensors, settings, tokenizer and chat template.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use topwork_fuzz::{Folder, gguf};
+
+fuzz_target!(|data: &[u8]| gguf(&Folder::new().one("input.gguf", data)));

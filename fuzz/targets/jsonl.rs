@@ -1,0 +1,8 @@
+//! A JSONL file of texts and labels.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use topwork_fuzz::rows;
+
+fuzz_target!(|data: &[u8]| rows(|options| topwork_data::read_from("input.jsonl", data, options)));

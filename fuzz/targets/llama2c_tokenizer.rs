@@ -1,0 +1,13 @@
+//! A tokenizer.bin of llama2.c.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use topwork_fuzz::{Folder, encode_all};
+use topwork_text::Tokenizer;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(tokenizer) = Tokenizer::from_llama2c(Folder::new().one("tokenizer.bin", data)) {
+        encode_all(&tokenizer);
+    }
+});

@@ -1,0 +1,17 @@
+//! A vocab.json with its merges.txt, and the settings beside them.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use topwork_fuzz::{Folder, encode_all};
+use topwork_text::Tokenizer;
+
+const NAMES: [&str; 4] = ["vocab.json", "merges.txt", "tokenizer_config.json", "added_tokens.json"];
+
+fuzz_target!(|data: &[u8]| {
+    let folder = Folder::new();
+    folder.several(data, &NAMES);
+    if let Ok(tokenizer) = Tokenizer::from_folder(folder.path()) {
+        encode_all(&tokenizer);
+    }
+});

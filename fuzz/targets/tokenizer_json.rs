@@ -1,0 +1,17 @@
+//! A tokenizer.json, and the settings beside it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use topwork_fuzz::{Folder, encode_all};
+use topwork_text::Tokenizer;
+
+const NAMES: [&str; 2] = ["tokenizer.json", "tokenizer_config.json"];
+
+fuzz_target!(|data: &[u8]| {
+    let folder = Folder::new();
+    folder.several(data, &NAMES);
+    if let Ok(tokenizer) = Tokenizer::from_folder(folder.path()) {
+        encode_all(&tokenizer);
+    }
+});
