@@ -8,6 +8,7 @@ mod folder;
 mod header;
 mod jsonl;
 mod lines;
+mod pages;
 mod parquet;
 mod plain;
 mod source;

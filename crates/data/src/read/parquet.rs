@@ -7,6 +7,7 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Field;
 
 use super::cell::{Cell, Table};
+use super::pages;
 use super::source::Source;
 use crate::{Error, ReadOptions, Result};
 
@@ -29,10 +30,15 @@ fn read_rows(source: &Source, options: &ReadOptions) -> Result<Table> {
     let failed =
         |error: ::parquet::errors::ParquetError| wrong(source, format!("not readable as parquet: {error}"));
     let file = File::open(source.path()).map_err(|error| source.failed(error))?;
+    let pages = file.try_clone().map_err(|error| source.failed(error))?;
+    let length = file.metadata().map_err(|error| source.failed(error))?.len();
     let reader = SerializedFileReader::new(file).map_err(failed)?;
+    pages::check(&pages, length, reader.metadata())
+        .map_err(|error| wrong(source, format!("not readable as parquet: {error}")))?;
     let schema = reader.metadata().file_metadata().schema();
     let columns: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_string()).collect();
     let mut rows = Vec::new();
+    let mut taken = 0;
     for (index, row) in reader.get_row_iter(None).map_err(failed)?.enumerate() {
         let row = row.map_err(failed)?;
         let cells: Vec<Cell> = row.get_column_iter().map(|(_, field)| cell(field)).collect();
@@ -44,9 +50,24 @@ fn read_rows(source: &Source, options: &ReadOptions) -> Result<Table> {
                 return Err(Error::RecordTooLong { path: source.path().into(), line: index + 1, limit });
             }
         }
+        taken += pages::VALUE + cells.iter().map(size).sum::<u64>();
+        if taken > pages::memory(length) {
+            let reason = format!("its first {} rows take {taken} bytes, the file has {length}", index + 1);
+            return Err(wrong(source, reason));
+        }
         rows.push((index + 1, cells));
     }
     Ok(Table { columns, named: true, rows, notes: Vec::new(), skipped: Vec::new() })
+}
+
+/// Bytes of a cell in memory.
+fn size(cell: &Cell) -> u64 {
+    let more = match cell {
+        Cell::Text(text) | Cell::Number(text) => text.len() as u64,
+        Cell::List(cells) => cells.iter().map(size).sum(),
+        Cell::Null | Cell::Bool(_) | Cell::Other(_) => 0,
+    };
+    pages::VALUE + more
 }
 
 fn cell(field: &Field) -> Cell {
