@@ -4,12 +4,14 @@
 //! file does not back.
 
 mod archive;
+mod caught;
 mod files;
 mod gguf;
 mod tensors;
 mod texts;
 
 pub use archive::stored;
+pub use caught::caught;
 pub use files::Folder;
 pub use gguf::{Parts, gguf};
 pub use tensors::{read_all, vectors};

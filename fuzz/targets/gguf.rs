@@ -3,6 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use topwork_fuzz::{Folder, gguf};
+use topwork_fuzz::{Folder, caught, gguf};
 
-fuzz_target!(|data: &[u8]| gguf(&Folder::new().one("input.gguf", data)));
+fuzz_target!(init: caught(), |data: &[u8]| gguf(&Folder::new().one("input.gguf", data)));

@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use topwork_fuzz::{Parts, encode_all};
+use topwork_fuzz::{Parts, caught, encode_all};
 use topwork_text::Tokenizer;
 
-fuzz_target!(|parts: Parts| {
+fuzz_target!(init: caught(), |parts: Parts| {
     if let Ok(tokenizer) = Tokenizer::from_gguf(&parts.into_gguf()) {
         encode_all(&tokenizer);
     }

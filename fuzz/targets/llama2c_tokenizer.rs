@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use topwork_fuzz::{Folder, encode_all};
+use topwork_fuzz::{Folder, caught, encode_all};
 use topwork_text::Tokenizer;
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: caught(), |data: &[u8]| {
     if let Ok(tokenizer) = Tokenizer::from_llama2c(Folder::new().one("tokenizer.bin", data)) {
         encode_all(&tokenizer);
     }

@@ -3,13 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use topwork_fuzz::{Folder, rows};
+use topwork_fuzz::{Folder, caught, rows};
 
-fuzz_target!(
-    // The reader answers panics of the parquet crate with an error; one that comes through still ends the run.
-    init: std::panic::set_hook(Box::new(|_| ())),
-    |data: &[u8]| {
-        let path = Folder::new().one("input.parquet", data);
-        rows(|options| topwork_data::read(&path, options));
-    }
-);
+fuzz_target!(init: caught(), |data: &[u8]| {
+    let path = Folder::new().one("input.parquet", data);
+    rows(|options| topwork_data::read(&path, options));
+});

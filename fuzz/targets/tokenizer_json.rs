@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use topwork_fuzz::{Folder, encode_all};
+use topwork_fuzz::{Folder, caught, encode_all};
 use topwork_text::Tokenizer;
 
 const NAMES: [&str; 2] = ["tokenizer.json", "tokenizer_config.json"];
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: caught(), |data: &[u8]| {
     let folder = Folder::new();
     folder.several(data, &NAMES);
     if let Ok(tokenizer) = Tokenizer::from_folder(folder.path()) {
