@@ -290,6 +290,25 @@ fn damaged_parquet_is_an_error_whatever_the_damage() {
 }
 
 #[test]
+fn few_bytes_do_not_make_much_memory() {
+    // A cell for each row and key: 100 KB would be 3 GB.
+    let rows: String = (0..10_000).map(|row| format!("{{\"k{row}\": 1}}\n")).collect();
+    refused("a.jsonl", &rows, &class(), &["different keys"]);
+    let array = format!("[{}]", rows.trim_end().replace('\n', ","));
+    refused("a.json", &array, &class(), &["different keys"]);
+    // The same text over and over is next to nothing in a Parquet file.
+    let folder = Folder::new();
+    let path = folder.0.path().join("same.parquet");
+    let mut table = topwork_data::Table::new();
+    table.push("text", topwork_data::Column::Text(vec!["x".repeat(4096); 30_000])).unwrap();
+    table.push("label", topwork_data::Column::Text(vec!["a".into(); 30_000])).unwrap();
+    table.write(&path, topwork_data::TableFormat::Parquet).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() < 100_000);
+    let text = read(&path, &class()).unwrap_err().to_string();
+    assert!(text.contains("same.parquet") && text.contains("bytes, the file has"), "{text}");
+}
+
+#[test]
 fn folders_without_classes_say_what_is_there() {
     let folder = Folder::new();
     folder.file("set/train.csv", "text,label\n");

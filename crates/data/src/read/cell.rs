@@ -1,5 +1,17 @@
 //! What stands in one cell, whatever the format.
 
+/// Memory that the rows of any file may take, and how much more for each of its bytes: few bytes can stand for very many cells.
+const MEMORY: u64 = 64 << 20;
+const MEMORY_PER_BYTE: u64 = 256;
+
+/// The most memory for the rows of a file of so many bytes.
+pub(crate) fn memory(length: u64) -> u64 {
+    length.saturating_mul(MEMORY_PER_BYTE).saturating_add(MEMORY)
+}
+
+/// Bytes of a cell, its text left out.
+pub(crate) const CELL: u64 = 32;
+
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell {

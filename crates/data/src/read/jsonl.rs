@@ -5,30 +5,39 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::cell::{Cell, Table};
+use super::cell::{CELL, Cell, Table, memory};
 use super::lines::{Lines, bare};
 use super::source::Source;
 use crate::{Error, ReadOptions, Result};
 
 pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
     let mut keys = Keys::default();
+    // Bytes read, and cells of all rows so far.
+    let (mut bytes, mut cells) = (0u64, 0u64);
     let mut table =
         Table { columns: Vec::new(), named: true, rows: Vec::new(), notes: Vec::new(), skipped: Vec::new() };
     let sample = source.sample()?;
     let start = String::from_utf8_lossy(&sample[..sample.len().min(64)]).into_owned();
     if start.trim_start_matches('\u{feff}').trim_start().starts_with('[') {
-        read_array(source, &mut keys, &mut table)?;
+        bytes = read_array(source, &mut keys, &mut table)?;
         table.notes.push("one JSON array; rows are counted from 1".into());
     } else {
         let mut lines = Lines::new(source.open()?, source.path(), options.max_record_bytes);
         while let Some(line) = lines.next()? {
+            bytes += line.len() as u64;
             let parsed =
                 if bare(line).trim().is_empty() { None } else { Some(serde_json::from_str::<Value>(line)) };
             let line = lines.line();
             let wrong = |got: String| Error::Json { path: source.path().into(), line, got };
             match parsed {
                 None => table.skipped.push(("blank line", line)),
-                Some(Ok(Value::Object(object))) => table.rows.push((line, keys.row(object))),
+                Some(Ok(Value::Object(object))) => {
+                    table.rows.push((line, keys.row(object)));
+                    cells += keys.names.len() as u64;
+                    if cells.saturating_mul(CELL) > memory(bytes) {
+                        fits(source, &table.rows, keys.names.len(), bytes)?;
+                    }
+                }
                 Some(Ok(other)) => return Err(wrong(kind(&other).into())),
                 Some(Err(error)) => {
                     return Err(wrong(format!("{error}").replace(" at line 1 column", " at column")));
@@ -38,28 +47,52 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
     }
     table.columns = keys.names;
     let width = table.columns.len();
+    fits(source, &table.rows, width, bytes)?;
     for (_, cells) in &mut table.rows {
         cells.resize(width, Cell::Null);
     }
     Ok(table)
 }
 
-fn read_array(source: &Source, keys: &mut Keys, table: &mut Table) -> Result<()> {
+/// Whether there is room for a cell for each row and key.
+fn fits(source: &Source, rows: &[(usize, Vec<Cell>)], width: usize, bytes: u64) -> Result<()> {
+    let cells = rows.len() as u64 * width as u64;
+    if cells.saturating_mul(CELL) <= memory(bytes) {
+        return Ok(());
+    }
+    let line = rows.last().map_or(0, |(line, _)| *line);
+    let got = format!(
+        "{width} different keys in {} rows: the keys of a table are the same in most rows",
+        rows.len()
+    );
+    Err(Error::Json { path: source.path().into(), line, got })
+}
+
+/// Gives how many bytes there were.
+fn read_array(source: &Source, keys: &mut Keys, table: &mut Table) -> Result<u64> {
     let mut bytes = Vec::new();
     source.open()?.read_to_end(&mut bytes).map_err(|error| source.failed(error))?;
+    let length = bytes.len() as u64;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let wrong = |line: usize, got: String| Error::Json { path: source.path().into(), line, got };
     let values: Vec<Value> =
         serde_json::from_slice(bytes).map_err(|error| wrong(error.line(), error.to_string()))?;
+    let mut cells = 0u64;
     for (index, value) in values.into_iter().enumerate() {
         match value {
-            Value::Object(object) => table.rows.push((index + 1, keys.row(object))),
+            Value::Object(object) => {
+                table.rows.push((index + 1, keys.row(object)));
+                cells += keys.names.len() as u64;
+                if cells.saturating_mul(CELL) > memory(length) {
+                    fits(source, &table.rows, keys.names.len(), length)?;
+                }
+            }
             other => {
                 return Err(wrong(1, format!("an array whose element {} is {}", index + 1, kind(&other))));
             }
         }
     }
-    Ok(())
+    Ok(length)
 }
 
 /// Columns in the order their keys are first seen.

@@ -8,21 +8,10 @@ use std::io::{self, BufReader, Error, Read, Seek, SeekFrom};
 use ::parquet::basic::Compression;
 use ::parquet::file::metadata::ParquetMetaData;
 
-/// Memory that any file may take, and how much more for each of its bytes. A value takes [`VALUE`] bytes, and the same one over and
-/// over takes next to nothing in a file.
-const MEMORY: u64 = 64 << 20;
-const MEMORY_PER_BYTE: u64 = 256;
-
-/// Bytes of a value in memory, its text left out.
-pub(super) const VALUE: u64 = 32;
+use super::cell::{CELL, memory};
 
 /// Deepest structure in the head of a page.
 const DEPTH: usize = 8;
-
-/// The most memory for the rows of a file of so many bytes.
-pub(super) fn memory(length: u64) -> u64 {
-    length.saturating_mul(MEMORY_PER_BYTE).saturating_add(MEMORY)
-}
 
 /// What the head of a page says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -59,7 +48,7 @@ pub(super) fn check(file: &File, length: u64, metadata: &ParquetMetaData) -> io:
                 return Err(bad(format!("a page of {packed} bytes says that it has {unpacked}, unpacked")));
             }
             values = values.saturating_add(head.values);
-            if values.saturating_mul(VALUE) > memory(length) {
+            if values.saturating_mul(CELL) > memory(length) {
                 return Err(bad(format!("it has {values} values and more, in {length} bytes")));
             }
             io::copy(&mut (&mut pages).take(packed), &mut io::sink())?;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Field;
 
-use super::cell::{Cell, Table};
+use super::cell::{CELL, Cell, Table, memory};
 use super::pages;
 use super::source::Source;
 use crate::{Error, ReadOptions, Result};
@@ -50,8 +50,8 @@ fn read_rows(source: &Source, options: &ReadOptions) -> Result<Table> {
                 return Err(Error::RecordTooLong { path: source.path().into(), line: index + 1, limit });
             }
         }
-        taken += pages::VALUE + cells.iter().map(size).sum::<u64>();
-        if taken > pages::memory(length) {
+        taken += CELL + cells.iter().map(size).sum::<u64>();
+        if taken > memory(length) {
             let reason = format!("its first {} rows take {taken} bytes, the file has {length}", index + 1);
             return Err(wrong(source, reason));
         }
@@ -67,7 +67,7 @@ fn size(cell: &Cell) -> u64 {
         Cell::List(cells) => cells.iter().map(size).sum(),
         Cell::Null | Cell::Bool(_) | Cell::Other(_) => 0,
     };
-    pages::VALUE + more
+    CELL + more
 }
 
 fn cell(field: &Field) -> Cell {
