@@ -264,7 +264,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Encode`] if the tokenizer refuses.
     pub fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|error| {
+        let encoding = guarded(|| self.inner.encode_fast(text, false)).map_err(|error| {
             let start = text.chars().take(40).collect();
             Error::Encode { index: 0, start, reason: error.to_string() }
         })?;
