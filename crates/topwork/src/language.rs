@@ -276,7 +276,7 @@ mod tests {
                 asked.extend(targets);
             }
             // The first token of a window that shares nothing has nothing before it.
-            let first = |id: &u32| (id - 10) as usize % stride == 0;
+            let first = |id: &u32| ((id - 10) as usize).is_multiple_of(stride);
             let expected: Vec<u32> = if stride < window {
                 ids[1..].to_vec()
             } else {

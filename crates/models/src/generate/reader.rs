@@ -23,7 +23,7 @@ pub(super) struct Reader<'a> {
 /// What is kept of the tokens read.
 enum Kept {
     /// Families that read from left to right.
-    Cache(Cache),
+    Cache(Box<Cache>),
     /// Families that predict words in any order, and so the last one of a text: what they remember of each sequence, and its last
     /// token. That one is read once more with the next word, as transformers does it: when it was read, it stood at the end.
     Order(Memory, Vec<Option<u32>>),
@@ -44,10 +44,10 @@ impl<'a> Reader<'a> {
         let kept = match (&sources, model.spec()) {
             (Some(_), _) => {
                 let layers = model.seq2seq()?.target().size().layers;
-                Kept::Cache(Cache::new(layers, sequences, device))
+                Kept::Cache(Box::new(Cache::new(layers, sequences, device)))
             }
             (None, HeadSpec::PermutationLm) => Kept::Order(model.memory(sequences)?, vec![None; sequences]),
-            (None, _) => Kept::Cache(model.decoder()?.cache(sequences, device)),
+            (None, _) => Kept::Cache(Box::new(model.decoder()?.cache(sequences, device))),
         };
         Ok(Reader { model, sources, kept, precision })
     }

@@ -419,7 +419,8 @@ fn older_weights_come_where_there_are_no_newer_ones() {
         ("vocab.txt", "[UNK]"),
         ("onnx/model.onnx", "onnx"),
     ];
-    let cases: [(&[(&str, &str)], &[&str]); 4] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case; 4] = [
         (&sharded, &["tf_model.h5"]),
         (&sharded[..1], &[]),
         (&original, &["onnx/model.onnx"]),
