@@ -216,7 +216,8 @@ mod tests {
         for (from, to) in files {
             std::fs::copy(fixture("tokenizers-in").join(from), folder.path().join(to)).unwrap();
         }
-        let config = format!("{{\"tokenizer_class\": {class:?}}}");
+        // Which of both a vocabulary of WordPiece is made for, llama.cpp sees by its capital letters: this one has some.
+        let config = format!("{{\"tokenizer_class\": {class:?}, \"do_lower_case\": false}}");
         std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
         Tokenizer::from_folder(folder.path()).unwrap()
     }
