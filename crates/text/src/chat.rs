@@ -174,7 +174,8 @@ fn without_generation(template: &str) -> String {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find("{%") {
-        let Some(length) = rest[at..].find("%}") else { break };
+        // Behind the mark that begins it: `{%}` is the beginning of one.
+        let Some(length) = rest[at + 2..].find("%}").map(|length| length + 2) else { break };
         let (before, tag) = (&rest[..at], &rest[at..at + length + 2]);
         text.push_str(before);
         let word = tag[2..tag.len() - 2]

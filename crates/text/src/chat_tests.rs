@@ -5,6 +5,15 @@ use super::*;
 const GOLDEN: &str = include_str!("../../../fixtures/chat/golden.json");
 
 #[test]
+fn a_mark_that_begins_and_ends_in_one_is_an_error_and_no_panic() {
+    for template in ["{%}", "{{- bos_token {{- bos_token }}.{%}}", "{%%}", "{% generation", "{%-%}"] {
+        let read = ChatTemplate::new("x.jinja", template);
+        let error = read.and_then(|read| read.render(&[], true, None, None)).unwrap_err().to_string();
+        assert!(error.contains("x.jinja"), "{template}: {error}");
+    }
+}
+
+#[test]
 fn templates_give_what_transformers_gives() {
     let golden: Value = serde_json::from_str(GOLDEN).unwrap();
     let now = golden["now"].as_u64().unwrap();

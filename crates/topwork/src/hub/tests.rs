@@ -472,16 +472,13 @@ fn a_hub_that_says_no_is_quoted_with_a_way_out() {
     let mut answers = repository(&[("config.json", "{}"), ("flax_model.msgpack", "flax")], false);
     answers.insert("/api/models/org/gated/revision/main?blobs=true".into(), (401, String::new(), Vec::new()));
     // Names come from the server too: the first file asked for is the one that climbs.
-    let evil = format!(
-        r#"{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "model-/../../x.safetensors"}},
-            {{"rfilename": "model.safetensors.index.json"}}, {{"rfilename": "config.json"}}]}}"#
-    );
+    let evil = format!(r#"{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "a/../../x.csv"}}]}}"#);
     answers.insert(
         "/api/models/org/junk/revision/main?blobs=true".into(),
         (200, String::new(), b"<html>".to_vec()),
     );
     answers.insert(
-        "/api/models/org/evil/revision/main?blobs=true".into(),
+        "/api/datasets/org/evil/revision/main?blobs=true".into(),
         (200, String::new(), evil.into_bytes()),
     );
     let server = FakeHub::start(answers, None);
@@ -492,12 +489,13 @@ fn a_hub_that_says_no_is_quoted_with_a_way_out() {
         ("hf:org/absent", "no such repository"),
         ("hf:org/tiny", "flax_model.msgpack"),
         ("hf:org/junk", "description of a repository"),
-        ("hf:org/evil", "climbs out"),
     ];
     for (reference, part) in cases {
         let message = hub.model(reference, &Silent).unwrap_err().to_string();
         assert!(message.contains(part), "{reference}: {message}");
     }
+    let message = hub.data("hf:org/evil", &Silent).unwrap_err().to_string();
+    assert!(message.contains("climbs out"), "{message}");
     assert_eq!(bench.leftovers(), 0);
     let unreachable = bench.hub().model("hf:org/tiny", &Silent).unwrap_err().to_string();
     assert!(unreachable.contains("HF_ENDPOINT") && unreachable.contains("pypi:"), "{unreachable}");
