@@ -27,12 +27,28 @@ pub fn tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
         }
     }
     let folder = folder(path)?;
-    // llama2.c has one of its own form, under a name that is said nowhere.
-    let own = folder.join("tokenizer.bin");
     match Tokenizer::from_folder(&folder) {
-        Err(topwork_text::Error::NoTokenizer { .. }) if own.is_file() => Ok(Tokenizer::from_llama2c(own)?),
+        Err(error @ topwork_text::Error::NoTokenizer { .. }) => match llama2c(&folder) {
+            Some(own) => Ok(Tokenizer::from_llama2c(own)?),
+            None => Err(error.into()),
+        },
         found => Ok(found?),
     }
+}
+
+/// The tokenizer of llama2.c in a folder: `tokenizer.bin`, or the one `tok*.bin` (`tok512.bin` of a vocabulary of 512).
+fn llama2c(folder: &Path) -> Option<PathBuf> {
+    let best = folder.join("tokenizer.bin");
+    if best.is_file() {
+        return Some(best);
+    }
+    let ours = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with("tok") && name.ends_with(".bin")
+    };
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).filter(ours).collect();
+    if found.len() == 1 { found.pop() } else { None }
 }
 
 /// The template of conversations, if the model has one.
