@@ -72,7 +72,7 @@ impl Generator {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let spec = match saved_spec(path) {
-            Ok(HeadSpec::Seq2Seq) => HeadSpec::Seq2Seq,
+            Ok(spec @ (HeadSpec::Seq2Seq | HeadSpec::PermutationLm)) => spec,
             _ => HeadSpec::CausalLm,
         };
         let open = || Model::open(path, &spec, 0, &Device::flex());
