@@ -101,6 +101,12 @@ impl DenseStyle {
 }
 
 impl ClassifierStyle {
+    /// RoBERTa's way: a dense layer of the head's own with tanh, and dropout before it and behind it.
+    pub fn dropped_twice(pool: Pool, hidden: usize, dropout: f32) -> Self {
+        let dense = DenseStyle { dropout, ..DenseStyle::plain("head.dense", hidden, Activation::Tanh) };
+        ClassifierStyle { pool, ..Self::first_token(dense, dropout) }
+    }
+
     /// BERT's way: the first token through a dense layer.
     pub fn first_token(dense: DenseStyle, dropout: f32) -> Self {
         ClassifierStyle { pool: Pool::Cls, dense: Some(dense), dropout, out: "head.out", bias: true }

@@ -69,9 +69,17 @@ impl Model {
         seed: u64,
         device: &Device,
     ) -> Result<(Self, LoadReport), Error> {
-        let source = Source::find(path)?;
+        Self::open_found(&Source::find(path)?, spec, seed, device)
+    }
+
+    fn open_found(
+        source: &Source,
+        spec: &HeadSpec,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Self, LoadReport), Error> {
         let mut model = Self::declare(source.config(), spec, device)?;
-        let report = model.load(&source, seed)?;
+        let report = model.load(source, seed)?;
         Ok((model, report))
     }
 
@@ -94,12 +102,13 @@ impl Model {
     /// # Errors
     /// As [`Model::open`].
     pub fn open_whole(path: &Path, device: &Device) -> Result<(Self, LoadReport, bool), Error> {
-        let (spec, bare) = match saved_spec(path) {
+        let source = Source::find(path)?;
+        let (spec, bare) = match saved::spec_of(&source) {
             Ok(spec) => (spec, false),
             Err(Error::NoHead { .. }) => (HeadSpec::Embed { pool: Pooling::Mean, normalise: false }, true),
             Err(error) => return Err(error),
         };
-        let (model, report) = Self::open(path, &spec, 0, device)?;
+        let (model, report) = Self::open_found(&source, &spec, 0, device)?;
         Ok((model, report, bare))
     }
 

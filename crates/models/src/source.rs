@@ -31,8 +31,8 @@ impl Source {
     /// ([`topwork_weights::FORMATS`]), which has its settings in itself (GGUF, llama2.c) or beside it: in its folder or,
     /// as exports to ONNX are laid out, in the folder above.
     ///
-    /// Settings are those of `config.json`; or of BERT's own `bert_config.json`, or ELMo's `options.json`. Old ones name no `model_type`: it follows
-    /// from the class they name.
+    /// Settings are those of `config.json`; or of BERT's own `bert_config.json`, or ELMo's `options.json`. Old ones name no
+    /// `model_type`: it follows from the class they name.
     ///
     /// # Errors
     /// [`Error::Missing`] and [`Error::NoConfig`] if nothing says what the weights are; a file that cannot be read.

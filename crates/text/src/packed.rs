@@ -38,6 +38,18 @@ impl Packed {
         packed
     }
 
+    /// Lays bare ids end to end, in order, all of the first type.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    pub fn from_ids<T: AsRef<[u32]>>(texts: &[T]) -> Self {
+        let mut packed = Self::default();
+        for ids in texts.iter().map(AsRef::as_ref) {
+            packed.push(ids, &vec![0; ids.len()]);
+        }
+        packed
+    }
+
     /// Checks parts that came from elsewhere and joins them.
     ///
     /// # Errors

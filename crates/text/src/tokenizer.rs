@@ -86,6 +86,14 @@ impl Tokenizer {
         }
     }
 
+    /// Whether a folder has files that [`from_folder`](Self::from_folder) reads, which are not read here.
+    ///
+    /// # Errors
+    /// Files of several kinds, whose settings do not say which counts.
+    pub fn is_in(folder: impl AsRef<Path>) -> Result<bool> {
+        Ok(Files::find(folder.as_ref())?.is_some())
+    }
+
     /// Reads a `tokenizer.json`, or one of the files that [`from_folder`](Self::from_folder) reads by its name (any
     /// other `.txt` is a WordPiece vocabulary), with the settings of the folder it stands in.
     ///

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use topwork_models::model::{HEAD_FILE, HEAD_WEIGHTS};
 use topwork_models::{Model, Source};
 use topwork_text::{GgufParts, Tokenizer};
-use topwork_weights::gguf::{self, GgufTokenizer, List, Store, Value};
+use topwork_weights::gguf::{self, GgufTokenizer, Store};
 use topwork_weights::{LoadReport, ModelFolder, pytorch, safetensors};
 
 use crate::error::Error;
@@ -141,7 +141,7 @@ fn to_gguf(
             add_bos,
             add_eos,
             add_space_prefix,
-            charsmap,
+            charsmap: _,
         } = GgufParts::of(tokenizer)?;
         let id = |id: Option<u32>| id.map(|id| id as usize);
         let parts = GgufTokenizer {
@@ -164,9 +164,6 @@ fn to_gguf(
             chat_template: model_files::chat_template(from)?.map(|template| template.text().to_string()),
         };
         parts.put_into(&mut metadata);
-        if !charsmap.is_empty() {
-            metadata.put("tokenizer.ggml.precompiled_charsmap", Value::List(List::U8(charsmap)));
-        }
     }
     Ok(gguf::write(to, &metadata, &tensors, store)?)
 }

@@ -198,7 +198,7 @@ impl Generator {
             start: self.stated.as_ref().and_then(|stated| stated.start),
             precision: options.precision,
         };
-        let packed = packed(prompts);
+        let packed = Packed::from_ids(prompts);
         let beams = matches!(options.choice, Choice::Beam(_));
         let found = generate::generate(&self.model, &packed, &options, &mut |prompt, id| {
             take(prompt, id, &mut *each)
@@ -228,13 +228,4 @@ impl Generator {
         }
         Ok(written)
     }
-}
-
-fn packed(prompts: &[Vec<u32>]) -> Packed {
-    let mut offsets = vec![0];
-    for prompt in prompts {
-        offsets.push(offsets[offsets.len() - 1] + prompt.len() as u32);
-    }
-    let ids = prompts.concat();
-    Packed { type_ids: vec![0; ids.len()], ids, offsets, chars: Vec::new() }
 }

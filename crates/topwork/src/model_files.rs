@@ -98,7 +98,7 @@ fn folder(path: &Path) -> Result<PathBuf, Error> {
 /// The GGUF file that a model is, if it is one: the path itself, or the weights of a folder without a tokenizer.
 fn gguf(path: &Path) -> Option<PathBuf> {
     let file = if path.is_dir() {
-        if !matches!(Tokenizer::from_folder(path), Err(topwork_text::Error::NoTokenizer { .. })) {
+        if Tokenizer::is_in(path).unwrap_or(true) {
             return None;
         }
         Checkpoint::open(path).ok()?.path().to_path_buf()

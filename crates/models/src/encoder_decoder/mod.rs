@@ -21,7 +21,7 @@ use topwork_text::Packed;
 use crate::causal::{self, Block, FinalNorm};
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{ClassifierStyle, DenseStyle, Encoder, LanguageModelStyle, Size};
+use crate::family::{ClassifierStyle, Encoder, LanguageModelStyle, Size};
 use crate::target::{Sources, Start, TargetSide, TargetStyle};
 
 /// Added to the variance in norms.
@@ -173,15 +173,7 @@ impl Encoder for EncoderDecoder {
     }
 
     fn classifier(&self) -> ClassifierStyle {
-        let dropout = self.config.classifier_dropout;
-        let dense = DenseStyle::plain("head.dense", self.config.size.hidden, Activation::Tanh);
-        ClassifierStyle {
-            pool: Pool::Mean,
-            dense: Some(DenseStyle { dropout, ..dense }),
-            dropout,
-            out: "head.out",
-            bias: true,
-        }
+        ClassifierStyle::dropped_twice(Pool::Mean, self.config.size.hidden, self.config.classifier_dropout)
     }
 
     fn language_model(&self) -> LanguageModelStyle {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use topwork_kernels::activation::Activation;
 use topwork_kernels::attend_layout::{AttendLayout, Mask};
+use topwork_kernels::pool::Pool;
 use topwork_nn::layers::{Embeddings, EmbeddingsConfig, EncoderLayerConfig, EncoderTail, Linear};
 use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass, Site};
 use topwork_text::Packed;
@@ -21,7 +22,7 @@ use topwork_weights::Table;
 use crate::buckets;
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{ClassifierStyle, DenseStyle, Encoder, Family, LanguageModelStyle, Size, TaggerStyle};
+use crate::family::{ClassifierStyle, Encoder, Family, LanguageModelStyle, Size, TaggerStyle};
 use crate::onnx::blocks::{self, PostNormLayer};
 use crate::onnx::{EncoderGraph, Graph, Texts, Value};
 
@@ -210,8 +211,7 @@ impl Encoder for Mpnet {
 
     fn classifier(&self) -> ClassifierStyle {
         let Settings { size, dropout, .. } = &self.settings;
-        let dense = DenseStyle::plain("head.dense", size.hidden, Activation::Tanh);
-        ClassifierStyle::first_token(DenseStyle { dropout: *dropout, ..dense }, *dropout)
+        ClassifierStyle::dropped_twice(Pool::Cls, size.hidden, *dropout)
     }
 
     fn tagger(&self) -> TaggerStyle {

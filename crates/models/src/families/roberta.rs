@@ -7,6 +7,7 @@
 
 use serde_json::json;
 use topwork_kernels::activation::Activation;
+use topwork_kernels::pool::Pool;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
@@ -148,13 +149,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
     let dropout = config.probability_or("hidden_dropout_prob", 0.1)?;
     let classifier_dropout = config.probability_or("classifier_dropout", f64::from(dropout))?;
     let hidden = size.hidden;
-    let classifier = ClassifierStyle::first_token(
-        DenseStyle {
-            dropout: classifier_dropout,
-            ..DenseStyle::plain("head.dense", hidden, Activation::Tanh)
-        },
-        classifier_dropout,
-    );
+    let classifier = ClassifierStyle::dropped_twice(Pool::Cls, hidden, classifier_dropout);
     // Texts are chosen among through a pooler, which the classifier does without.
     let pooler = DenseStyle::plain("pooler", hidden, Activation::Tanh);
     let activation = config.activation_or("hidden_act", Activation::Gelu)?;

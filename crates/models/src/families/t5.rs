@@ -25,7 +25,7 @@ use crate::causal::{self, Block, FinalNorm};
 use crate::config::Config;
 use crate::distance::Buckets;
 use crate::error::Error;
-use crate::family::{ClassifierStyle, DenseStyle, Encoder, Family, LanguageModelStyle, Size, TaggerStyle};
+use crate::family::{ClassifierStyle, Encoder, Family, LanguageModelStyle, Size, TaggerStyle};
 use crate::target::{Sources, Start, TargetSide, TargetStyle};
 
 /// The longest text where the config says nothing.
@@ -350,15 +350,11 @@ impl Encoder for T5Encoder {
     }
 
     fn classifier(&self) -> ClassifierStyle {
-        let dropout = self.settings.classifier_dropout;
-        let dense = DenseStyle::plain("head.dense", self.settings.size.hidden, Activation::Tanh);
-        ClassifierStyle {
-            pool: Pool::Mean,
-            dense: Some(DenseStyle { dropout, ..dense }),
-            dropout,
-            out: "head.out",
-            bias: true,
-        }
+        ClassifierStyle::dropped_twice(
+            Pool::Mean,
+            self.settings.size.hidden,
+            self.settings.classifier_dropout,
+        )
     }
 
     fn tagger(&self) -> TaggerStyle {

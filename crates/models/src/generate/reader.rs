@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         let pass = Pass::eval(&self.model.store, self.precision);
         let scores = match &mut self.kept {
             Kept::Cache(cache) => {
-                let input = packed(news);
+                let input = Packed::from_ids(news);
                 let last = |hidden: Tensor<2>| {
                     topwork_ops::pool(hidden, &input.offsets.as_slice().into(), Pool::Last)
                 };
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
                     last.iter().chain(new).copied().chain([0]).collect::<Vec<u32>>()
                 };
                 let texts: Vec<Vec<u32>> = news.iter().zip(&*last).map(whole).collect();
-                let input = packed(&texts);
+                let input = Packed::from_ids(&texts);
                 let scores = self.model.permuted(&pass, &input, &asked_last(&input), memory)?;
                 // What is remembered ends before the token that will be read once more.
                 memory.forget(2);
@@ -103,14 +103,6 @@ impl<'a> Reader<'a> {
             }
         }
     }
-}
-
-fn packed(texts: &[Vec<u32>]) -> Packed {
-    let mut input = Packed::default();
-    for text in texts {
-        input.push(text, &vec![0; text.len()]);
-    }
-    input
 }
 
 /// The last word of each text is asked for, and seen by none.

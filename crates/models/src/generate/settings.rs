@@ -11,6 +11,7 @@ use topwork_kernels::gemm::Precision;
 use super::{Adjust, Beam, Choice, Options, Sampling};
 use crate::config::Config;
 use crate::error::Error;
+use crate::source::read_json;
 
 /// New words where a folder says nothing of it.
 const NEW: usize = 20;
@@ -41,14 +42,9 @@ impl Options {
     /// A file that cannot be read; as [`Options::of_config`].
     pub fn of_folder(folder: &Path) -> Result<Self, Error> {
         for file in ["generation_config.json", "config.json"] {
-            let path = folder.join(file);
-            if !path.is_file() {
-                continue;
+            if folder.join(file).is_file() {
+                return Self::of_config(&read_json(folder, file)?);
             }
-            let unreadable = |reason: String| Error::Unreadable { path: path.clone(), reason };
-            let text = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
-            let config = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-            return Self::of_config(&config);
         }
         Err(Error::Missing { folder: folder.to_path_buf(), file: "config.json" })
     }
