@@ -9,7 +9,7 @@ pub(super) const SPEC: MetricSpec = MetricSpec {
     summary: "share of right answers",
     link: "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.accuracy_score.html",
     higher_is_better: true,
-    tasks: &[Task::Classes],
+    tasks: &[Task::Classes, Task::Choices],
     scope: Scope::Whole,
     compute: Compute::Counts(|tally, _| Ok(ratio(tally.exact, tally.examples))),
 };

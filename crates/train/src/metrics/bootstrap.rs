@@ -6,7 +6,7 @@
 //! <https://aclanthology.org/D12-1091/>.
 
 use super::outcome::Outcome;
-use super::{Metric, MetricError, Tally};
+use super::{Compute, Metric, MetricError, Tally};
 use serde::{Deserialize, Serialize};
 use topwork_kernels::rng::{Stream, derive};
 
@@ -92,19 +92,40 @@ impl Bootstrap {
         let (a, b) = (metric.of(first)?, metric.of(second)?);
         let drawn = self.draw(&[first, second], std::slice::from_ref(metric))?;
         let differences: Vec<f64> = drawn[0].iter().map(|pair| pair[0] - pair[1]).collect();
-        let at_most = differences.iter().filter(|&&d| d <= 0.0).count();
-        let at_least = differences.iter().filter(|&&d| d >= 0.0).count();
-        let defined = differences.iter().filter(|d| !d.is_nan()).count();
-        let p_value = (2.0 * (at_most.min(at_least) + 1) as f64 / (defined + 1) as f64).min(1.0);
-        let interval = self.percentiles(differences).ok_or_else(|| MetricError::Undefined {
-            name: metric.name().to_string(),
-            reason: "it has a value on no resample".to_string(),
-        })?;
-        Ok(Difference { first: a, second: b, difference: a - b, interval, p_value })
+        paired(self, metric.name(), (a, b), differences)
     }
 
     /// `[metric][resample][outcome]`, NaN where a metric has no value.
     fn draw(&self, outcomes: &[&Outcome], metrics: &[Metric]) -> Result<Vec<Vec<Vec<f64>>>, MetricError> {
+        for metric in metrics {
+            let spec = metric.spec().ok_or(MetricError::NoLoss)?;
+            if matches!(spec.compute, Compute::Sums) {
+                return Err(MetricError::NotApplicable {
+                    name: metric.name().to_string(),
+                    task: outcomes[0].task.words(),
+                    instead: "measures of a corpus have theirs from intervals_of_sums".to_string(),
+                });
+            }
+        }
+        let mut tally = Tally::default();
+        let mut drawn = vec![Vec::with_capacity(self.resamples as usize); metrics.len()];
+        self.each_draw(outcomes[0].examples, |counts| {
+            let mut values = vec![vec![f64::NAN; outcomes.len()]; metrics.len()];
+            for (which, outcome) in outcomes.iter().enumerate() {
+                tally.count(outcome, counts);
+                for (metric, values) in metrics.iter().zip(&mut values) {
+                    values[which] = metric.compute(outcome, counts, &tally).unwrap_or(f64::NAN);
+                }
+            }
+            for (drawn, values) in drawn.iter_mut().zip(values) {
+                drawn.push(values);
+            }
+        })?;
+        Ok(drawn)
+    }
+
+    /// Calls `with` once a resample, with how often each of `examples` was drawn.
+    pub(super) fn each_draw(&self, examples: usize, mut with: impl FnMut(&[u32])) -> Result<(), MetricError> {
         if !(self.level > 0.0 && self.level < 1.0) {
             let expected = "between 0 and 1, such as 0.95";
             return Err(MetricError::OutOfRange {
@@ -117,34 +138,19 @@ impl Bootstrap {
             let (expected, got) = ("at least 2", f64::from(self.resamples));
             return Err(MetricError::OutOfRange { option: "number of resamples", expected, got });
         }
-        if metrics.iter().any(|metric| metric.spec().is_none()) {
-            return Err(MetricError::NoLoss);
-        }
-        let examples = outcomes[0].examples;
         let seed = derive(self.seed, "bootstrap");
         let mut counts = vec![0u32; examples];
-        let mut tally = Tally::default();
-        let mut drawn = vec![Vec::with_capacity(self.resamples as usize); metrics.len()];
         for resample in 0..self.resamples {
             // Each resample has its own stream, so its draw does not depend on those before.
             let mut stream = Stream(Stream(seed ^ u64::from(resample)).next_u64());
             counts.fill(0);
             (0..examples).for_each(|_| counts[stream.below(examples as u64) as usize] += 1);
-            let mut values = vec![vec![f64::NAN; outcomes.len()]; metrics.len()];
-            for (which, outcome) in outcomes.iter().enumerate() {
-                tally.count(outcome, &counts);
-                for (metric, values) in metrics.iter().zip(&mut values) {
-                    values[which] = metric.compute(outcome, &counts, &tally).unwrap_or(f64::NAN);
-                }
-            }
-            for (drawn, values) in drawn.iter_mut().zip(values) {
-                drawn.push(values);
-            }
+            with(&counts);
         }
-        Ok(drawn)
+        Ok(())
     }
 
-    fn percentiles(&self, mut values: Vec<f64>) -> Option<Interval> {
+    pub(super) fn percentiles(&self, mut values: Vec<f64>) -> Option<Interval> {
         let all = values.len();
         values.retain(|v| !v.is_nan());
         if values.is_empty() {
@@ -160,6 +166,24 @@ impl Bootstrap {
             undefined: (all - values.len()) as u32,
         })
     }
+}
+
+/// What resampled differences say of the difference of two values.
+pub(super) fn paired(
+    bootstrap: &Bootstrap,
+    name: &str,
+    (first, second): (f64, f64),
+    differences: Vec<f64>,
+) -> Result<Difference, MetricError> {
+    let at_most = differences.iter().filter(|&&d| d <= 0.0).count();
+    let at_least = differences.iter().filter(|&&d| d >= 0.0).count();
+    let defined = differences.iter().filter(|d| !d.is_nan()).count();
+    let p_value = (2.0 * (at_most.min(at_least) + 1) as f64 / (defined + 1) as f64).min(1.0);
+    let interval = bootstrap.percentiles(differences).ok_or_else(|| MetricError::Undefined {
+        name: name.to_string(),
+        reason: "it has a value on no resample".to_string(),
+    })?;
+    Ok(Difference { first, second, difference: first - second, interval, p_value })
 }
 
 /// Quantile of sorted values, linear between neighbours (numpy's default).

@@ -24,9 +24,7 @@ impl Confusion {
                 task: outcome.task.words(),
                 instead: match outcome.task {
                     Task::Scores => "ask for pearson, spearman, mse or mae".to_string(),
-                    Task::Classes | Task::MultiLabel => {
-                        "the per-label table counts hits and misses".to_string()
-                    }
+                    _ => "the per-label table counts hits and misses".to_string(),
                 },
             });
         };

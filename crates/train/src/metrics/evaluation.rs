@@ -1,11 +1,9 @@
 //! Everything that can be said of one set of predictions, ready for a log, a report or a checkpoint's choice.
 
+use super::average::ratio;
 use super::calibration::{CalibrationBin, bins};
 use super::nearest::nearest;
-use super::{
-    Bootstrap, Confusion, Interval, Metric, MetricError, Outcome, Tally, Task, Undefined, f1, precision,
-    recall,
-};
+use super::{Bootstrap, Confusion, Interval, METRICS, Metric, MetricError, Outcome, Tally, Task, Undefined};
 use serde::{Deserialize, Serialize};
 
 /// One metric's value.
@@ -28,9 +26,9 @@ pub struct Value {
 pub struct ClassReport {
     /// Its name.
     pub label: String,
-    /// Examples it is true of.
+    /// Examples it is true of; of types of entities, how many there are.
     pub actual: u64,
-    /// Examples it was predicted for.
+    /// Examples it was predicted for; of types of entities, how many were found.
     pub predicted: u64,
     /// Both.
     pub hits: u64,
@@ -44,6 +42,23 @@ pub struct ClassReport {
     pub roc_auc: Option<f64>,
     /// Against the rest; `None` if never true.
     pub pr_auc: Option<f64>,
+}
+
+impl ClassReport {
+    /// What counts say of a label or of a type, without areas under curves.
+    pub fn of_counts(label: impl Into<String>, actual: u64, predicted: u64, hits: u64) -> Self {
+        Self {
+            label: label.into(),
+            actual,
+            predicted,
+            hits,
+            precision: ratio(hits, predicted),
+            recall: ratio(hits, actual),
+            f1: ratio(2 * hits, actual + predicted),
+            roc_auc: None,
+            pr_auc: None,
+        }
+    }
 }
 
 /// Everything that applies to one outcome.
@@ -92,16 +107,11 @@ impl Evaluation {
                 let metric = Metric::parse(&format!("{name}:{label}"), outcome.task, labels, None).ok()?;
                 metric.compute(outcome, &counts, &tally).ok()
             };
+            let (actual, predicted, hits) = (tally.actual[class], tally.predicted[class], tally.hits[class]);
             ClassReport {
-                label: label.clone(),
-                actual: tally.actual[class],
-                predicted: tally.predicted[class],
-                hits: tally.hits[class],
-                precision: precision::of_label(&tally, class),
-                recall: recall::of_label(&tally, class),
-                f1: f1::of_label(&tally, class),
                 roc_auc: area("roc-auc"),
                 pr_auc: area("pr-auc"),
+                ..ClassReport::of_counts(label, actual, predicted, hits)
             }
         });
         let single = outcome.task == Task::Classes;
@@ -140,6 +150,13 @@ impl Evaluation {
         bootstrap: &Bootstrap,
         names: &[&str],
     ) -> Result<Self, MetricError> {
+        if outcome.task != self.task {
+            return Err(MetricError::NotApplicable {
+                name: "the outcome of intervals".to_string(),
+                task: self.task.words(),
+                instead: "give the outcome this evaluation was made of".to_string(),
+            });
+        }
         let headline = self.headline();
         let names = if names.is_empty() { &headline[..] } else { names };
         let labels = self.labels();
@@ -162,12 +179,27 @@ impl Evaluation {
 
     /// The metrics a report opens with.
     pub fn headline(&self) -> Vec<&'static str> {
+        let told: &[&str] = match self.task {
+            Task::Answers => &["answer-f1", "em"],
+            Task::Choices => &["accuracy"],
+            Task::Texts => &["bleu", "chrf", "rouge-l", "exact-match"],
+            Task::Ranking => &["ndcg@10", "mrr", "hits@1", "hits@10"],
+            Task::Trees => &["las", "uas"],
+            _ => &[],
+        };
         match (self.task, self.classes.len(), self.positive) {
             (Task::Classes, 2, _) => vec!["accuracy", "precision", "recall", "f1", "matthews", "roc-auc"],
             (Task::Classes, _, Some(_)) => vec!["accuracy", "f1", "macro-f1", "matthews"],
             (Task::Classes, _, None) => vec!["accuracy", "macro-f1", "weighted-f1", "matthews"],
             (Task::MultiLabel, ..) => vec!["subset-accuracy", "micro-f1", "macro-f1"],
             (Task::Scores, ..) => vec!["pearson", "spearman", "mse", "mae"],
+            // Of a corpus only what was measured is there to be told.
+            _ => {
+                let measured = |name: &str| self.values.iter().any(|value| value.name == name);
+                let some = told.iter().any(|name| measured(name));
+                let told = |name: &&str| measured(name) && (!some || told.contains(name));
+                METRICS.iter().map(|spec| spec.name).filter(told).collect()
+            }
         }
     }
 
@@ -193,12 +225,14 @@ impl Evaluation {
                 .value
                 .ok_or_else(|| undefined(value.undefined.as_deref().unwrap_or("not recorded")));
         }
-        let (base, label) = name.split_once(':').unwrap_or((name, ""));
+        let Some((base, label)) = name.split_once(':') else {
+            return Err(undefined("it was not measured"));
+        };
         let class = self.classes.iter().find(|class| class.label == label);
         let value = class.and_then(|class| match base {
-            "precision" => Some(Some(class.precision)),
-            "recall" => Some(Some(class.recall)),
-            "f1" => Some(Some(class.f1)),
+            "precision" | "entity-precision" => Some(Some(class.precision)),
+            "recall" | "entity-recall" => Some(Some(class.recall)),
+            "f1" | "entity-f1" => Some(Some(class.f1)),
             "roc-auc" => Some(class.roc_auc),
             "pr-auc" => Some(class.pr_auc),
             _ => None,

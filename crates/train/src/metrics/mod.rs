@@ -16,15 +16,20 @@
 
 mod accuracy;
 mod average;
+mod bleu;
 mod bootstrap;
 mod brier;
 mod calibration;
+mod choices;
+mod chrf;
 mod confusion;
 mod cost;
+mod entity;
 mod error;
 mod evaluation;
 mod f1;
 mod hamming_loss;
+mod language;
 mod log_loss;
 mod mae;
 mod matthews;
@@ -35,25 +40,34 @@ mod outcome;
 mod pearson;
 mod pr_auc;
 mod precision;
+mod ranking;
 mod recall;
 mod roc_auc;
+mod rouge;
 mod spearman;
+mod squad;
 mod subset_accuracy;
+mod summed;
 mod table;
 mod tally;
+mod texts;
 mod threshold;
+mod trees;
 
 #[cfg(test)]
 mod parity;
 
 pub use bootstrap::{Bootstrap, Difference, Interval};
 pub use calibration::CalibrationBin;
+pub use choices::choices;
 pub use confusion::Confusion;
 pub use cost::CostMatrix;
 pub use error::{MetricError, Undefined};
 pub use evaluation::{ClassReport, Evaluation, Value};
+pub use language::{TextLoss, language};
 pub use name::Metric;
 pub use outcome::{Outcome, Task};
+pub use summed::Summed;
 pub use tally::Tally;
 pub use threshold::{TunedThreshold, tune_label_thresholds, tune_threshold};
 
@@ -81,6 +95,8 @@ pub enum Compute {
     Probabilities(fn(&Outcome, &[u32], Option<usize>) -> Computed),
     /// From predicted numbers.
     Scores(fn(&Outcome, &[u32]) -> Computed),
+    /// From sums over a corpus, which a function of its own makes of truth and answers; see [`Summed`].
+    Sums,
 }
 
 /// How a metric is known from outside: recipes, `list`, the docs table, the sweep test.
@@ -103,12 +119,13 @@ pub struct MetricSpec {
 }
 
 impl MetricSpec {
-    /// What it needs of the predictions: "classes", "probabilities" or "scores".
+    /// What it needs of the predictions: "classes", "probabilities", "scores" or "sums".
     pub fn needs(&self) -> &'static str {
         match self.compute {
             Compute::Counts(_) => "classes",
             Compute::Probabilities(_) => "probabilities",
             Compute::Scores(_) => "scores",
+            Compute::Sums => "sums",
         }
     }
 }
@@ -140,4 +157,44 @@ pub const METRICS: &[&MetricSpec] = &[
     &spearman::SPEC,
     &mse::SPEC,
     &mae::SPEC,
+    &entity::F1,
+    &entity::PRECISION,
+    &entity::RECALL,
+    &entity::MACRO_F1,
+    &entity::ACCURACY,
+    &squad::F1,
+    &squad::EM,
+    &squad::HAS_ANSWER_F1,
+    &squad::HAS_ANSWER_EM,
+    &squad::NO_ANSWER_EM,
+    &bleu::SPEC,
+    &chrf::CHRF,
+    &chrf::CHRF_WORDS,
+    &rouge::ROUGE_1,
+    &rouge::ROUGE_2,
+    &rouge::ROUGE_L,
+    &rouge::ROUGE_LSUM,
+    &texts::EXACT_MATCH,
+    &texts::WORD_ERROR_RATE,
+    &texts::CHARACTER_ERROR_RATE,
+    &texts::INTRA_DISTINCT_1,
+    &texts::INTRA_DISTINCT_2,
+    &texts::REPETITION,
+    &ranking::NDCG_10,
+    &ranking::MRR,
+    &ranking::MAP,
+    &ranking::HITS_1,
+    &ranking::HITS_3,
+    &ranking::HITS_10,
+    &ranking::RECALL_10,
+    &ranking::RECALL_100,
+    &trees::LAS,
+    &trees::UAS,
+    &trees::LABEL_ACCURACY,
+    &trees::LAS_NO_PUNCTUATION,
+    &trees::UAS_NO_PUNCTUATION,
+    &language::PERPLEXITY,
+    &language::BITS_PER_BYTE,
+    &language::TOKEN_ACCURACY,
+    &language::WORD_ACCURACY,
 ];

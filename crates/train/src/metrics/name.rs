@@ -36,7 +36,7 @@ impl Metric {
             Some((base, class)) => (base, Some(class)),
             None => (name, None),
         };
-        let spec = find(base)?;
+        let spec = find(base, Some(task))?;
         let not_applicable =
             |instead| MetricError::NotApplicable { name: name.to_string(), task: task.words(), instead };
         if !spec.tasks.contains(&task) {
@@ -107,8 +107,13 @@ impl Metric {
     /// [`MetricError::Undefined`] where it has none (a ROC curve of one class), [`MetricError::NoLoss`] for
     /// `loss`.
     pub fn of(&self, outcome: &Outcome) -> Result<f64, MetricError> {
-        if self.spec.is_none() {
-            return Err(MetricError::NoLoss);
+        let spec = self.spec.ok_or(MetricError::NoLoss)?;
+        if !spec.tasks.contains(&outcome.task) {
+            return Err(MetricError::NotApplicable {
+                name: self.name.clone(),
+                task: outcome.task.words(),
+                instead: "give an outcome of its own task, or the sums of one".to_string(),
+            });
         }
         let counts = outcome.once();
         self.compute(outcome, &counts, &Tally::of(outcome, &counts)).map_err(|Undefined(reason)| {
@@ -122,6 +127,7 @@ impl Metric {
             Some(Compute::Counts(compute)) => compute(tally, self.class),
             Some(Compute::Probabilities(compute)) => compute(outcome, counts, self.class),
             Some(Compute::Scores(compute)) => compute(outcome, counts),
+            Some(Compute::Sums) => Err(Undefined("it is made of sums over a corpus, not of an outcome")),
             None => Err(Undefined("the loss comes from the model, not from its predictions")),
         }
     }
@@ -130,15 +136,18 @@ impl Metric {
     pub(super) fn of_tally(&self, tally: &Tally) -> Option<Result<f64, Undefined>> {
         match self.spec?.compute {
             Compute::Counts(compute) => Some(compute(tally, self.class)),
-            Compute::Probabilities(_) | Compute::Scores(_) => None,
+            Compute::Probabilities(_) | Compute::Scores(_) | Compute::Sums => None,
         }
     }
 }
 
-/// The entry of that name.
-fn find(name: &str) -> Result<&'static MetricSpec, MetricError> {
+/// The entry of that name. A slip of the hand is more likely one of a name of `task`.
+pub(super) fn find(name: &str, task: Option<Task>) -> Result<&'static MetricSpec, MetricError> {
     METRICS.iter().copied().find(|spec| spec.name == name).ok_or_else(|| {
-        let known = METRICS.iter().map(|spec| spec.name).chain([LOSS]);
+        let of_task = METRICS.iter().filter(|spec| task.is_some_and(|task| spec.tasks.contains(&task)));
+        let known = of_task.chain(METRICS).map(|spec| spec.name);
+        let known: Vec<&str> =
+            if task.is_some() { [LOSS].into_iter().chain(known).collect() } else { known.collect() };
         let nearest = nearest(name, known).unwrap_or_default().to_string();
         MetricError::UnknownMetric { name: name.to_string(), nearest }
     })
@@ -157,13 +166,15 @@ mod tests {
         let mut seen = Vec::new();
         for spec in METRICS {
             assert!(!seen.contains(&spec.name), "{} twice", spec.name);
-            assert!(spec.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-'));
+            // Kebab-case, but for names that the field writes with `@` and `++`.
+            let kebab = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-@+".contains(&c);
+            assert!(spec.name.bytes().all(kebab), "{}", spec.name);
             assert!(spec.link.starts_with("https://"), "{}", spec.name);
             assert!(!spec.tasks.is_empty() && !spec.summary.is_empty());
-            assert!(["classes", "probabilities", "scores"].contains(&spec.needs()));
+            assert!(["classes", "probabilities", "scores", "sums"].contains(&spec.needs()));
             seen.push(spec.name);
         }
-        assert_eq!(seen.len(), 25);
+        assert_eq!(seen.len(), 65);
     }
 
     #[test]

@@ -14,6 +14,20 @@ pub enum Task {
     MultiLabel,
     /// One number.
     Scores,
+    /// One tag a word, and the entities that tags mark.
+    Tags,
+    /// A span of a text that answers a question, or that there is none.
+    Answers,
+    /// One of the options that come with each example.
+    Choices,
+    /// A text.
+    Texts,
+    /// Candidates in order of relevance.
+    Ranking,
+    /// A head and a relation for each word.
+    Trees,
+    /// The next word, or a hidden one.
+    Words,
 }
 
 impl Task {
@@ -23,6 +37,13 @@ impl Task {
             Self::Classes => "single-label classification",
             Self::MultiLabel => "multi-label classification",
             Self::Scores => "regression",
+            Self::Tags => "tagging",
+            Self::Answers => "question answering",
+            Self::Choices => "multiple choice",
+            Self::Texts => "text generation",
+            Self::Ranking => "ranking",
+            Self::Trees => "dependency parsing",
+            Self::Words => "language modelling",
         }
     }
 }
@@ -243,7 +264,7 @@ impl Outcome {
             }
             (Task::MultiLabel, _) => self.labels,
             (Task::Classes, Some(_)) if self.labels == 2 => 1,
-            (Task::Classes | Task::Scores, _) => 0,
+            _ => 0,
         };
         Err(MetricError::Length {
             what: "thresholds (one for two classes, one or one a label for multi-label, none otherwise)",
@@ -321,9 +342,7 @@ impl Outcome {
                     let (truth, predicted) = self.pairs();
                     vec![sorted(&|i| predicted[i]), sorted(&|i| truth[i])]
                 }
-                Task::Classes | Task::MultiLabel => {
-                    (0..self.labels).map(|label| sorted(&|i| self.probability(i, label))).collect()
-                }
+                _ => (0..self.labels).map(|label| sorted(&|i| self.probability(i, label))).collect(),
             }
         });
         &orders[column]

@@ -105,8 +105,9 @@ fn metrics_equal_scikit_learn_and_scipy() {
         let outcome = Outcome::scores(&floats(&case["targets"]), &floats(&case["predictions"])).unwrap();
         seen.extend(compare(case, &outcome, &[]));
     }
-    let listed: BTreeSet<String> = METRICS.iter().map(|spec| spec.name.to_string()).collect();
-    assert_eq!(seen, listed, "every metric of the list was compared");
+    let of_outcomes = METRICS.iter().filter(|spec| spec.needs() != "sums");
+    let listed: BTreeSet<String> = of_outcomes.map(|spec| spec.name.to_string()).collect();
+    assert_eq!(seen, listed, "every metric of outcomes was compared");
 }
 
 #[test]

@@ -54,7 +54,10 @@ impl Evaluation {
     }
 
     fn write_classes(&self, out: &mut String) -> fmt::Result {
-        let head = ["class", "precision", "recall", "f1", "examples", "predicted"];
+        // Types of entities or relations are not counted in examples.
+        let of_examples = matches!(self.task, Task::Classes | Task::MultiLabel);
+        let (class, examples) = if of_examples { ("class", "examples") } else { ("type", "support") };
+        let head = [class, "precision", "recall", "f1", examples, "predicted"];
         let mut rows = vec![head.map(str::to_string)];
         for class in &self.classes {
             rows.push([
