@@ -65,6 +65,36 @@ pub enum MetricError {
         /// Their sum.
         sum: f64,
     },
+    /// Nothing to compare an answer with.
+    #[error("row {row} has no reference to compare its answer with")]
+    NoReference {
+        /// Row, from zero.
+        row: usize,
+    },
+    /// Two lists of one example that must match do not.
+    #[error("{what} of row {row}: expected {expected} values, got {got}")]
+    RowLength {
+        /// Which list.
+        what: &'static str,
+        /// Row, from zero.
+        row: usize,
+        /// How many it should have.
+        expected: usize,
+        /// How many it has.
+        got: usize,
+    },
+    /// A tag that the scheme does not have.
+    #[error("tag {got:?} of word {word} of row {row}: expected {expected}")]
+    BadTag {
+        /// Row, from zero.
+        row: usize,
+        /// Word of the row, from zero.
+        word: usize,
+        /// The tag.
+        got: String,
+        /// The tags of the scheme, in words.
+        expected: &'static str,
+    },
     /// No metric of that name.
     #[error("unknown metric {name:?}: did you mean {nearest:?}?")]
     UnknownMetric {

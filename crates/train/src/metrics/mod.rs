@@ -38,12 +38,14 @@ mod name;
 pub(crate) mod nearest;
 mod outcome;
 mod pearson;
+mod porter;
 mod pr_auc;
 mod precision;
 mod ranking;
 mod recall;
 mod roc_auc;
 mod rouge;
+mod runs;
 mod spearman;
 mod squad;
 mod subset_accuracy;
@@ -53,13 +55,18 @@ mod tally;
 mod texts;
 mod threshold;
 mod trees;
+mod unicode;
 
+#[cfg(test)]
+mod corpus_parity;
 #[cfg(test)]
 mod parity;
 
+pub use bleu::{Bleu, BleuTokenizer, Smoothing};
 pub use bootstrap::{Bootstrap, Difference, Interval};
 pub use calibration::CalibrationBin;
 pub use choices::choices;
+pub use chrf::Chrf;
 pub use confusion::Confusion;
 pub use cost::CostMatrix;
 pub use error::{MetricError, Undefined};
@@ -67,8 +74,10 @@ pub use evaluation::{ClassReport, Evaluation, Value};
 pub use language::{TextLoss, language};
 pub use name::Metric;
 pub use outcome::{Outcome, Task};
+pub use rouge::{Rouge, RougeScore};
 pub use summed::Summed;
 pub use tally::Tally;
+pub use texts::{distinct, error_rates, exact_match, repetition, texts};
 pub use threshold::{TunedThreshold, tune_label_thresholds, tune_threshold};
 
 /// What a metric is about.

@@ -1,0 +1,156 @@
+//! Every measure of a corpus equal to its reference tool, also on a resample (`fixtures/make/corpus_metrics.py`).
+
+use super::{
+    Bleu, BleuTokenizer, Chrf, Evaluation, METRICS, Rouge, Smoothing, Summed, Task, porter, texts, unicode,
+};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+fn fixture(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap()
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    list(value).iter().map(|v| v.as_str().unwrap()).collect()
+}
+
+fn close(got: f64, expected: f64) -> bool {
+    (got - expected).abs() <= 1e-9 * expected.abs().max(1.0)
+}
+
+fn same(got: Option<f64>, expected: &Value) -> bool {
+    match (got, expected.as_f64()) {
+        (Some(got), Some(expected)) => close(got, expected),
+        (got, expected) => got == expected,
+    }
+}
+
+/// The measure of a resample, by adding each row as often as it was drawn.
+fn drawn(summed: &Summed, counts: &Value) -> Option<f64> {
+    let rows = summed.statistics.chunks_exact(summed.width).zip(list(counts));
+    let rows = rows.flat_map(|(row, count)| row.repeat(count.as_u64().unwrap() as usize));
+    Summed { statistics: rows.collect(), ..summed.clone() }.of().ok()
+}
+
+/// Compares all measures of one case with `expected` and `expected_drawn`, and returns their names.
+fn compare(case: &Value, task: Task, sums: &[Summed]) -> BTreeSet<String> {
+    let name = &case["name"];
+    let evaluation = Evaluation::of_sums(task, sums, Vec::new(), None).unwrap();
+    for summed in sums {
+        let expected = |key: &str| case[key].get(&summed.name).unwrap_or_else(|| panic!("{name}: {key}"));
+        for (got, key) in [
+            (evaluation.value(&summed.name).ok(), "expected"),
+            (drawn(summed, &case["counts"]), "expected_drawn"),
+        ] {
+            let expected = expected(key);
+            assert!(same(got, expected), "{name}: {} ({key}): got {got:?}, expected {expected}", summed.name);
+        }
+    }
+    let seen: BTreeSet<String> = sums.iter().map(|summed| summed.name.clone()).collect();
+    assert_eq!(seen.len(), case["expected"].as_object().unwrap().len(), "{name}: every value was compared");
+    seen
+}
+
+fn all_of(task: Task) -> BTreeSet<String> {
+    METRICS.iter().filter(|spec| spec.tasks.contains(&task)).map(|spec| spec.name.to_string()).collect()
+}
+
+#[test]
+fn texts_are_measured_as_sacrebleu_and_rouge_score_do() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_texts.json"));
+    let mut seen = BTreeSet::new();
+    let (mut cases, mut bleus, mut chrfs) = (0, 0, 0);
+    for case in list(&file["cases"]) {
+        let name = &case["name"];
+        let references: Vec<Vec<&str>> = list(&case["references"]).iter().map(strings).collect();
+        let answers = strings(&case["answers"]);
+        seen.extend(compare(case, Task::Texts, &texts(&references, &answers).unwrap()));
+        let lengths: BTreeSet<usize> = references.iter().map(Vec::len).collect();
+        let count = lengths.first().filter(|_| lengths.len() == 1).copied();
+        for (expected, options) in list(&case["bleu"]).iter().zip(list(&file["bleu_options"])) {
+            let bleu = Bleu {
+                tokenizer: match options[0].as_str().unwrap() {
+                    "13a" => BleuTokenizer::V13a,
+                    "intl" => BleuTokenizer::International,
+                    "char" => BleuTokenizer::Characters,
+                    _ => BleuTokenizer::Spaces,
+                },
+                smoothing: match options[1].as_str().unwrap() {
+                    "exp" => Smoothing::Exponential,
+                    "floor" => Smoothing::Floor,
+                    "add-k" => Smoothing::AddOne,
+                    _ => Smoothing::None,
+                },
+                lowercase: options[2].as_bool().unwrap(),
+                effective_order: options[3].as_bool().unwrap(),
+            };
+            let got = bleu.measure(&references, &answers).unwrap().of().ok();
+            assert!(same(got, &expected[0]), "{name}: {bleu:?}: got {got:?}, expected {}", expected[0]);
+            assert_eq!(bleu.signature(count), expected[1].as_str().unwrap());
+            bleus += 1;
+        }
+        let flags = [false, true];
+        let options = flags.iter().flat_map(|&words| {
+            let pair = move |lowercase| flags.map(|spaces| Chrf { words, lowercase, spaces });
+            flags.map(pair).concat()
+        });
+        for (expected, chrf) in list(&case["chrf"]).iter().zip(options) {
+            let got = chrf.measure(&references, &answers).unwrap().of().ok();
+            assert!(same(got, &expected[0]), "{name}: {chrf:?}: got {got:?}, expected {}", expected[0]);
+            assert_eq!(chrf.signature(count), expected[1].as_str().unwrap());
+            chrfs += 1;
+        }
+        let rouge = Rouge { stem: true };
+        for summed in rouge.measure(&references, &answers).unwrap() {
+            let expected = &case["stemmed"][&summed.name];
+            assert!(same(summed.of().ok(), expected), "{name}: {} with stems: {expected}", summed.name);
+        }
+        let last = rouge.scores(references[references.len() - 1][0], answers[answers.len() - 1]);
+        for (score, expected) in last.iter().zip(list(&case["last"])) {
+            for (got, expected) in [score.precision, score.recall, score.f1].iter().zip(list(expected)) {
+                assert!(close(*got, expected.as_f64().unwrap()), "{name}: {score:?} {expected}");
+            }
+        }
+        cases += 1;
+    }
+    assert_eq!((cases, bleus, chrfs), (13, 13 * 32, 13 * 8));
+    assert_eq!(seen, all_of(Task::Texts));
+}
+
+#[test]
+fn stems_are_those_of_nltk() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_stems.json"));
+    let mut count = 0;
+    for (word, expected) in
+        file["words"].as_str().unwrap().split(' ').zip(file["stems"].as_str().unwrap().split(' '))
+    {
+        assert_eq!(porter::stem(word), expected, "{word}");
+        count += 1;
+    }
+    assert_eq!(count, 1500);
+}
+
+#[test]
+fn classes_of_characters_have_their_members() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_characters.json"));
+    let members = |is: &dyn Fn(char) -> bool| ('\0'..=char::MAX).filter(|&c| is(c)).count() as u64;
+    assert_eq!(members(&unicode::is_punctuation), file["PUNCTUATION"].as_u64().unwrap());
+    assert_eq!(members(&unicode::is_symbol), file["SYMBOLS"].as_u64().unwrap());
+    assert_eq!(members(&unicode::is_no_letter), file["NO_LETTERS"].as_u64().unwrap());
+    for (c, mark, symbol, word) in [
+        ('.', true, false, false),
+        ('_', true, false, true),
+        ('。', true, false, false),
+        ('€', false, true, false),
+        ('é', false, false, true),
+        ('²', false, false, true),
+        ('ि', false, false, false),
+    ] {
+        let got = (unicode::is_punctuation(c), unicode::is_symbol(c), unicode::is_word(c));
+        assert_eq!(got, (mark, symbol, word), "{c}");
+    }
+}
