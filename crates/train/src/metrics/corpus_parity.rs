@@ -1,7 +1,8 @@
 //! Every measure of a corpus equal to its reference tool, also on a resample (`fixtures/make/corpus_metrics.py`).
 
 use super::{
-    Bleu, BleuTokenizer, Chrf, Evaluation, METRICS, Rouge, Smoothing, Summed, Task, porter, texts, unicode,
+    Bleu, BleuTokenizer, Chrf, Evaluation, METRICS, Reading, Rouge, Scheme, Smoothing, Squad, Summed, Task,
+    answers, porter, tags, texts, unicode,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -153,4 +154,50 @@ fn classes_of_characters_have_their_members() {
         let got = (unicode::is_punctuation(c), unicode::is_symbol(c), unicode::is_word(c));
         assert_eq!(got, (mark, symbol, word), "{c}");
     }
+}
+
+#[test]
+fn tags_are_measured_as_seqeval_does() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_tags.json"));
+    let mut seen = BTreeSet::new();
+    let mut reports = 0;
+    for case in list(&file["cases"]) {
+        let name = &case["name"];
+        let scheme: Scheme = serde_json::from_value(case["scheme"].clone()).unwrap();
+        let reading: Reading = serde_json::from_value(case["mode"].clone()).unwrap();
+        let sentences = |key: &str| -> Vec<Vec<&str>> {
+            strings(&case[key])
+                .into_iter()
+                .map(|tags| tags.split(' ').filter(|t| !t.is_empty()).collect())
+                .collect()
+        };
+        let (sums, types) = tags(&sentences("truth"), &sentences("predicted"), scheme, reading).unwrap();
+        seen.extend(compare(case, Task::Tags, &sums));
+        assert_eq!(types.len(), list(&case["types"]).len(), "{name}");
+        for (report, expected) in types.iter().zip(list(&case["types"])) {
+            assert_eq!(report.label, expected[0].as_str().unwrap(), "{name}");
+            for (got, at) in [(report.precision, 1), (report.recall, 2), (report.f1, 3)] {
+                assert!(close(got, expected[at].as_f64().unwrap()), "{name}: {report:?} {expected}");
+            }
+            assert_eq!(report.actual, expected[4].as_u64().unwrap(), "{name}");
+            reports += 1;
+        }
+    }
+    assert_eq!(list(&file["cases"]).len(), 48);
+    assert!(reports > 100, "{reports}");
+    assert_eq!(seen, all_of(Task::Tags));
+}
+
+#[test]
+fn answers_are_measured_as_squad_does() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_answers.json"));
+    let mut seen = BTreeSet::new();
+    for case in list(&file["cases"]) {
+        let version = if case["version"] == 1 { Squad::One } else { Squad::Two };
+        let references: Vec<Vec<&str>> = list(&case["references"]).iter().map(strings).collect();
+        let sums = answers(&references, &strings(&case["answers"]), version).unwrap();
+        seen.extend(compare(case, Task::Answers, &sums));
+    }
+    assert_eq!(list(&file["cases"]).len(), 6);
+    assert_eq!(seen, all_of(Task::Answers));
 }
