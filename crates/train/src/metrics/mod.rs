@@ -76,6 +76,7 @@ pub use evaluation::{ClassReport, Evaluation, Value};
 pub use language::{TextLoss, language};
 pub use name::Metric;
 pub use outcome::{Outcome, Task};
+pub use ranking::{Ranked, ranking};
 pub use rouge::{Rouge, RougeScore};
 pub use scheme::{Reading, Scheme};
 pub use squad::{Squad, answers};
@@ -83,6 +84,7 @@ pub use summed::Summed;
 pub use tally::Tally;
 pub use texts::{distinct, error_rates, exact_match, repetition, texts};
 pub use threshold::{TunedThreshold, tune_label_thresholds, tune_threshold};
+pub use trees::{Dependency, is_punctuation, trees};
 
 /// What a metric is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
