@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(first, bootstrap.intervals(&outcome(80), &all).unwrap());
         let other = Bootstrap { seed: 1, ..bootstrap };
         assert_ne!(first, other.intervals(&outcome(80), &all).unwrap());
-        assert_eq!(first.len(), 19);
+        assert_eq!(first.len(), 23);
         for (interval, metric) in first.iter().zip(&all) {
             let (interval, value) = (interval.unwrap(), metric.of(&outcome(80)).unwrap());
             assert!(

@@ -354,6 +354,6 @@ mod tests {
         let evaluation = Evaluation::new(&outcome, &[]).unwrap();
         assert!((evaluation.value("pearson").unwrap() - 1.0).abs() < 1e-12);
         assert_eq!(evaluation.value("mse").unwrap(), 0.25);
-        assert_eq!(evaluation.values.len(), 4);
+        assert_eq!(evaluation.values.len(), 6);
     }
 }

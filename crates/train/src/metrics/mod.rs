@@ -16,6 +16,7 @@
 
 mod accuracy;
 mod average;
+mod balanced_accuracy;
 mod bleu;
 mod bootstrap;
 mod brier;
@@ -29,6 +30,8 @@ mod error;
 mod evaluation;
 mod f1;
 mod hamming_loss;
+mod kappa;
+mod kendall;
 mod language;
 mod log_loss;
 mod mae;
@@ -41,6 +44,7 @@ mod pearson;
 mod porter;
 mod pr_auc;
 mod precision;
+mod r2;
 mod ranking;
 mod recall;
 mod roc_auc;
@@ -148,6 +152,7 @@ impl MetricSpec {
 /// Every metric, in the order reports print them.
 pub const METRICS: &[&MetricSpec] = &[
     &accuracy::SPEC,
+    &balanced_accuracy::SPEC,
     &subset_accuracy::SPEC,
     &precision::ONE,
     &recall::ONE,
@@ -162,6 +167,9 @@ pub const METRICS: &[&MetricSpec] = &[
     &recall::WEIGHTED,
     &f1::WEIGHTED,
     &matthews::SPEC,
+    &kappa::KAPPA,
+    &kappa::LINEAR,
+    &kappa::QUADRATIC,
     &roc_auc::SPEC,
     &pr_auc::SPEC,
     &hamming_loss::SPEC,
@@ -170,6 +178,8 @@ pub const METRICS: &[&MetricSpec] = &[
     &calibration::SPEC,
     &pearson::SPEC,
     &spearman::SPEC,
+    &kendall::SPEC,
+    &r2::SPEC,
     &mse::SPEC,
     &mae::SPEC,
     &entity::F1,

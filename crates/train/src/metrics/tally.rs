@@ -17,6 +17,10 @@ pub struct Tally {
     pub predicted: Vec<u64>,
     /// Per label: true.
     pub actual: Vec<u64>,
+    /// Single-label: how far predicted and true classes lie apart in the list of labels, summed.
+    pub distance: u64,
+    /// Single-label: the squares of that, summed.
+    pub square_distance: u64,
     /// Whether an example may carry any number of labels.
     pub multi_label: bool,
 }
@@ -37,6 +41,7 @@ impl Tally {
             list.resize(labels, 0);
         }
         (self.examples, self.exact, self.cells) = (0, 0, 0);
+        (self.distance, self.square_distance) = (0, 0);
         match (&outcome.truth, &outcome.predicted) {
             (Answers::Classes(truth), Answers::Classes(predicted)) => {
                 self.multi_label = false;
@@ -49,6 +54,9 @@ impl Tally {
                         self.hits[truth as usize] += count;
                         self.exact += count;
                     }
+                    let distance = u64::from(truth.abs_diff(predicted));
+                    self.distance += count * distance;
+                    self.square_distance += count * distance * distance;
                 }
                 self.cells = self.exact;
             }
@@ -88,6 +96,7 @@ mod tests {
         let outcome = Outcome::classes(&[0, 1, 1], &[0.9, 0.1, 0.2, 0.8, 0.6, 0.4], 2).unwrap();
         let tally = Tally::of(&outcome, &[1, 0, 3]);
         assert_eq!((tally.examples, tally.exact), (4, 1));
+        assert_eq!((tally.distance, tally.square_distance), (3, 3));
         assert_eq!(
             (&tally.hits[..], &tally.predicted[..], &tally.actual[..]),
             (&[1, 0][..], &[4, 0][..], &[1, 3][..])

@@ -80,6 +80,7 @@ impl Cut {
         let true_negatives = self.negatives - self.false_positives;
         let predicted = self.true_positives + self.false_positives;
         let all = self.positives + self.negatives;
+        let wrong = all - self.true_positives - true_negatives;
         let pair = |of_positive: u64, of_negative: u64| {
             if positive == 1 { vec![of_negative, of_positive] } else { vec![of_positive, of_negative] }
         };
@@ -90,6 +91,8 @@ impl Cut {
             hits: pair(self.true_positives, true_negatives),
             predicted: pair(predicted, all - predicted),
             actual: pair(self.positives, self.negatives),
+            distance: wrong,
+            square_distance: wrong,
             multi_label: false,
         }
     }
@@ -162,7 +165,9 @@ mod tests {
     fn the_value_is_what_the_threshold_then_gives() {
         let positive = [0.05, 0.1, 0.2, 0.2, 0.3, 0.35, 0.4, 0.6];
         let outcome = outcome(&positive, &[0, 0, 1, 0, 1, 1, 0, 1]);
-        for name in ["f1", "accuracy", "macro-f1", "matthews", "recall", "precision"] {
+        for name in
+            ["f1", "accuracy", "macro-f1", "matthews", "recall", "precision", "kappa", "quadratic-kappa"]
+        {
             let metric = Metric::parse(name, Task::Classes, &names(), None).unwrap();
             let tuned = tune_threshold(&outcome, &metric).unwrap();
             let cut = outcome.clone().with_thresholds(&[tuned.threshold]).unwrap();
