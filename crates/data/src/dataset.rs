@@ -14,6 +14,63 @@ pub enum Label {
     Many(Vec<String>),
     /// A finite number.
     Score(f32),
+    /// A tag for each word of the text.
+    Words(Vec<TaggedWord>),
+    /// Answers to the question `text` in the passage `pair`; none where the passage has none.
+    Answers(Vec<Answer>),
+    /// The text to be written for `text`.
+    Text(String),
+    /// Which of several texts goes with `text`.
+    Choice {
+        /// The texts to choose from, at least two.
+        options: Vec<String>,
+        /// The position of the right one.
+        right: usize,
+    },
+    /// The head and the relation of each word.
+    Tree(Vec<Node>),
+}
+
+impl Label {
+    /// True for a class, several or a score: two texts that are the same should have the same.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Label::One(_) | Label::Many(_) | Label::Score(_))
+    }
+}
+
+/// A word and its tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaggedWord {
+    /// Where it begins in the text, in bytes.
+    pub start: usize,
+    /// Where it ends, in bytes.
+    pub end: usize,
+    /// Its tag: a part of speech, or `B-PER`, `I-PER`, `O` for named spans.
+    pub tag: String,
+}
+
+/// A piece of the passage that answers the question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Where it begins in the passage, in bytes.
+    pub start: usize,
+    /// What stands there.
+    pub text: String,
+}
+
+/// A word of a dependency tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Where the word begins in the text, in bytes.
+    pub start: usize,
+    /// Where it ends, in bytes. The words of a contraction (`du` as `de` and `le`) all stand where it stands.
+    pub end: usize,
+    /// Its universal part of speech.
+    pub tag: String,
+    /// The number of its head, words counted from 1; 0 for the root.
+    pub head: usize,
+    /// Its relation to the head.
+    pub relation: String,
 }
 
 /// One row.
@@ -27,6 +84,8 @@ pub struct Example {
     pub label: Option<Label>,
     /// Line number in text formats, record number in Parquet, file number in a folder; from 1.
     pub row: usize,
+    /// What the file calls it, where it has names (the questions of SQuAD, the sentences of CoNLL-U).
+    pub id: Option<String>,
 }
 
 /// The examples of one file or folder.
@@ -84,7 +143,8 @@ impl Dataset {
         !self.examples.is_empty() && self.examples.iter().all(|example| example.label.is_some())
     }
 
-    /// How often each class stands, sorted by name (numbers by value). Scores are not counted.
+    /// How often each class stands, sorted by name (numbers by value): of tagged words each tag, of trees each relation.
+    /// Scores, answers, texts and choices are not counted.
     pub fn label_counts(&self) -> Vec<(String, usize)> {
         let mut counts: HashMap<&str, usize> = HashMap::new();
         for example in &self.examples {
@@ -95,7 +155,17 @@ impl Dataset {
                         *counts.entry(name).or_default() += 1;
                     }
                 }
-                Some(Label::Score(_)) | None => {}
+                Some(Label::Words(words)) => {
+                    for word in words {
+                        *counts.entry(&word.tag).or_default() += 1;
+                    }
+                }
+                Some(Label::Tree(nodes)) => {
+                    for node in nodes {
+                        *counts.entry(&node.relation).or_default() += 1;
+                    }
+                }
+                Some(Label::Score(_) | Label::Answers(_) | Label::Text(_) | Label::Choice { .. }) | None => {}
             }
         }
         let mut counts: Vec<(String, usize)> =

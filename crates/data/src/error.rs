@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::{Format, Task};
+
 /// The errors of this crate. Rows are line numbers in text formats and record numbers elsewhere, from 1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +30,18 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The names of the formats.
+        formats: Vec<&'static str>,
+    },
+    /// A format that cannot hold what the task needs.
+    #[error("{}: {format} files hold no {task}; {task} are read from {}", .path.display(), .formats.join(", "))]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: Format,
+        /// The task.
+        task: Task,
+        /// The formats that hold it.
         formats: Vec<&'static str>,
     },
     /// A word is not one of the names allowed.

@@ -201,6 +201,20 @@ impl Labels {
             let value = |label: &&Label| if let Label::Score(value) = label { Some(*value) } else { None };
             return Ok(Self::Score(labels.iter().filter_map(value).collect()));
         }
+        let other = labels.iter().find_map(|label| match label {
+            Label::One(_) | Label::Many(_) | Label::Score(_) => None,
+            Label::Words(_) => Some("a tag for each word"),
+            Label::Answers(_) => Some("answers in a passage"),
+            Label::Text(_) => Some("texts to be written"),
+            Label::Choice { .. } => Some("a choice among texts"),
+            Label::Tree(_) => Some("trees of words"),
+        });
+        if let Some(other) = other {
+            return Err(wrong(
+                "a class, several or a score for each text",
+                format!("{other}, which the head of that task encodes"),
+            ));
+        }
         let map = map.ok_or_else(|| wrong("a label map for classes", "none".into()))?;
         let mut unseen: Option<(String, Vec<usize>)> = None;
         let mut id = |name: &String, row: usize| match map.index(name) {

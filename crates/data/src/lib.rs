@@ -19,7 +19,7 @@ mod write;
 
 pub use batches::{BatchSize, Sampler};
 pub use class_weights::ClassWeights;
-pub use dataset::{Dataset, Example, Label};
+pub use dataset::{Answer, Dataset, Example, Label, Node, TaggedWord};
 pub use duplicates::{Duplicates, LeakReport, Match, NearOptions, duplicates, leaks};
 pub use error::{Error, Result};
 pub use inputs::{Batch, Inputs};

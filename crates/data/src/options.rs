@@ -87,16 +87,43 @@ pub enum Task {
     Multi,
     /// A number for each text.
     Score,
+    /// A tag for each word.
+    Tags,
+    /// A question, and where in a passage its answers are.
+    Answers,
+    /// A text to be written for each text: translation, summaries.
+    Texts,
+    /// Which of several texts goes with each text.
+    Choice,
+    /// The head and the relation of each word.
+    Trees,
 }
 
 impl Task {
     /// All tasks with their names.
-    pub const ALL: [(&'static str, Task); 4] = [
+    pub const ALL: [(&'static str, Task); 9] = [
         ("unlabelled", Task::Unlabelled),
         ("class", Task::Class),
         ("multi", Task::Multi),
         ("score", Task::Score),
+        ("tags", Task::Tags),
+        ("answers", Task::Answers),
+        ("texts", Task::Texts),
+        ("choice", Task::Choice),
+        ("trees", Task::Trees),
     ];
+
+    /// True for one class, several or a score for each text: what any table can hold in a column.
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self, Task::Unlabelled | Task::Class | Task::Multi | Task::Score)
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, task)| task == self).map_or("", |(name, _)| *name);
+        f.write_str(name)
+    }
 }
 
 impl FromStr for Task {

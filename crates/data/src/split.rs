@@ -123,7 +123,8 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
     let mut report = SplitReport { exact: found.exact, near: found.near, ..SplitReport::default() };
     for group in groups.iter().filter(|group| group.len() > 1) {
         report.groups += 1;
-        if group.iter().any(|&at| dataset.examples[at].label != dataset.examples[group[0]].label) {
+        let label = |&at: &usize| dataset.examples[at].label.as_ref().filter(|label| label.is_plain());
+        if group.iter().any(|at| label(at) != label(&group[0])) {
             report.conflicts += 1;
             if report.conflict_rows.len() < 3 {
                 report.conflict_rows.push(group.iter().take(5).map(|&at| dataset.examples[at].row).collect());
@@ -263,7 +264,15 @@ impl Strata {
                     Some(Label::One(name)) => names.push(name.clone()),
                     Some(Label::Many(labels)) => names.extend(labels.iter().cloned()),
                     Some(Label::Score(score)) => scores.push(*score),
-                    None => {}
+                    // What is learnt of these are words, places and texts, not classes of examples.
+                    Some(
+                        Label::Words(_)
+                        | Label::Answers(_)
+                        | Label::Text(_)
+                        | Label::Choice { .. }
+                        | Label::Tree(_),
+                    )
+                    | None => {}
                 }
             }
             scores.sort_by(f32::total_cmp);

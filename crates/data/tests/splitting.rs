@@ -27,6 +27,7 @@ fn dataset(examples: Vec<(String, Option<Label>)>) -> Dataset {
         pair: None,
         label,
         row: at + 2,
+        id: None,
     };
     Dataset::new(examples.into_iter().enumerate().map(row).collect(), report)
 }

@@ -217,6 +217,7 @@ fn subjects(corpus: Corpus) -> Dataset {
         pair: None,
         label: Some(Label::One(row.label)),
         row: at + 1,
+        id: None,
     });
     let left_out = [
         ("the subject stood before", counts.duplicates),
@@ -315,6 +316,14 @@ fn rows(dataset: &Dataset, count: usize, out: &mut dyn Write) -> anyhow::Result<
             Some(Label::One(name)) => format!("[{name}] "),
             Some(Label::Many(names)) => format!("[{}] ", names.join(", ")),
             Some(Label::Score(score)) => format!("[{score}] "),
+            Some(Label::Words(words)) => format!("[{}] ", counted(words.len(), "word")),
+            Some(Label::Answers(answers)) => {
+                let texts: Vec<String> = answers.iter().map(|answer| shortened(&answer.text, 30)).collect();
+                if texts.is_empty() { "[no answer] ".into() } else { format!("[{}] ", texts.join(" / ")) }
+            }
+            Some(Label::Text(text)) => format!("[{}] ", shortened(text, columns)),
+            Some(Label::Choice { options, right }) => format!("[{}] ", shortened(&options[*right], columns)),
+            Some(Label::Tree(nodes)) => format!("[tree of {}] ", counted(nodes.len(), "word")),
             None => String::new(),
         };
         let pair = example

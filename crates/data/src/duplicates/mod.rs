@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::Dataset;
+use crate::{Dataset, Label};
 
 /// When two texts count as nearly the same.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,12 +61,18 @@ pub fn duplicates(dataset: &Dataset, near: Option<&NearOptions>) -> Duplicates {
     of_texts(&texts, near)
 }
 
-/// Both texts of a pair as one, kept apart by a character that no text has.
+/// Both texts of a pair as one, and the texts to choose from, kept apart by a character that no text has.
 fn joined(example: &crate::Example) -> String {
-    match &example.pair {
-        Some(pair) => format!("{}\u{1f}{pair}", example.text),
-        None => example.text.clone(),
+    let mut joined = example.text.clone();
+    let options: &[String] = match &example.label {
+        Some(Label::Choice { options, .. }) => options,
+        _ => &[],
+    };
+    for text in example.pair.iter().chain(options) {
+        joined.push('\u{1f}');
+        joined.push_str(text);
     }
+    joined
 }
 
 fn of_texts(texts: &[&str], near: Option<&NearOptions>) -> Duplicates {

@@ -39,7 +39,7 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
     for (row, cells) in table.rows {
         let Some((text, pair)) = reader.texts(row, &cells, &mut report)? else { continue };
         match reader.label(row, &cells) {
-            Found::Label(label) => examples.push(Example { text, pair, label, row }),
+            Found::Label(label) => examples.push(Example { text, pair, label, row, id: None }),
             Found::Missing if options.skip_unlabelled => report.skip("no label", row),
             Found::Missing => reader.unlabelled.push(row),
             Found::Fault => {}
@@ -140,7 +140,6 @@ impl Reader<'_> {
             }
         }
         match self.options.task {
-            Task::Unlabelled => Found::Label(None),
             Task::Class => match cell.words() {
                 _ if cell.is_blank() => Found::Missing,
                 Some(words) if words.trim().eq_ignore_ascii_case("nan") => Found::Missing,
@@ -165,6 +164,10 @@ impl Reader<'_> {
                     self.fault(row, name, expected, cell, "correct the row, or say another separator")
                 }
             },
+            // Their labels stand in more than one column and are read elsewhere.
+            Task::Unlabelled | Task::Tags | Task::Answers | Task::Texts | Task::Choice | Task::Trees => {
+                Found::Label(None)
+            }
         }
     }
 

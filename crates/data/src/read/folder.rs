@@ -8,6 +8,9 @@ use crate::report::{ChosenColumn, ReadReport};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
 pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
+    if !options.task.is_plain() {
+        return Err(super::unfit(path, Format::Folder, options.task));
+    }
     if matches!(options.task, Task::Multi | Task::Score) {
         return Err(Error::Empty {
             path: path.into(),
@@ -70,7 +73,7 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
             continue;
         }
         let label = class.clone().filter(|_| options.task == Task::Class).map(Label::One);
-        examples.push(Example { text, pair: None, label, row: index + 1 });
+        examples.push(Example { text, pair: None, label, row: index + 1, id: None });
     }
     if examples.is_empty() {
         let what = match found.len() {

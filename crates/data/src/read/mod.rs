@@ -48,11 +48,20 @@ pub fn read_from(name: &str, mut reader: impl BufRead, options: &ReadOptions) ->
     read_source(&Source::bytes(name, bytes), options)
 }
 
+/// The error for a format that cannot hold what the task needs.
+fn unfit(path: &Path, format: Format, task: Task) -> Error {
+    let formats = Vec::new();
+    Error::Unfit { path: path.into(), format, task, formats }
+}
+
 fn read_source(source: &Source, options: &ReadOptions) -> Result<Dataset> {
     let (format, note) = match options.format {
         Some(format) => (format, None),
         None => source.detect(options)?,
     };
+    if !options.task.is_plain() {
+        return Err(unfit(source.path(), format, options.task));
+    }
     let mut table = match format {
         Format::Csv | Format::Tsv => delimited::read(source, format, options)?,
         Format::Jsonl => jsonl::read(source, options)?,
