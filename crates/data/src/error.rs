@@ -146,6 +146,20 @@ pub enum Error {
         /// What the parser says, or what kind of value stands there.
         got: String,
     },
+    /// A record that is not as its format has it.
+    #[error("{place}: expected {expected}, got {got}{}; {way_out}", also(*.count))]
+    Record {
+        /// File, and row, line or name of the record.
+        place: String,
+        /// What is allowed.
+        expected: String,
+        /// What stands there.
+        got: String,
+        /// How many records are so in some way, this one included.
+        count: usize,
+        /// What to do.
+        way_out: String,
+    },
     /// A Parquet file that cannot be read or written.
     #[error("{}: {reason}", .path.display())]
     Parquet {
@@ -326,6 +340,10 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
 
 fn more(count: usize) -> String {
     if count > 1 { format!(" ({count} rows are so)") } else { String::new() }
+}
+
+fn also(count: usize) -> String {
+    if count > 1 { format!(" ({count} faults in all)") } else { String::new() }
 }
 
 fn list(rows: &[usize]) -> String {

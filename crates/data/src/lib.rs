@@ -15,6 +15,8 @@ mod options;
 mod read;
 mod report;
 mod split;
+pub mod tags;
+mod words;
 mod write;
 
 pub use batches::{BatchSize, Sampler};
@@ -29,4 +31,5 @@ pub use options::{Format, ReadOptions, Task};
 pub use read::{read, read_from};
 pub use report::{ChosenColumn, ReadReport, Skipped};
 pub use split::{Split, SplitOptions, SplitReport, few, split};
+pub use words::words;
 pub use write::{Column, Table, TableFormat, write_npy};

@@ -25,17 +25,26 @@ pub enum Format {
     Text,
     /// A folder with a folder of files for each class.
     Folder,
+    /// Words and tags in columns, a word a line, a blank line between sentences.
+    Conll,
+    /// CoNLL-U: dependency trees in ten columns.
+    Conllu,
+    /// SQuAD's JSON: articles, paragraphs, questions.
+    Squad,
 }
 
 impl Format {
     /// All formats with their names.
-    pub const ALL: [(&'static str, Format); 6] = [
+    pub const ALL: [(&'static str, Format); 9] = [
         ("csv", Format::Csv),
         ("tsv", Format::Tsv),
         ("jsonl", Format::Jsonl),
         ("parquet", Format::Parquet),
         ("text", Format::Text),
         ("folder", Format::Folder),
+        ("conll", Format::Conll),
+        ("conllu", Format::Conllu),
+        ("squad", Format::Squad),
     ];
 
     /// The format a name stands for: folders by being one, files by their extension.
@@ -50,7 +59,23 @@ impl Format {
             "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
             "parquet" | "pq" => Some(Format::Parquet),
             "txt" | "text" => Some(Format::Text),
+            "conll" | "iob" | "iob2" | "bio" => Some(Format::Conll),
+            "conllu" => Some(Format::Conllu),
             _ => None,
+        }
+    }
+
+    /// The formats a task is read from.
+    pub(crate) fn of_task(task: Task) -> &'static [Format] {
+        use Format::{Conll, Conllu, Csv, Folder, Jsonl, Parquet, Squad, Text, Tsv};
+        match task {
+            Task::Unlabelled => &[Csv, Tsv, Jsonl, Parquet, Text, Folder, Conll, Conllu, Squad],
+            Task::Class => &[Csv, Tsv, Jsonl, Parquet, Folder],
+            Task::Multi | Task::Score => &[Csv, Tsv, Jsonl, Parquet],
+            Task::Tags => &[Conll, Conllu, Jsonl, Parquet],
+            Task::Trees => &[Conllu],
+            Task::Answers => &[Squad, Jsonl, Parquet],
+            Task::Texts | Task::Choice => &[],
         }
     }
 
@@ -160,6 +185,8 @@ pub struct ReadOptions {
     pub max_record_bytes: usize,
     /// Leave rows without a label out (counted) instead of refusing the file.
     pub skip_unlabelled: bool,
+    /// Names of the classes or tags that the file writes as numbers, in the order of the numbers from 0.
+    pub names: Vec<String>,
 }
 
 impl Default for ReadOptions {
@@ -176,6 +203,7 @@ impl Default for ReadOptions {
             separator: '|',
             max_record_bytes: 64 << 20,
             skip_unlabelled: false,
+            names: Vec::new(),
         }
     }
 }

@@ -380,7 +380,7 @@ fn any_bytes_in_any_text_format() {
                     assert!(dataset.examples.iter().all(|example| match &example.label {
                         Some(Label::Score(score)) => score.is_finite(),
                         Some(Label::One(name)) => !name.is_empty(),
-                        Some(Label::Many(_)) | None => true,
+                        Some(_) | None => true,
                     }));
                 }
                 outcomes[usize::from(found.is_ok())] += 1;

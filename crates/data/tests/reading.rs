@@ -26,6 +26,7 @@ fn rows(dataset: &Dataset) -> Vec<(String, String, usize)> {
                 Some(Label::One(name)) => name.clone(),
                 Some(Label::Many(names)) => names.join("+"),
                 Some(Label::Score(score)) => score.to_string(),
+                Some(other) => format!("{other:?}"),
                 None => "-".into(),
             };
             (example.text.clone(), label, example.row)

@@ -169,12 +169,12 @@ pub(super) fn choose(path: &Path, table: &Table, options: &ReadOptions) -> Resul
     Ok(Chosen { text, pair, label })
 }
 
-fn chosen(table: &Table, at: usize, why: &str) -> ChosenColumn {
+pub(super) fn chosen(table: &Table, at: usize, why: &str) -> ChosenColumn {
     ChosenColumn { name: table.columns[at].clone(), why: why.into() }
 }
 
 /// A column by its name (as written, else without regard to case), else by its number from 1.
-fn find(path: &Path, table: &Table, role: &'static str, wanted: &str) -> Result<usize> {
+pub(super) fn find(path: &Path, table: &Table, role: &'static str, wanted: &str) -> Result<usize> {
     let exact = table.columns.iter().position(|name| name == wanted);
     let folded = || {
         let mut same = table.columns.iter().enumerate().filter(|(_, name)| name.eq_ignore_ascii_case(wanted));
@@ -199,7 +199,7 @@ fn find(path: &Path, table: &Table, role: &'static str, wanted: &str) -> Result<
     })
 }
 
-fn by_name(table: &Table, names: &[&str], taken: &[usize]) -> Option<usize> {
+pub(super) fn by_name(table: &Table, names: &[&str], taken: &[usize]) -> Option<usize> {
     names.iter().find_map(|wanted| {
         let mut columns = table.columns.iter().enumerate();
         columns.find(|(at, name)| name.to_lowercase() == **wanted && !taken.contains(at)).map(|(at, _)| at)
@@ -207,7 +207,7 @@ fn by_name(table: &Table, names: &[&str], taken: &[usize]) -> Option<usize> {
 }
 
 /// Column names for a message; without a header each with how its first row begins.
-fn shown(table: &Table) -> Vec<String> {
+pub(super) fn shown(table: &Table) -> Vec<String> {
     let example = |at: usize| match table.rows.first().and_then(|(_, cells)| cells[at].words()) {
         Some(words) if !table.named => format!(" ({:?})", words.chars().take(20).collect::<String>()),
         _ => String::new(),

@@ -75,7 +75,7 @@ pub(super) fn read(source: &Source, format: Format, options: &ReadOptions) -> Re
         .map(|(line, fields)| (line, fields.into_iter().map(Cell::Text).collect()))
         .collect();
     let skipped = blank.into_iter().map(|line| ("blank line", line)).collect();
-    Ok(Table { columns, named, rows, notes, skipped })
+    Ok(Table { columns, named, rows, notes, skipped, ..Table::default() })
 }
 
 fn in_quotes(field: &str) -> bool {

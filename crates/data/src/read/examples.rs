@@ -32,8 +32,19 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
     for (reason, row) in &table.skipped {
         report.skip(reason, *row);
     }
-    let mut reader =
-        Reader { path, options, chosen: &chosen, faults: Vec::new(), unlabelled: Vec::new(), kind: None };
+    let names = table.names(chosen.label.first().map(|(at, _)| *at), options);
+    if !names.is_empty() && matches!(options.task, Task::Class | Task::Multi) {
+        report.notes.push(format!("numbers of labels have the names {}", names.join(", ")));
+    }
+    let mut reader = Reader {
+        path,
+        options,
+        chosen: &chosen,
+        names: &names,
+        faults: Vec::new(),
+        unlabelled: Vec::new(),
+        kind: None,
+    };
     let mut examples = Vec::with_capacity(table.rows.len());
     let rows = table.rows.len();
     for (row, cells) in table.rows {
@@ -82,6 +93,8 @@ struct Reader<'a> {
     path: &'a Path,
     options: &'a ReadOptions,
     chosen: &'a Chosen,
+    /// Of classes that are numbers.
+    names: &'a [String],
     faults: Vec<Fault>,
     unlabelled: Vec<usize>,
     /// The kind of the first label and its row: typed formats must not mix kinds.
@@ -143,6 +156,15 @@ impl Reader<'_> {
             Task::Class => match cell.words() {
                 _ if cell.is_blank() => Found::Missing,
                 Some(words) if words.trim().eq_ignore_ascii_case("nan") => Found::Missing,
+                // HuggingFace's number for "not known".
+                Some(words) if !self.names.is_empty() && words.trim() == "-1" => Found::Missing,
+                Some(words) if !self.names.is_empty() => match numbered(&words, self.names) {
+                    Some(class) => Found::Label(Some(Label::One(class))),
+                    None => {
+                        let expected = format!("a number of one of the {} classes", self.names.len());
+                        self.fault(row, name, expected, cell, "correct the row or the names")
+                    }
+                },
                 Some(words) => Found::Label(Some(Label::One(words.trim().to_string()))),
                 None => self.fault(row, name, "one class".into(), cell, "use the multi-label task for lists"),
             },
@@ -157,6 +179,15 @@ impl Reader<'_> {
                 None => self.fault(row, name, "a finite number".into(), cell, "correct the row or remove it"),
             },
             Task::Multi => match many(cell, self.options.separator) {
+                Some(labels) if !self.names.is_empty() => {
+                    match labels.iter().map(|label| numbered(label, self.names)).collect() {
+                        Some(classes) => Found::Label(Some(Label::Many(classes))),
+                        None => {
+                            let expected = format!("numbers of the {} classes", self.names.len());
+                            self.fault(row, name, expected, cell, "correct the row or the names")
+                        }
+                    }
+                }
                 Some(labels) => Found::Label(Some(Label::Many(labels))),
                 None => {
                     let expected =
@@ -232,6 +263,11 @@ impl Reader<'_> {
     }
 }
 
+/// The class that a number stands for.
+fn numbered(number: &str, names: &[String]) -> Option<String> {
+    number.trim().parse::<usize>().ok().and_then(|number| names.get(number)).cloned()
+}
+
 /// The labels of one cell: a list, a list as JSON, or words with a separator. An empty cell is no label.
 fn many(cell: &Cell, separator: char) -> Option<Vec<String>> {
     let mut labels: Vec<String> = match cell {
@@ -249,7 +285,7 @@ fn many(cell: &Cell, separator: char) -> Option<Vec<String>> {
         Cell::Text(_) | Cell::Number(_) | Cell::Bool(_) => {
             cell.words()?.split(separator).map(String::from).collect()
         }
-        Cell::Other(_) => return None,
+        Cell::Struct(_) | Cell::Other(_) => return None,
     };
     for label in &mut labels {
         *label = label.trim().to_string();

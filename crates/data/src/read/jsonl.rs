@@ -14,8 +14,7 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
     let mut keys = Keys::default();
     // Bytes read, and cells of all rows so far.
     let (mut bytes, mut cells) = (0u64, 0u64);
-    let mut table =
-        Table { columns: Vec::new(), named: true, rows: Vec::new(), notes: Vec::new(), skipped: Vec::new() };
+    let mut table = Table { named: true, ..Table::default() };
     let sample = source.sample()?;
     let start = String::from_utf8_lossy(&sample[..sample.len().min(64)]).into_owned();
     if start.trim_start_matches('\u{feff}').trim_start().starts_with('[') {
@@ -129,7 +128,9 @@ fn cell(value: Value) -> Cell {
         Value::Number(number) => Cell::Number(number.to_string()),
         Value::String(text) => Cell::Text(text),
         Value::Array(values) => Cell::List(values.into_iter().map(cell).collect()),
-        Value::Object(_) => Cell::Other("an object"),
+        Value::Object(object) => {
+            Cell::Struct(object.into_iter().map(|(key, value)| (key, cell(value))).collect())
+        }
     }
 }
 

@@ -1,22 +1,30 @@
 //! Files to examples: each format gives rows of cells, the columns are chosen, the cells become texts and labels.
 
+mod answers;
 mod cell;
 mod columns;
+mod conll;
+mod conllu;
 mod delimited;
 mod examples;
+mod faults;
 mod folder;
 mod header;
 mod jsonl;
 mod lines;
+mod offsets;
 mod pages;
 mod parquet;
 mod plain;
 mod source;
+mod squad;
+mod tagged;
 
 use std::io::BufRead;
 use std::path::Path;
 
 use crate::{Dataset, Error, Format, ReadOptions, Result, Task};
+use cell::Table;
 use source::Source;
 
 /// Reads the examples of a file, or of a folder with one folder a class.
@@ -50,7 +58,8 @@ pub fn read_from(name: &str, mut reader: impl BufRead, options: &ReadOptions) ->
 
 /// The error for a format that cannot hold what the task needs.
 fn unfit(path: &Path, format: Format, task: Task) -> Error {
-    let formats = Vec::new();
+    let names = Format::ALL.iter().filter(|(_, format)| Format::of_task(task).contains(format));
+    let formats = names.map(|(name, _)| *name).collect();
     Error::Unfit { path: path.into(), format, task, formats }
 }
 
@@ -59,30 +68,54 @@ fn read_source(source: &Source, options: &ReadOptions) -> Result<Dataset> {
         Some(format) => (format, None),
         None => source.detect(options)?,
     };
-    if !options.task.is_plain() {
+    if !Format::of_task(options.task).contains(&format) && !table_errors(format, options.task) {
         return Err(unfit(source.path(), format, options.task));
     }
-    let mut table = match format {
-        Format::Csv | Format::Tsv => delimited::read(source, format, options)?,
-        Format::Jsonl => jsonl::read(source, options)?,
-        Format::Parquet => parquet::read(source, options)?,
-        Format::Text => {
-            if options.task != Task::Unlabelled {
-                return Err(Error::Empty {
-                    path: source.path().into(),
-                    what: "one text a line has no labels; use CSV, TSV, JSONL, Parquet or one folder a class"
-                        .into(),
-                });
-            }
-            plain::read(source, options)?
-        }
-        Format::Folder => {
-            return Err(Error::Empty {
-                path: source.path().into(),
-                what: "expected a folder with one folder a class, got a file".into(),
-            });
+    let mut dataset = match format {
+        Format::Conll => conll::read(source, options)?,
+        Format::Conllu => conllu::read(source, options)?,
+        Format::Squad => squad::read(source, options)?,
+        _ => {
+            let table = table(source, format, options)?;
+            build(source.path(), format, table, options)?
         }
     };
-    table.notes.extend(note);
-    examples::build(source.path(), format, table, options)
+    dataset.report.notes.extend(note);
+    Ok(dataset)
+}
+
+/// Formats whose own message says more than that they do not fit the task.
+fn table_errors(format: Format, task: Task) -> bool {
+    matches!(format, Format::Text | Format::Folder) && task.is_plain()
+}
+
+/// Rows to examples, as the task needs them.
+fn build(path: &Path, format: Format, table: Table, options: &ReadOptions) -> Result<Dataset> {
+    match options.task {
+        Task::Unlabelled | Task::Class | Task::Multi | Task::Score => {
+            examples::build(path, format, table, options)
+        }
+        Task::Tags => tagged::build(path, format, table, options),
+        Task::Answers => answers::build(path, format, table, options),
+        Task::Texts | Task::Choice | Task::Trees => Err(unfit(path, format, options.task)),
+    }
+}
+
+/// The rows of a format that has rows.
+fn table(source: &Source, format: Format, options: &ReadOptions) -> Result<Table> {
+    match format {
+        Format::Csv | Format::Tsv => delimited::read(source, format, options),
+        Format::Jsonl => jsonl::read(source, options),
+        Format::Parquet => parquet::read(source, options),
+        Format::Text if options.task == Task::Unlabelled => plain::read(source, options),
+        Format::Text => Err(Error::Empty {
+            path: source.path().into(),
+            what: "one text a line has no labels; use CSV, TSV, JSONL, Parquet or one folder a class".into(),
+        }),
+        Format::Folder => Err(Error::Empty {
+            path: source.path().into(),
+            what: "expected a folder with one folder a class, got a file".into(),
+        }),
+        Format::Conll | Format::Conllu | Format::Squad => Err(unfit(source.path(), format, options.task)),
+    }
 }

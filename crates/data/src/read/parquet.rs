@@ -57,7 +57,7 @@ fn read_rows(source: &Source, options: &ReadOptions) -> Result<Table> {
         }
         rows.push((index + 1, cells));
     }
-    Ok(Table { columns, named: true, rows, notes: Vec::new(), skipped: Vec::new() })
+    Ok(Table { columns, named: true, rows, ..Table::default() })
 }
 
 /// Bytes of a cell in memory.
@@ -65,6 +65,7 @@ fn size(cell: &Cell) -> u64 {
     let more = match cell {
         Cell::Text(text) | Cell::Number(text) => text.len() as u64,
         Cell::List(cells) => cells.iter().map(size).sum(),
+        Cell::Struct(fields) => fields.iter().map(|(name, cell)| name.len() as u64 + size(cell)).sum(),
         Cell::Null | Cell::Bool(_) | Cell::Other(_) => 0,
     };
     CELL + more
@@ -93,7 +94,9 @@ fn cell(field: &Field) -> Cell {
         },
         Field::ListInternal(list) => Cell::List(list.elements().iter().map(cell).collect()),
         Field::Decimal(_) => Cell::Other("a decimal"),
-        Field::Group(_) => Cell::Other("a struct"),
+        Field::Group(row) => {
+            Cell::Struct(row.get_column_iter().map(|(name, field)| (name.clone(), cell(field))).collect())
+        }
         Field::MapInternal(_) => Cell::Other("a map"),
         _ => Cell::Other("a date or time"),
     }

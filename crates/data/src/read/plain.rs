@@ -12,5 +12,5 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
         let text = bare(line).to_string();
         rows.push((lines.line(), vec![Cell::Text(text)]));
     }
-    Ok(Table { columns: vec!["line".into()], named: true, rows, notes: Vec::new(), skipped: Vec::new() })
+    Ok(Table { columns: vec!["line".into()], named: true, rows, ..Table::default() })
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use super::delimited;
+use super::{conll, conllu, delimited, squad};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
 /// Bytes looked at to tell delimiter, header and format.
@@ -59,6 +59,23 @@ impl Source {
     pub fn detect(&self, options: &ReadOptions) -> Result<(Format, Option<String>)> {
         let by_name = Format::of(&self.path);
         match by_name {
+            // Files of words and tags have many names; tables that hold neither are not asked for here.
+            None | Some(Format::Text | Format::Tsv | Format::Csv)
+                if matches!(options.task, Task::Tags | Task::Trees) =>
+            {
+                let sample = self.sample()?;
+                if conllu::looks_so(&sample) {
+                    return Ok((Format::Conllu, Some("format told by its ten columns".into())));
+                }
+                if options.task == Task::Tags && conll::looks_so(&sample) {
+                    return Ok((Format::Conll, Some("format told by a word in each line".into())));
+                }
+            }
+            None | Some(Format::Jsonl) if options.task == Task::Answers => {
+                if squad::looks_so(&self.sample()?) {
+                    return Ok((Format::Squad, Some("format told by its keys".into())));
+                }
+            }
             // Labelled texts are often called .txt: then every line has a tab.
             Some(Format::Text) if options.task != Task::Unlabelled => {}
             Some(format) => return Ok((format, None)),
