@@ -190,6 +190,11 @@ fn formats() -> Vec<Row> {
                 Format::Parquet => "columns, compressed with snappy, gzip, lz4 or zstd",
                 Format::Text => "one text a line",
                 Format::Folder => "one folder for each class, one file for each text",
+                Format::Conll => {
+                    "words and tags in columns, a word a line, as CoNLL's shared tasks have them"
+                }
+                Format::Conllu => "dependency trees in ten columns, as Universal Dependencies has them",
+                Format::Squad => "SQuAD's JSON: passages, questions and answers",
             };
             let use_ = if written(name) { "read and written" } else { "read" };
             Row::new(*name, format!("{about} ({use_})"))
