@@ -1,8 +1,8 @@
 //! Every measure of a corpus equal to its reference tool, also on a resample (`fixtures/make/corpus_metrics.py`).
 
 use super::{
-    Bleu, BleuTokenizer, Chrf, Evaluation, METRICS, Reading, Rouge, Scheme, Smoothing, Squad, Summed, Task,
-    answers, porter, tags, texts, unicode,
+    Bleu, BleuTokenizer, Chrf, Dependency, Evaluation, METRICS, Outcome, Ranked, Reading, Rouge, Scheme,
+    Smoothing, Squad, Summed, Task, answers, group_differences, porter, ranking, tags, texts, trees, unicode,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -200,4 +200,94 @@ fn answers_are_measured_as_squad_does() {
     }
     assert_eq!(list(&file["cases"]).len(), 6);
     assert_eq!(seen, all_of(Task::Answers));
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    list(value).iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn whole(value: &Value) -> Vec<u32> {
+    list(value).iter().map(|v| v.as_u64().unwrap() as u32).collect()
+}
+
+#[test]
+fn rankings_are_measured_as_scikit_learn_does() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_rankings.json"));
+    let mut seen = BTreeSet::new();
+    for case in list(&file["cases"]) {
+        let lists = list(&case["gains"]).iter().zip(list(&case["missed"]));
+        let lists = lists.map(|(gains, missed)| Ranked { gains: floats(gains), missed: floats(missed) });
+        seen.extend(compare(case, Task::Ranking, &ranking(&lists.collect::<Vec<_>>()).unwrap()));
+    }
+    assert_eq!(list(&file["cases"]).len(), 7);
+    assert_eq!(seen, all_of(Task::Ranking));
+}
+
+#[test]
+fn trees_are_measured_by_their_definition() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_trees.json"));
+    let mut seen = BTreeSet::new();
+    let mut reports = 0;
+    for case in list(&file["cases"]) {
+        let rows = |key: &str| -> Vec<Vec<Dependency>> {
+            let word = |word: &Value| Dependency {
+                head: word[0].as_u64().unwrap() as usize,
+                relation: word[1].as_str().unwrap().to_string(),
+            };
+            list(&case[key]).iter().map(|row| list(row).iter().map(word).collect()).collect()
+        };
+        let flags = list(&case["punctuation"]).iter();
+        let flags: Vec<Vec<bool>> =
+            flags.map(|row| list(row).iter().map(|flag| flag.as_bool().unwrap()).collect()).collect();
+        let (sums, relations) = trees(&rows("truth"), &rows("predicted"), Some(&flags)).unwrap();
+        seen.extend(compare(case, Task::Trees, &sums));
+        assert_eq!(relations.len(), list(&case["relations"]).len());
+        for (report, expected) in relations.iter().zip(list(&case["relations"])) {
+            assert_eq!(report.label, expected[0].as_str().unwrap());
+            assert!(close(report.precision, expected[1].as_f64().unwrap()), "{report:?} {expected}");
+            assert!(close(report.recall, expected[2].as_f64().unwrap()), "{report:?} {expected}");
+            assert_eq!(report.actual, expected[3].as_u64().unwrap());
+            reports += 1;
+        }
+    }
+    assert_eq!((list(&file["cases"]).len(), reports), (4, 23));
+    assert_eq!(seen, all_of(Task::Trees));
+}
+
+#[test]
+fn groups_are_compared_as_fairlearn_does() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_groups.json"));
+    let mut compared = 0;
+    for case in list(&file["cases"]) {
+        let probabilities = whole(&case["predicted"]).into_iter().flat_map(|class| [1 - class, class]);
+        let probabilities: Vec<f64> = probabilities.map(f64::from).collect();
+        let outcome = Outcome::classes(&whole(&case["truth"]), &probabilities, 2).unwrap();
+        let outcome = outcome.with_positive(case["positive"].as_u64().unwrap() as usize).unwrap();
+        let (_, gaps) = group_differences(&outcome, &whole(&case["groups"])).unwrap();
+        assert_eq!(gaps.len(), case["expected"].as_object().unwrap().len());
+        for gap in gaps {
+            for (got, key) in [(gap.of().ok(), "expected"), (drawn(&gap, &case["counts"]), "expected_drawn")]
+            {
+                let expected = &case[key][&gap.name];
+                assert!(same(got, expected), "{}: {} ({key}): {got:?} {expected}", case["name"], gap.name);
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 30);
+}
+
+#[test]
+fn a_changed_answer_is_noticed() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_texts.json"));
+    let case = &file["cases"][0];
+    let references: Vec<Vec<&str>> = list(&case["references"]).iter().map(strings).collect();
+    let mut given = strings(&case["answers"]);
+    // All but one move, so that every measure should.
+    given.rotate_left(1);
+    given[0] = "said said said said said said";
+    for summed in texts(&references, &given).unwrap() {
+        let expected = &case["expected"][&summed.name];
+        assert!(!same(summed.of().ok(), expected), "{} is still {expected}", summed.name);
+    }
 }

@@ -29,6 +29,7 @@ mod entity;
 mod error;
 mod evaluation;
 mod f1;
+mod groups;
 mod hamming_loss;
 mod kappa;
 mod kendall;
@@ -63,6 +64,8 @@ mod trees;
 mod unicode;
 
 #[cfg(test)]
+mod corpus_laws;
+#[cfg(test)]
 mod corpus_parity;
 #[cfg(test)]
 mod parity;
@@ -77,6 +80,7 @@ pub use cost::CostMatrix;
 pub use entity::{Entity, entities, strict_entities, tags};
 pub use error::{MetricError, Undefined};
 pub use evaluation::{ClassReport, Evaluation, Value};
+pub use groups::{GroupReport, group_differences};
 pub use language::{TextLoss, language};
 pub use name::Metric;
 pub use outcome::{Outcome, Task};

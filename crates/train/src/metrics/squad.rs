@@ -65,7 +65,7 @@ pub fn answers<R: AsRef<[S]>, S: AsRef<str>, A: AsRef<str>>(
         let (expected, got) = (references.len(), answers.len());
         return Err(MetricError::Length { what: "answers", expected, got });
     }
-    let mut columns = vec![Vec::with_capacity(2 * answers.len()); 5];
+    let mut columns = vec![Vec::new(); 5];
     for (row, (references, answer)) in references.iter().zip(answers).enumerate() {
         let references = references.as_ref();
         if references.is_empty() && version == Squad::One {

@@ -112,7 +112,7 @@ impl Summed {
     }
 
     /// Its value when example `i` counts `counts[i]` times; NaN where it has none. `sums` is room of its width.
-    fn drawn(&self, counts: &[u32], sums: &mut Vec<f64>) -> f64 {
+    pub(super) fn drawn(&self, counts: &[u32], sums: &mut Vec<f64>) -> f64 {
         sums.clear();
         sums.resize(self.width, 0.0);
         for (row, &count) in self.statistics.chunks_exact(self.width).zip(counts) {

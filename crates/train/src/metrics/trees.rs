@@ -66,7 +66,7 @@ pub fn trees<T: AsRef<[Dependency]>, P: AsRef<[Dependency]>, F: AsRef<[bool]>>(
             return Err(MetricError::Length { what, expected, got });
         }
     }
-    let mut columns = vec![Vec::with_capacity(2 * expected); 5];
+    let mut columns = vec![Vec::new(); 5];
     let mut relations: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
     for (row, (truth, predicted)) in truth.iter().zip(predicted).enumerate() {
         let (truth, predicted) = (truth.as_ref(), predicted.as_ref());
