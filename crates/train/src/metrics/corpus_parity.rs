@@ -1,4 +1,4 @@
-//! Every measure of a corpus equal to its reference tool, also on a resample (`fixtures/make/corpus_metrics.py`).
+//! Every measure of a corpus equal to its reference tool, also on a resample (`fixtures/make/corpus_metrics.py`, `corpus_texts.py`).
 
 use super::{
     Bleu, BleuTokenizer, Chrf, Dependency, Evaluation, METRICS, Outcome, Ranked, Reading, Rouge, Scheme,

@@ -4,6 +4,10 @@
 //! [`Bootstrap`] the intervals. Every metric takes a count for each example (how often it was drawn), so a
 //! resample costs no copying and no sorting.
 //!
+//! What is no class, label or number (tags, answers, texts, rankings, trees) is measured as a corpus: one function a kind of
+//! task makes [`Summed`] of truth and answers, numbers that each example adds, and [`Evaluation::of_sums`] what is known of
+//! them together.
+//!
 //! ```
 //! use topwork_train::metrics::{Evaluation, Outcome};
 //! let outcome = Outcome::classes(&[0, 1, 1], &[0.9, 0.1, 0.2, 0.8, 0.6, 0.4], 2)?;
@@ -11,6 +15,14 @@
 //! assert_eq!(evaluation.value("recall:spam")?, 0.5);
 //! assert_eq!(evaluation.value("f1")?, 2.0 / 3.0);
 //! assert!(evaluation.value("acuracy").unwrap_err().to_string().contains("did you mean \"accuracy\"?"));
+//!
+//! use topwork_train::metrics::{Bootstrap, Reading, Scheme, Task, tags};
+//! let truth = [vec!["B-PER", "I-PER", "O"], vec!["B-LOC"]];
+//! let found = [vec!["B-PER", "I-PER", "O"], vec!["O"]];
+//! let (sums, types) = tags(&truth, &found, Scheme::Bio, Reading::Lenient)?;
+//! let evaluation = Evaluation::of_sums(Task::Tags, &sums, types, Some(&Bootstrap::default()))?;
+//! assert_eq!(evaluation.value("entity-f1")?, 2.0 / 3.0);
+//! assert_eq!(evaluation.value("entity-recall:LOC")?, 0.0);
 //! # Ok::<(), topwork_train::metrics::MetricError>(())
 //! ```
 

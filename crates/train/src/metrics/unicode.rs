@@ -1,6 +1,6 @@
 //! Classes of characters that the references of measures are written with and Rust's library lacks.
 //!
-//! The tables are written by `fixtures/make/corpus_metrics.py --unicode` with the newest Unicode it knows; its goldens count
+//! The tables are written by `fixtures/make/corpus_texts.py --unicode` with the newest Unicode it knows; its goldens count
 //! their members.
 
 /// Whether a character is punctuation: `\p{P}`.
