@@ -63,7 +63,8 @@ pub struct Answer {
 pub struct Node {
     /// Where the word begins in the text, in bytes.
     pub start: usize,
-    /// Where it ends, in bytes. The words of a contraction (`du` as `de` and `le`) all stand where it stands.
+    /// Where it ends, in bytes. The words of a contraction that is not written as they are (`du` for `de` and `le`) all
+    /// stand where it stands.
     pub end: usize,
     /// Its universal part of speech.
     pub tag: String,

@@ -27,7 +27,7 @@ pub use error::{Error, Result};
 pub use inputs::{Batch, Inputs};
 pub use labels::{LabelMap, Labels};
 pub use lengths::{Bin, Cut, LengthReport};
-pub use options::{Format, ReadOptions, Task};
+pub use options::{Format, ReadOptions, Task, Unit};
 pub use read::{read, read_from};
 pub use report::{ChosenColumn, ReadReport, Skipped};
 pub use split::{Split, SplitOptions, SplitReport, few, split};

@@ -1,7 +1,7 @@
 //! How a file is to be read.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,8 @@ impl Format {
             Task::Tags => &[Conll, Conllu, Jsonl, Parquet],
             Task::Trees => &[Conllu],
             Task::Answers => &[Squad, Jsonl, Parquet],
-            Task::Texts | Task::Choice => &[],
+            Task::Texts => &[Csv, Tsv, Jsonl, Parquet, Text],
+            Task::Choice => &[Csv, Tsv, Jsonl, Parquet],
         }
     }
 
@@ -159,6 +160,30 @@ impl FromStr for Task {
     }
 }
 
+/// What is a text in plain text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Each line.
+    #[default]
+    Line,
+    /// Lines up to a blank one, as corpora of documents are often laid out.
+    Document,
+}
+
+impl Unit {
+    /// All units with their names.
+    pub const ALL: [(&'static str, Unit); 2] = [("line", Unit::Line), ("document", Unit::Document)];
+}
+
+impl FromStr for Unit {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        choose("unit of text", name, &Self::ALL)
+    }
+}
+
 /// How to read a file. The default detects everything and expects one class for each text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -185,6 +210,10 @@ pub struct ReadOptions {
     pub max_record_bytes: usize,
     /// Leave rows without a label out (counted) instead of refusing the file.
     pub skip_unlabelled: bool,
+    /// The file of the second texts, a text a line, for [`Task::Texts`]: `train.de` beside `train.en`.
+    pub pair_file: Option<PathBuf>,
+    /// What is a text in plain text.
+    pub unit: Unit,
     /// Names of the classes or tags that the file writes as numbers, in the order of the numbers from 0.
     pub names: Vec<String>,
 }
@@ -203,6 +232,8 @@ impl Default for ReadOptions {
             separator: '|',
             max_record_bytes: 64 << 20,
             skip_unlabelled: false,
+            pair_file: None,
+            unit: Unit::default(),
             names: Vec::new(),
         }
     }

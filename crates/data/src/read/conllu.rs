@@ -136,6 +136,8 @@ struct Seen {
     /// Words whose tag is there.
     tagged: usize,
     contractions: usize,
+    /// Contractions that are no words one after the other.
+    joined: usize,
     empty_nodes: usize,
     several_roots: usize,
 }
@@ -144,8 +146,13 @@ impl Seen {
     fn notes(&self, task: Task) -> Vec<String> {
         let mut notes = Vec::new();
         if self.contractions > 0 {
-            let tags = if task == Task::Tags { "; each is one word, its tags joined by \"+\"" } else { "" };
-            notes.push(format!("{} contractions of several words{tags}", self.contractions));
+            notes.push(format!("{} contractions of several words", self.contractions));
+        }
+        if self.joined > 0 {
+            notes.push(format!(
+                "{} of them are not their words one after the other: each is one word, its tags joined by \"+\"",
+                self.joined
+            ));
         }
         if self.empty_nodes > 0 {
             notes.push(format!("{} empty nodes left out", self.empty_nodes));
@@ -160,6 +167,7 @@ impl Seen {
 /// A word of the sentence.
 struct Row {
     line: usize,
+    form: String,
     tag: String,
     upos: String,
     head: String,
@@ -174,6 +182,29 @@ struct Surface {
     /// The word after the last.
     end: usize,
     space_after: bool,
+}
+
+impl Surface {
+    /// Where its words stand, if it is written as they are one after the other (`don't` as `do` and `n't`).
+    fn parts<'a>(
+        &self,
+        rows: &'a [Row],
+        range: &Range<usize>,
+    ) -> Option<impl Iterator<Item = Range<usize>> + 'a> {
+        let mut rest = self.form.as_str();
+        for row in rows.iter().filter(|_| rows.len() > 1) {
+            rest = rest.strip_prefix(row.form.as_str())?;
+        }
+        if rows.len() > 1 && !rest.is_empty() {
+            return None;
+        }
+        let (first, last) = (range.start, range.end);
+        Some(rows.iter().scan(first, move |at, row| {
+            let start = *at;
+            *at = if rows.len() == 1 { last } else { start + row.form.len() };
+            Some(start..*at)
+        }))
+    }
 }
 
 #[derive(Default)]
@@ -247,6 +278,7 @@ impl Sentence {
         seen.tagged += usize::from(tag != "_");
         self.rows.push(Row {
             line,
+            form: form.to_string(),
             tag: tag.to_string(),
             upos: upos.to_string(),
             head: head.to_string(),
@@ -282,30 +314,40 @@ impl Sentence {
         };
         let label = match task {
             Task::Tags => {
-                let words = self.surfaces.iter().zip(&ranges).map(|(surface, range)| {
-                    let tags: Vec<&str> =
-                        self.rows[surface.first..surface.end].iter().map(|row| row.tag.as_str()).collect();
-                    TaggedWord { start: range.start, end: range.end, tag: tags.join("+") }
-                });
-                Some(Label::Words(words.collect()))
+                let mut words = Vec::with_capacity(self.rows.len());
+                for (surface, range) in self.surfaces.iter().zip(&ranges) {
+                    let rows = &self.rows[surface.first..surface.end];
+                    match surface.parts(rows, range) {
+                        Some(parts) => words.extend(parts.zip(rows).map(|(part, row)| TaggedWord {
+                            start: part.start,
+                            end: part.end,
+                            tag: row.tag.clone(),
+                        })),
+                        None => {
+                            let tags: Vec<&str> = rows.iter().map(|row| row.tag.as_str()).collect();
+                            let tag = tags.join("+");
+                            words.push(TaggedWord { start: range.start, end: range.end, tag });
+                            seen.joined += 1;
+                        }
+                    }
+                }
+                Some(Label::Words(words))
             }
             Task::Trees => {
                 let mut nodes = Vec::with_capacity(self.rows.len());
                 for (surface, range) in self.surfaces.iter().zip(&ranges) {
-                    for row in &mut self.rows[surface.first..surface.end] {
+                    let rows = &self.rows[surface.first..surface.end];
+                    let mut parts = surface.parts(rows, range);
+                    for row in rows {
                         let Ok(head) = row.head.parse() else {
                             let way_out = "give the word a head, or read the file with the task tags";
-                            faults.add(
-                                format_args!("line {}", row.line),
-                                "the number of the head",
-                                shown(&row.head),
-                                way_out,
-                            );
+                            let place = format_args!("line {}", row.line);
+                            faults.add(place, "the number of the head", shown(&row.head), way_out);
                             return None;
                         };
-                        let (tag, relation) =
-                            (std::mem::take(&mut row.upos), std::mem::take(&mut row.relation));
-                        nodes.push(Node { start: range.start, end: range.end, tag, head, relation });
+                        let part = parts.as_mut().and_then(Iterator::next).unwrap_or_else(|| range.clone());
+                        let (tag, relation) = (row.upos.clone(), row.relation.clone());
+                        nodes.push(Node { start: part.start, end: part.end, tag, head, relation });
                     }
                 }
                 if let Some((expected, got)) = not_a_tree(&nodes, seen) {

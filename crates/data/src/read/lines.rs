@@ -22,6 +22,11 @@ impl<'a> Lines<'a> {
         Self { reader, path, limit, line: 0, offset: 0, bytes: Vec::new() }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.path
+    }
+
     /// The number of the line last read.
     pub fn line(&self) -> usize {
         self.line

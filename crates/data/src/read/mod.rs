@@ -2,6 +2,7 @@
 
 mod answers;
 mod cell;
+mod choice;
 mod columns;
 mod conll;
 mod conllu;
@@ -19,6 +20,7 @@ mod plain;
 mod source;
 mod squad;
 mod tagged;
+mod texts;
 
 use std::io::BufRead;
 use std::path::Path;
@@ -75,6 +77,7 @@ fn read_source(source: &Source, options: &ReadOptions) -> Result<Dataset> {
         Format::Conll => conll::read(source, options)?,
         Format::Conllu => conllu::read(source, options)?,
         Format::Squad => squad::read(source, options)?,
+        Format::Text if options.task == Task::Texts => texts::read(source, options)?,
         _ => {
             let table = table(source, format, options)?;
             build(source.path(), format, table, options)?
@@ -97,7 +100,9 @@ fn build(path: &Path, format: Format, table: Table, options: &ReadOptions) -> Re
         }
         Task::Tags => tagged::build(path, format, table, options),
         Task::Answers => answers::build(path, format, table, options),
-        Task::Texts | Task::Choice | Task::Trees => Err(unfit(path, format, options.task)),
+        Task::Texts => texts::build(path, format, table, options),
+        Task::Choice => choice::build(path, format, table, options),
+        Task::Trees => Err(unfit(path, format, options.task)),
     }
 }
 

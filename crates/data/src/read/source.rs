@@ -76,6 +76,9 @@ impl Source {
                     return Ok((Format::Squad, Some("format told by its keys".into())));
                 }
             }
+            None if options.pair_file.is_some() && options.task == Task::Texts => {
+                return Ok((Format::Text, Some("a text a line, as the second file has them".into())));
+            }
             // Labelled texts are often called .txt: then every line has a tab.
             Some(Format::Text) if options.task != Task::Unlabelled => {}
             Some(format) => return Ok((format, None)),
