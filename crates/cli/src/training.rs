@@ -144,6 +144,12 @@ impl Observer for Training {
             Event::EarlyStop { step, best_step } => {
                 self.say(&format!("stopped early at step {step}: nothing better since step {best_step}"));
             }
+            Event::Reached { step, score } => {
+                self.say(&format!("stopped at step {step}: dev {} of {score:.4} is reached", self.metric));
+            }
+            Event::TimeOver { step } => {
+                self.say(&format!("stopped at step {step}: the minutes given are over"));
+            }
             Event::Interrupted { step } => {
                 stop::listening(false);
                 self.bar.take().into_iter().for_each(|bar| bar.abandon());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::ReadReport;
+use crate::{ChosenColumn, Format, ReadReport};
 
 /// The label of an example as the file has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +104,22 @@ impl Dataset {
     /// Examples made elsewhere (decoded mails, a generated set), with a report that says so.
     pub fn new(examples: Vec<Example>, report: ReadReport) -> Self {
         Self { examples, report, files: Vec::new() }
+    }
+
+    /// Examples that no file holds: what a program was given.
+    pub fn given(examples: Vec<Example>) -> Self {
+        let column = |name: &str| ChosenColumn { name: name.to_string(), why: "as given".to_string() };
+        let report = ReadReport {
+            path: PathBuf::from("input"),
+            format: Format::Text,
+            text: column("text"),
+            pair: None,
+            label: Vec::new(),
+            rows_read: examples.len(),
+            skipped: Vec::new(),
+            notes: Vec::new(),
+        };
+        Self::new(examples, report)
     }
 
     /// Number of examples.

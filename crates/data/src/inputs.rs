@@ -49,9 +49,17 @@ impl Inputs {
         map: Option<&LabelMap>,
     ) -> Result<Self> {
         let labels = Labels::new(dataset, map)?;
+        Ok(Self { labels, ..Self::of_texts(dataset, tokenizer, max_tokens)? })
+    }
+
+    /// The texts alone, without their labels.
+    ///
+    /// # Errors
+    /// A text that the tokenizer refuses.
+    pub fn of_texts(dataset: &Dataset, tokenizer: &Tokenizer, max_tokens: Option<usize>) -> Result<Self> {
         let mut inputs = Self {
             packed: Packed::default(),
-            labels,
+            labels: Labels::None(dataset.len()),
             rows: dataset.examples.iter().map(|example| example.row).collect(),
             lengths: Vec::with_capacity(dataset.len()),
             cut_texts: 0,

@@ -160,6 +160,56 @@ pub(crate) fn by_name(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// A list of numbers for each example, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ragged {
+    /// The numbers of all examples.
+    pub values: Vec<u32>,
+    /// Where each example's numbers begin, and where the last one's end: `[examples + 1]`.
+    pub offsets: Vec<u32>,
+}
+
+impl Default for Ragged {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ragged {
+    /// No examples.
+    pub fn new() -> Self {
+        Self { values: Vec::new(), offsets: vec![0] }
+    }
+
+    /// Adds an example.
+    pub fn push(&mut self, values: impl IntoIterator<Item = u32>) {
+        self.values.extend(values);
+        self.offsets.push(self.values.len() as u32);
+    }
+
+    /// Examples.
+    pub fn len(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The numbers of one example.
+    pub fn of(&self, example: usize) -> &[u32] {
+        &self.values[self.offsets[example] as usize..self.offsets[example + 1] as usize]
+    }
+
+    /// Some of the examples.
+    pub fn select(&self, examples: &[usize]) -> Self {
+        let mut chosen = Self::new();
+        examples.iter().for_each(|&example| chosen.push(self.of(example).iter().copied()));
+        chosen
+    }
+}
+
 /// The labels of a set or a batch, as a loss wants them.
 ///
 /// # Shapes
@@ -179,6 +229,17 @@ pub enum Labels {
     },
     /// Numbers.
     Score(Vec<f32>),
+    /// For each token the number of a label or a token id, `u32::MAX` where none is asked for.
+    Tokens(Ragged),
+    /// The token ids of a text for each text, `u32::MAX` where none is asked for.
+    Texts(Ragged),
+    /// The first and the last token of the answer in each text.
+    Spans {
+        /// First tokens, counted from the text's first.
+        starts: Vec<u32>,
+        /// Last tokens.
+        ends: Vec<u32>,
+    },
 }
 
 impl Labels {
@@ -269,6 +330,8 @@ impl Labels {
             Self::Class(ids) => ids.len(),
             Self::Multi { values, labels } => values.len() / labels.max(&1),
             Self::Score(values) => values.len(),
+            Self::Tokens(numbers) | Self::Texts(numbers) => numbers.len(),
+            Self::Spans { starts, .. } => starts.len(),
         }
     }
 
@@ -287,6 +350,12 @@ impl Labels {
                 let row = |&i: &usize| &values[i * labels..(i + 1) * labels];
                 Self::Multi { values: indices.iter().flat_map(row).copied().collect(), labels: *labels }
             }
+            Self::Tokens(numbers) => Self::Tokens(numbers.select(indices)),
+            Self::Texts(numbers) => Self::Texts(numbers.select(indices)),
+            Self::Spans { starts, ends } => {
+                let of = |values: &[u32]| indices.iter().map(|&i| values[i]).collect();
+                Self::Spans { starts: of(starts), ends: of(ends) }
+            }
         }
     }
 
@@ -302,7 +371,13 @@ impl Labels {
                         .for_each(|(&value, count)| *count += usize::from(value > 0.5));
                 }
             }
-            Self::None(_) | Self::Score(_) => {}
+            // What is no label's number counts for none.
+            Self::Tokens(numbers) => numbers.values.iter().for_each(|&id| {
+                if let Some(count) = counts.get_mut(id as usize) {
+                    *count += 1;
+                }
+            }),
+            Self::None(_) | Self::Score(_) | Self::Texts(_) | Self::Spans { .. } => {}
         }
         counts
     }

@@ -25,7 +25,7 @@ pub use dataset::{Answer, Dataset, Example, Label, Node, TaggedWord};
 pub use duplicates::{Duplicates, LeakReport, Match, NearOptions, duplicates, leaks};
 pub use error::{Error, Result};
 pub use inputs::{Batch, Inputs};
-pub use labels::{LabelMap, Labels};
+pub use labels::{LabelMap, Labels, Ragged};
 pub use lengths::{Bin, Cut, LengthReport};
 pub use options::{Format, ReadOptions, Task, Unit};
 pub use read::{read, read_from};

@@ -83,6 +83,24 @@ impl Model {
         Ok((model, report))
     }
 
+    /// The architecture of a folder (its `config.json` is enough) with values drawn from `seed`, whatever weights lie there.
+    ///
+    /// # Errors
+    /// As [`Model::declare`].
+    pub fn from_scratch(
+        path: &Path,
+        spec: &HeadSpec,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Self, LoadReport), Error> {
+        let mut model = Self::declare(Source::find(path)?.config(), spec, device)?;
+        for id in model.store.unset() {
+            model.store.initialise(id, seed)?;
+        }
+        let fresh = model.store.iter().map(|(_, param)| param.path.clone()).collect();
+        Ok((model, LoadReport { fresh, ..LoadReport::default() }))
+    }
+
     /// Opens a folder that was saved with its head, here or by transformers, or a file of weights, for use as it is:
     /// nothing may be fresh.
     ///

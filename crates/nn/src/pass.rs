@@ -231,6 +231,11 @@ impl<'a> Pass<'a> {
         self.precision
     }
 
+    /// The number this training pass draws from; `None` in inference.
+    pub fn seed(&self) -> Option<u64> {
+        self.training.as_ref().map(|training| training.seed)
+    }
+
     /// True in a training step.
     pub fn training(&self) -> bool {
         self.training.is_some()

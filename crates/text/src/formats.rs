@@ -93,7 +93,7 @@ impl Files {
             }
             ("vocab.json", _) => Self::Pairs([path.into(), folder.join("merges.txt")]),
             ("merges.txt", _) => Self::Pairs([folder.join("vocab.json"), path.into()]),
-            ("source.spm", _) => Self::Numbered([folder.join("vocab.json"), path.into()]),
+            ("source.spm" | "target.spm", _) => Self::Numbered([folder.join("vocab.json"), path.into()]),
             (characters::OPTIONS, _) => Self::Characters(path.into()),
             (_, "model" | "spm") => Self::Pieces(path.into()),
             (_, "txt") => Self::WordPiece(path.into()),

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use topwork_data::{BatchSize, Inputs, Labels, few};
+use topwork_data::{BatchSize, Labels, few};
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Source};
+use topwork_text::Tokenizer;
 use topwork_train::baseline::{
     ClassWeights, LogisticHead, LogisticHeadOptions, LogisticOptions, TfidfLogistic, TfidfLogisticOptions,
 };
@@ -24,8 +25,9 @@ use crate::model_files;
 use crate::prepare::{Prepared, prepare};
 use crate::recipe::{DataRecipe, Facts, Recipe, ReportRecipe, TaskRecipe};
 use crate::report::{self, ByLabels, LabelSeries, Method, Methods, Score};
-use crate::run_report::{self, with_intervals};
+use crate::run_report;
 use crate::scoring;
+use crate::tasks::{Judge, Measured};
 use crate::text_task::{TextTask, TextTaskSettings};
 
 /// The encoder of the demo.
@@ -101,7 +103,7 @@ pub fn run(
     let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
     let (mut encoder, _) = Model::open(&model.path, &spec, 0, &Device::flex())?;
     encoder.store.keep_packed();
-    let data = prepare(&recipe, options.seed, &tokenizer, encoder.size().max_tokens)?;
+    let data = prepare(&recipe, options.seed, &tokenizer, None, encoder.size().max_tokens)?;
     data.notes.iter().for_each(|line| observer.note(line));
 
     let all = data.train.dataset.len();
@@ -123,14 +125,14 @@ pub fn run(
         }
         observer.note(&format!("fine-tuning on {size} labels, {}", format!("{precision:?}").to_lowercase()));
         let facts = Facts { examples: *size, labels: 2, kind: data.kind, hidden: size_of(source.config())? };
-        cells[2].push(fine_tune(&recipe, &facts, &model, &data, indices, options.seed)?);
+        cells[2].push(fine_tune(&recipe, &facts, &model, &tokenizer, &data, indices, options.seed)?);
     }
     observer.note(&format!("fine-tuning on all {all} labels, {}", format!("{precision:?}").to_lowercase()));
     let context = JobContext { folder: &options.folder, hub, progress, stop, observer };
     let outcomes = job::train(&recipe, context)?;
     let interrupted = outcomes.run.interrupted;
-    if let Some(test) = &outcomes.test {
-        cells[2].push(cell(all, outcomes.run.seconds, &test.outcome, &data)?);
+    if let Some(outcome) = outcomes.test.as_ref().and_then(|test| test.outcome()) {
+        cells[2].push(cell(all, outcomes.run.seconds, outcome, &data)?);
     }
     let remarks = remarks(options.mail, &cells);
     let report = if interrupted {
@@ -227,7 +229,8 @@ fn choose(data: &Prepared, count: usize, seed: u64) -> Result<Vec<usize>, Error>
 
 /// The score of answers on the test set, with its interval.
 fn cell(labels: usize, seconds: f64, outcome: &Outcome, data: &Prepared) -> Result<Cell, Error> {
-    let evaluation = with_intervals(scoring::evaluation(outcome, &data.labels, None)?, outcome, 1000)?;
+    let judge = Judge { resamples: 1000, ..data.judge() };
+    let evaluation = Measured::of_outcome(outcome.clone(), &judge, None)?.evaluation;
     let value = evaluation.value("f1")?;
     let interval = evaluation.interval("f1").map(|i| (i.lower, i.upper));
     Ok(Cell { labels, score: Score { value, interval }, seconds })
@@ -236,9 +239,7 @@ fn cell(labels: usize, seconds: f64, outcome: &Outcome, data: &Prepared) -> Resu
 fn classes(labels: &Labels) -> Result<&[u32], Error> {
     match labels {
         Labels::Class(classes) => Ok(classes),
-        Labels::None(_) | Labels::Multi { .. } | Labels::Score(_) => {
-            Err(Error::Task("the demo's data has one label a text".to_string()))
-        }
+        _ => Err(Error::Task("the demo's data has one label a text".to_string())),
     }
 }
 
@@ -268,9 +269,8 @@ fn words(data: &Prepared, indices: &[usize]) -> Result<Cell, Error> {
 fn frozen(encoder: &Model, data: &Prepared, chosen: &[Vec<usize>]) -> Result<Vec<Cell>, Error> {
     let precision = TrainOptions::default().precision.kernel();
     let started = Instant::now();
-    let unlabelled = |inputs: &Inputs| Inputs { labels: Labels::None(inputs.len()), ..inputs.clone() };
-    let train = scoring::outputs(encoder, &unlabelled(&data.train.inputs), precision)?.values;
-    let test = scoring::outputs(encoder, &unlabelled(&data.test.inputs), precision)?.values;
+    let train = scoring::outputs(encoder, &data.train.unlabelled(), precision)?.values;
+    let test = scoring::outputs(encoder, &data.test.unlabelled(), precision)?.values;
     let encoding = started.elapsed().as_secs_f64();
     let width = encoder.size().hidden;
     let all = classes(&data.train.inputs.labels)?;
@@ -298,21 +298,14 @@ fn fine_tune(
     recipe: &Recipe,
     facts: &Facts,
     source: &Found,
+    tokenizer: &Tokenizer,
     data: &Prepared,
     indices: &[usize],
     seed: u64,
 ) -> Result<Cell, Error> {
     let mut options = recipe.train_options(facts)?;
     options.evaluate_epochs = options.epochs;
-    let batch = data.train.inputs.batch(indices);
-    let train = Inputs {
-        lengths: batch.packed.lengths().collect(),
-        packed: batch.packed,
-        labels: batch.labels,
-        rows: batch.rows,
-        cut_texts: 0,
-        cut_tokens: 0,
-    };
+    let train = data.train.select(indices);
     let labels = data.labels.clone();
     let spec = HeadSpec::Classify { labels: labels.clone(), several: false, pool: Pooling::Family };
     let init = topwork_kernels::rng::derive(seed, "init");
@@ -327,13 +320,13 @@ fn fine_tune(
         positive: data.positive,
         save: SaveOptions::default(),
     };
-    let mut task = TextTask::new(model, &train, &data.test.inputs, settings)?;
+    let mut task = TextTask::new(data.task(), model, tokenizer, [&train, &data.test], settings)?;
     let stop = Arc::new(AtomicBool::new(false));
     let context =
         RunContext { folder: None, resume: false, stop: &stop, observer: &mut topwork_train::Silent };
     let run = topwork_train::run(&mut task, &options, context)?;
     let precision = options.precision.kernel();
-    let outputs = scoring::outputs(task.model(), &data.test.inputs, precision)?;
+    let outputs = scoring::outputs(task.model(), &data.test, precision)?;
     let outcome = scoring::outcome(&data.test.inputs.labels, &outputs.values, 2, data.positive)?;
     cell(indices.len(), run.seconds, &outcome, data)
 }

@@ -3,25 +3,21 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use topwork_data::{Inputs, LabelMap, read};
+use topwork_data::{LabelMap, read};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
-use topwork_train::metrics::{Evaluation, Outcome};
 
 use crate::error::Error;
 use crate::model_files;
-use crate::prepare::{read_options, reader_task};
-use crate::recipe::{DataRecipe, Kind};
-use crate::run_report::with_intervals;
+use crate::prepare::read_options;
+use crate::recipe::{DataRecipe, Kind, TaskRecipe};
 use crate::saved::SavedNotes;
-use crate::scoring;
+use crate::tasks::{Encode, Judge, Measured, Run, task};
 
 /// A model's answers on a file, and what they are worth.
 pub struct Evaluated {
-    /// Every metric, with intervals for the main ones.
-    pub evaluation: Evaluation,
-    /// Answers paired with the truth.
-    pub outcome: Outcome,
+    /// Answers paired with the truth, and every metric, with intervals for the main ones.
+    pub measured: Measured,
     /// What reading did, and what was cut.
     pub notes: Vec<String>,
 }
@@ -37,34 +33,48 @@ pub fn evaluate(
     resamples: usize,
 ) -> Result<Evaluated, Error> {
     let tokenizer = model_files::tokenizer(folder)?;
+    let targets = model_files::target_tokenizer(folder)?;
     let (mut model, _) = Model::open_saved(folder, &Device::flex())?;
     model.store.keep_packed();
     let saved = SavedNotes::read(folder)?;
     let (kind, labels) = kind_of(&model, folder)?;
-    let dataset = read(&data.train, &read_options(data, reader_task(kind))?)?;
+    let task = task(kind);
+    let mut dataset = read(&data.train, &read_options(data, task.reader())?)?;
     let mut notes = dataset.report.lines();
+    notes.extend(task.settle(&mut dataset, &mut None));
     let map = if labels.is_empty() { None } else { Some(LabelMap::in_order(labels.clone())?) };
     let model_max = model.size().max_tokens;
     let max_length = saved.max_length.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
-    let inputs = Inputs::new(&dataset, &tokenizer, Some(max_length), map.as_ref())?;
-    if inputs.cut_texts > 0 {
+    let settings = TaskRecipe::default();
+    let encode = Encode {
+        tokenizer: &tokenizer,
+        targets: targets.as_ref(),
+        max_length: Some(max_length),
+        map: map.as_ref(),
+        task: &settings,
+    };
+    let part = task.encode(dataset, &encode)?;
+    if part.inputs.cut_texts > 0 {
         notes.push(format!(
             "{} of {} texts cut at {max_length} tokens ({} tokens lost)",
-            inputs.cut_texts,
-            inputs.len(),
-            inputs.cut_tokens
+            part.inputs.cut_texts,
+            part.len(),
+            part.inputs.cut_tokens
         ));
     }
-    let outputs = scoring::outputs(&model, &inputs, precision)?;
-    let width = outputs.values.len() / inputs.len().max(1);
-    let mut outcome = scoring::outcome(&inputs.labels, &outputs.values, width, saved.positive)?;
-    if let Some(thresholds) = saved.thresholds() {
-        outcome = outcome.with_thresholds(&thresholds)?;
-        notes.push(format!("decided at the threshold stored with the model: {:.3}", thresholds[0]));
+    if let Some(threshold) = saved.threshold {
+        notes.push(format!("decided at the threshold stored with the model: {threshold:.3}"));
     }
-    let evaluation = scoring::evaluation(&outcome, &labels, outputs.loss)?;
-    let evaluation = with_intervals(evaluation, &outcome, resamples)?;
-    Ok(Evaluated { evaluation, outcome, notes })
+    let judge = Judge {
+        labels: &labels,
+        positive: saved.positive,
+        threshold: saved.threshold,
+        resamples,
+        writes: true,
+        beams: 1,
+    };
+    let measured = task.measure(&Run::new(&model, &tokenizer, precision, judge), &part)?;
+    Ok(Evaluated { measured, notes })
 }
 
 /// What a saved model's head does.
@@ -76,8 +86,14 @@ pub fn kind_of(model: &Model, folder: &Path) -> Result<(Kind, Vec<String>), Erro
         HeadSpec::Classify { labels, several: false, .. } => Ok((Kind::Classify, labels.clone())),
         HeadSpec::Classify { labels, several: true, .. } => Ok((Kind::MultiLabel, labels.clone())),
         HeadSpec::Regress { .. } => Ok((Kind::Regress, Vec::new())),
+        HeadSpec::Tag { labels, .. } => Ok((Kind::Tag, labels.clone())),
+        HeadSpec::ReplacedToken => Ok((Kind::QuestionAnswering, Vec::new())),
+        HeadSpec::MultipleChoice => Ok((Kind::MultipleChoice, Vec::new())),
+        HeadSpec::Seq2Seq => Ok((Kind::Seq2Seq, Vec::new())),
+        HeadSpec::CausalLm => Ok((Kind::CausalLm, Vec::new())),
+        HeadSpec::MaskedLm => Ok((Kind::MaskedLm, Vec::new())),
         other => Err(Error::Task(format!(
-            "{}: this model has a {} head, which answers no labels or scores",
+            "{}: this model has a {} head, which answers nothing that could be measured",
             folder.display(),
             other.name()
         ))),

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
-use topwork_data::{Batch, Inputs};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::{MappedFile, map_open};
 use topwork_models::{Model, model::plain};
@@ -20,6 +19,7 @@ use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::scoring::{Outputs, in_batches, outputs_of};
+use crate::tasks::{Part, TaskBatch};
 
 /// The frozen part of a model.
 #[derive(Default)]
@@ -65,14 +65,14 @@ impl Frozen {
     }
 
     /// Computes what there is to keep, and says so.
-    pub fn keep(&mut self, model: &Model, sets: [&Inputs; 2], place: &Place) -> Result<String, Error> {
+    pub fn keep(&mut self, model: &Model, sets: [&Packed; 2], place: &Place) -> Result<String, Error> {
         let started = Instant::now();
         let name = if self.is_whole(model) {
             "frozen encoder".to_string()
         } else {
             format!("frozen embeddings and first {} of {} layers", self.depth - 1, model.depth() - 1)
         };
-        let count: usize = sets.iter().map(|inputs| self.rows(model, inputs).sum::<usize>()).sum();
+        let count: usize = sets.iter().map(|texts| self.rows(model, texts).sum::<usize>()).sum();
         let bytes = (count * model.width_to(self.depth) * size_of::<f32>()) as u64;
         let megabytes = bytes.div_ceil(1_000_000);
         if bytes > place.most_bytes {
@@ -83,8 +83,8 @@ impl Frozen {
             ));
         }
         let mut kept = Vec::with_capacity(sets.len());
-        for inputs in sets {
-            match self.compute(model, inputs, place) {
+        for texts in sets {
+            match self.compute(model, texts, place) {
                 Ok(Some(rows)) => kept.push(rows),
                 Ok(None) => return Ok(format!("{name}: interrupted")),
                 Err(Error::File { source, .. }) if is_full(&source) => {
@@ -126,23 +126,22 @@ impl Frozen {
     pub fn outputs(
         &self,
         model: &Model,
-        inputs: &Inputs,
+        part: &Part,
         set: Set,
         precision: Precision,
     ) -> Result<Outputs, Error> {
-        let features = |pass: &Pass, batch: &Batch, indices: &[usize]| {
-            self.features(model, pass, &batch.packed, set, indices)
-        };
-        if self.kept.is_some() {
-            return outputs_of(model, inputs, precision, self.rows(model, inputs), features);
-        }
-        outputs_of(model, inputs, precision, inputs.packed.lengths(), features)
+        let features =
+            |pass: &Pass, batch: &TaskBatch| self.features(model, pass, &batch.packed, set, &batch.texts);
+        let pooled = self.kept.is_some() && self.is_whole(model) && model.pooled().is_some();
+        // What is kept is one row a text.
+        let costs = if pooled { vec![1; part.len()] } else { part.costs() };
+        outputs_of(model, part, precision, costs, features)
     }
 
     /// Rows that come out of this part, for each text.
-    fn rows(&self, model: &Model, inputs: &Inputs) -> impl Iterator<Item = usize> {
+    fn rows(&self, model: &Model, texts: &Packed) -> impl Iterator<Item = usize> {
         let pooled = self.is_whole(model) && model.pooled().is_some();
-        inputs.packed.lengths().map(move |length| if pooled { 1 } else { length })
+        texts.lengths().map(move |length| if pooled { 1 } else { length })
     }
 
     fn is_whole(&self, model: &Model) -> bool {
@@ -150,9 +149,9 @@ impl Frozen {
     }
 
     /// `None` if it was stopped.
-    fn compute(&self, model: &Model, inputs: &Inputs, place: &Place) -> Result<Option<Kept>, Error> {
+    fn compute(&self, model: &Model, texts: &Packed, place: &Place) -> Result<Option<Kept>, Error> {
         let mut file = tempfile::tempfile_in(place.folder).map_err(Error::file(place.folder))?;
-        let lengths: Vec<usize> = inputs.packed.lengths().collect();
+        let lengths: Vec<usize> = texts.lengths().collect();
         let mut first = 0;
         while first < lengths.len() {
             if place.stop.load(Ordering::Relaxed) {
@@ -167,7 +166,7 @@ impl Frozen {
             let parts = in_batches(lengths[first..first + count].iter().copied(), |indices| {
                 let indices: Vec<usize> = indices.iter().map(|index| first + index).collect();
                 let pass = Pass::eval(&model.store, place.precision);
-                let lower = model.features_to(&pass, &inputs.packed.select(&indices), self.depth)?;
+                let lower = model.features_to(&pass, &texts.select(&indices), self.depth)?;
                 Ok(plain(lower)?)
             })?;
             for part in parts {
@@ -175,7 +174,7 @@ impl Frozen {
             }
             first += count;
         }
-        Kept::new(&file, self.rows(model, inputs), model.width_to(self.depth))
+        Kept::new(&file, self.rows(model, texts), model.width_to(self.depth))
             .map(Some)
             .map_err(Error::file(place.folder))
     }

@@ -8,7 +8,8 @@ use std::time::Instant;
 use burn::tensor::Device;
 use topwork_data::BatchSize;
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Source};
-use topwork_train::metrics::{Bootstrap, Evaluation, Metric, Outcome, Task as MetricTask, tune_threshold};
+use topwork_text::Tokenizer;
+use topwork_train::metrics::{Bootstrap, Metric, Outcome, tune_threshold};
 use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
 use topwork_weights::{LoadReport, WordVectors};
 
@@ -19,9 +20,9 @@ use crate::linear_baseline::{LinearBaseline, linear_baseline};
 use crate::model_files;
 use crate::prepare::{Prepared, prepare};
 use crate::recipe::{Facts, Kind, Recipe};
-use crate::run_report::with_intervals;
 use crate::saved::SavedNotes;
 use crate::scoring;
+use crate::tasks::{Judge, Measured, Part, Run};
 use crate::text_task::{TextTask, TextTaskSettings};
 use crate::vectors::start_from_vectors;
 
@@ -54,14 +55,6 @@ pub struct JobContext<'a> {
     pub stop: &'a AtomicBool,
     /// Is told what happens.
     pub observer: &'a mut dyn JobObserver,
-}
-
-/// A model measured on the test data.
-pub struct Measured {
-    /// Every metric, with intervals.
-    pub evaluation: Evaluation,
-    /// Answers paired with the truth.
-    pub outcome: Outcome,
 }
 
 /// A finished (or interrupted) run.
@@ -157,6 +150,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     let JobContext { folder, hub, progress, stop, observer } = context;
     let source = hub.model(&recipe.model, progress)?;
     let tokenizer = model_files::tokenizer(&source.path)?;
+    let targets = model_files::target_tokenizer(&source.path)?;
     let seed = seed_of(recipe)?;
     let plain = HeadSpec::Embed { pool: Pooling::Cls, normalise: false };
     let size = Model::declare(Source::find(&source.path)?.config(), &plain, &Device::flex())?.size().clone();
@@ -168,7 +162,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
             size.vocab
         )));
     }
-    let data = prepare(recipe, seed, &tokenizer, size.max_tokens)?;
+    let data = prepare(recipe, seed, &tokenizer, targets.as_ref(), size.max_tokens)?;
     data.notes.iter().for_each(|line| observer.note(line));
     for line in tokenizer.ignored_settings() {
         observer.note(&format!("tokenizer: {line}: not applied"));
@@ -182,7 +176,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         write_recipes(folder, recipe, &resolved)?;
     }
 
-    let baseline = if resolved.report.baseline { Some(linear_baseline(&data)?) } else { None };
+    let baseline = if resolved.report.baseline { linear_baseline(&data)? } else { None };
     if let Some(baseline) = &baseline {
         let evaluation = scoring::evaluation(&baseline.outcome, &data.labels, None)?;
         let metric = resolved.task.metric.as_deref().unwrap_or("loss");
@@ -194,9 +188,10 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         }
     }
 
-    let spec = head_spec(&resolved, &data);
+    let spec = data.task().head(&resolved.task, &data.labels);
+    let open = if resolved.from_scratch { Model::from_scratch } else { Model::open };
     let (mut model, load) =
-        Model::open(&source.path, &spec, topwork_kernels::rng::derive(seed, "init"), &Device::flex())?;
+        open(&source.path, &spec, topwork_kernels::rng::derive(seed, "init"), &Device::flex())?;
     observer.note(&format!("model {}: {load}", source.reference));
     if let Some(path) = &resolved.vectors {
         let vectors = WordVectors::open(path)?;
@@ -218,7 +213,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     let total_values = model.store.values_total();
     let metric = Metric::parse(
         resolved.task.metric.as_deref().unwrap_or("loss"),
-        metric_task(data.kind),
+        data.task().measures(),
         &data.labels,
         data.positive,
     )?;
@@ -238,9 +233,9 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         metric: metric.clone(),
         labels: data.labels.clone(),
         positive: data.positive,
-        save: SaveOptions { files: tokenizer_files(&tokenizer)?, notes: saved.to_map() },
+        save: SaveOptions { files: beside_weights(&source.path, &tokenizer)?, notes: saved.to_map() },
     };
-    let mut task = TextTask::new(model, &data.train.inputs, &data.dev.inputs, settings)?;
+    let mut task = TextTask::new(data.task(), model, &tokenizer, [&data.train, &data.dev], settings)?;
     let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
     if let Some(said) = task.keep_frozen(&options.freeze, folder, most_bytes, stop)? {
         observer.note(&said);
@@ -267,7 +262,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         seconds: 0.0,
     };
     if !outcomes.run.interrupted {
-        measure(&mut outcomes, &options, &metric)?;
+        measure(&mut outcomes, &tokenizer, &options, &metric)?;
     }
     outcomes.seconds = started.elapsed().as_secs_f64();
     if !outcomes.run.interrupted {
@@ -276,36 +271,52 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     Ok(outcomes)
 }
 
+/// What a saved model needs beside its weights: the tokenizer, and how it writes.
+fn beside_weights(source: &Path, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut files = tokenizer_files(tokenizer)?;
+    if let Some(path) = Source::find(source)?.beside(model_files::GENERATION) {
+        files.push((model_files::GENERATION.to_string(), fs::read(&path).map_err(Error::file(&path))?));
+    }
+    Ok(files)
+}
+
 /// Reloads the best checkpoint, tunes the threshold on the development data and measures on the test data: what is
 /// reported is what a user of the folder gets.
-fn measure(outcomes: &mut Outcomes, options: &TrainOptions, metric: &Metric) -> Result<(), Error> {
+fn measure(
+    outcomes: &mut Outcomes,
+    tokenizer: &Tokenizer,
+    options: &TrainOptions,
+    metric: &Metric,
+) -> Result<(), Error> {
     let best = outcomes.folder.join("best");
     let (mut model, _) = Model::open_saved(&best, &Device::flex())?;
     model.store.keep_packed();
     let data = &outcomes.data;
-    let precision = options.precision.kernel();
-    let run = |part: &crate::prepare::Part| -> Result<(Outcome, Option<f64>), Error> {
-        let outputs = scoring::outputs(&model, &part.inputs, precision)?;
-        let width = outputs.values.len() / part.inputs.len().max(1);
-        let outcome = scoring::outcome(&part.inputs.labels, &outputs.values, width, data.positive)?;
-        Ok((outcome, outputs.loss))
+    let mut judge = data.judge();
+    let run = |part: &Part, judge: Judge| -> Result<Measured, Error> {
+        data.task().measure(&Run::new(&model, tokenizer, options.precision.kernel(), judge), part)
     };
-    let (mut test, loss) = run(&data.test)?;
     let two = data.kind == Kind::Classify && data.labels.len() == 2;
     if two && outcomes.resolved.report.threshold {
-        let (dev, _) = run(&data.dev)?;
+        let dev = run(&data.dev, judge)?;
         // Metrics that do not depend on the threshold leave it at one half.
-        if let Ok(tuned) = tune_threshold(&dev, metric)
-            && clear_gain(&dev, tuned.threshold, metric)?
+        if let Some(dev) = dev.outcome()
+            && let Ok(tuned) = tune_threshold(dev, metric)
+            && clear_gain(dev, tuned.threshold, metric)?
         {
-            test = test.with_thresholds(&[tuned.threshold])?;
-            SavedNotes::set_threshold(&best, tuned.threshold)?;
-            outcomes.threshold = Some(tuned.threshold);
+            judge.threshold = Some(tuned.threshold);
         }
     }
-    let evaluation = scoring::evaluation(&test, &data.labels, loss)?;
-    let evaluation = with_intervals(evaluation, &test, outcomes.resolved.report.resamples)?;
-    outcomes.test = Some(Measured { evaluation, outcome: test });
+    judge.resamples = outcomes.resolved.report.resamples;
+    judge.writes = true;
+    judge.beams = outcomes.resolved.task.beams.unwrap_or(1);
+    let test = run(&data.test, judge)?;
+    let threshold = judge.threshold;
+    if let Some(threshold) = threshold {
+        SavedNotes::set_threshold(&best, threshold)?;
+    }
+    outcomes.threshold = threshold;
+    outcomes.test = Some(test);
     Ok(())
 }
 
@@ -339,22 +350,20 @@ fn resolve(
     source: &Found,
     hidden: usize,
 ) -> Result<(Recipe, TrainOptions), Error> {
-    let facts = Facts {
-        examples: data.train.dataset.len(),
-        labels: data.labels.len().max(1),
-        kind: data.kind,
-        hidden,
-    };
+    let facts =
+        Facts { examples: data.train.len(), labels: data.labels.len().max(1), kind: data.kind, hidden };
     let options = recipe.train_options(&facts)?;
     let mut resolved = recipe.clone();
     let task = &mut resolved.task;
     task.kind = Some(data.kind);
-    let pool = if recipe.freezes_encoder() { Pooling::Mean } else { Pooling::Family };
-    task.pool.get_or_insert(pool);
+    if data.task().pools() {
+        let pool = if recipe.freezes_encoder() { Pooling::Mean } else { Pooling::Family };
+        task.pool.get_or_insert(pool);
+    }
     task.max_length = Some(data.max_length);
     task.class_weights.get_or_insert_with(|| "none".to_string());
     task.positive = data.positive.and_then(|class| data.labels.get(class).cloned());
-    task.metric.get_or_insert_with(|| default_metric(data).to_string());
+    task.metric.get_or_insert_with(|| data.task().default_metric(data).to_string());
     resolved.batch.examples = Some(recipe.batch_examples(&facts));
     resolved.data.dev_share.get_or_insert(if recipe.data.dev.is_some() { 0.0 } else { 0.1 });
     resolved.data.test_share.get_or_insert(if recipe.data.test.is_some() { 0.0 } else { 0.1 });
@@ -363,32 +372,6 @@ fn resolve(
     resolved.pinned.model = source.sha256.clone();
     resolved.pinned.data = Some(data.fingerprint.clone());
     Ok((resolved, options))
-}
-
-/// The metric a task is judged by when nothing else is said.
-fn default_metric(data: &Prepared) -> &'static str {
-    match data.kind {
-        Kind::Classify if data.positive.is_some() => "f1",
-        Kind::Classify => "macro-f1",
-        Kind::MultiLabel => "micro-f1",
-        Kind::Regress => "pearson",
-    }
-}
-
-fn metric_task(kind: Kind) -> MetricTask {
-    match kind {
-        Kind::Classify => MetricTask::Classes,
-        Kind::MultiLabel => MetricTask::MultiLabel,
-        Kind::Regress => MetricTask::Scores,
-    }
-}
-
-fn head_spec(resolved: &Recipe, data: &Prepared) -> HeadSpec {
-    let pool = resolved.task.pool.unwrap_or(Pooling::Family);
-    match data.kind {
-        Kind::Regress => HeadSpec::Regress { pool },
-        kind => HeadSpec::Classify { labels: data.labels.clone(), several: kind == Kind::MultiLabel, pool },
-    }
 }
 
 fn check_unchanged(recipe: &Recipe, resolved: &Recipe) -> Result<(), Error> {

@@ -40,6 +40,7 @@ pub mod run_report;
 pub mod saved;
 pub mod scoring;
 mod stream;
+pub mod tasks;
 pub mod text_task;
 pub mod vectors;
 

@@ -36,6 +36,16 @@ pub fn tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     }
 }
 
+/// The tokenizer of the texts that a model writes, where it is another one than that of the texts it reads (Marian's
+/// `target.spm`).
+///
+/// # Errors
+/// It is broken.
+pub fn target_tokenizer(path: impl AsRef<Path>) -> Result<Option<Tokenizer>, Error> {
+    let pieces = folder(path.as_ref())?.join("target.spm");
+    Ok(if pieces.is_file() { Some(Tokenizer::from_file(pieces)?) } else { None })
+}
+
 /// The tokenizer of llama2.c in a folder: `tokenizer.bin`, or the one `tok*.bin` (`tok512.bin` of a vocabulary of 512).
 fn llama2c(folder: &Path) -> Option<PathBuf> {
     let best = folder.join("tokenizer.bin");
@@ -85,7 +95,8 @@ pub fn end_ids(path: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Vec<u32>
     Ok(said.into_iter().find(|ids| !ids.is_empty()).unwrap_or_else(own))
 }
 
-const GENERATION: &str = "generation_config.json";
+/// What a model says of how it writes.
+pub(crate) const GENERATION: &str = "generation_config.json";
 
 /// Where the files of a model lie. Weights of which nothing says what model they are can have a tokenizer too.
 fn folder(path: &Path) -> Result<PathBuf, Error> {

@@ -3,17 +3,21 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use topwork_data::{Dataset, Example};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
-use topwork_text::{Input, Packed, Tokenizer};
+use topwork_text::{Encoding, Input, Packed, Tokenizer};
+use topwork_train::metrics;
 use topwork_weights::LoadReport;
 
 use crate::error::Error;
 use crate::model_files;
+use crate::recipe::TaskRecipe;
 use crate::saved::SavedNotes;
 use crate::scoring::in_batches;
+use crate::tasks::{Encode, LanguageTask, question, tag};
 
-/// A model folder with a classification or regression head, ready to answer.
+/// A model folder whose head answers texts with labels, numbers, tags or spans.
 pub struct Predictor {
     model: Model,
     tokenizer: Tokenizer,
@@ -32,12 +36,46 @@ pub struct Prediction {
     pub labels: Vec<String>,
     /// The number, for regressions.
     pub score: Option<f64>,
+    /// The words and their labels, for taggers.
+    pub words: Vec<Tagged>,
+    /// What the words' labels say of entities, for taggers of entities.
+    pub entities: Vec<Tagged>,
+    /// The span of the second text that answers the first, for question answering; `None` if nothing does.
+    pub answer: Option<Span>,
     /// A probability for each label, in the order of [`Predictor::labels`]; empty for regressions.
     pub probabilities: Vec<f64>,
     /// Tokens read, special tokens counted.
     pub tokens: usize,
     /// Tokens cut off because the text is longer than the model reads.
     pub cut: usize,
+}
+
+/// A part of a text and its label.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Tagged {
+    /// First byte in the text.
+    pub start: usize,
+    /// The byte after the last one.
+    pub end: usize,
+    /// The words themselves.
+    pub text: String,
+    /// The label.
+    pub label: String,
+    /// Its probability; of several words the mean.
+    pub probability: f64,
+}
+
+/// A part of a passage that answers a question.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Span {
+    /// First byte in the passage.
+    pub start: usize,
+    /// The byte after the last one.
+    pub end: usize,
+    /// The words themselves.
+    pub text: String,
+    /// How much higher it scores than "no answer".
+    pub score: f64,
 }
 
 impl Predictor {
@@ -60,9 +98,16 @@ impl Predictor {
             rayon::join(|| model_files::tokenizer(folder), || Model::open_saved(folder, &Device::flex()));
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
-        if !matches!(model.spec(), HeadSpec::Classify { .. } | HeadSpec::Regress { .. }) {
+        let answers = matches!(
+            model.spec(),
+            HeadSpec::Classify { .. }
+                | HeadSpec::Regress { .. }
+                | HeadSpec::Tag { .. }
+                | HeadSpec::ReplacedToken
+        );
+        if !answers {
             return Err(Error::Task(format!(
-                "{}: this model has a {} head, which answers no labels or scores",
+                "{}: this model has a {} head, which answers no labels, scores or spans",
                 folder.display(),
                 model.spec().name()
             )));
@@ -77,7 +122,7 @@ impl Predictor {
     /// Names of the labels; empty for regressions.
     pub fn labels(&self) -> &[String] {
         match self.model.spec() {
-            HeadSpec::Classify { labels, .. } => labels,
+            HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels, .. } => labels,
             _ => &[],
         }
     }
@@ -115,27 +160,114 @@ impl Predictor {
     where
         I: Into<Input<'a>> + Copy + Sync,
     {
+        if matches!(self.model.spec(), HeadSpec::ReplacedToken) {
+            return self.answer_questions(inputs);
+        }
         let encodings = self.tokenizer.encode_batch(inputs, Some(self.max_length))?;
         if encodings.is_empty() {
             return Ok(Vec::new());
         }
         let packed = Packed::from_encodings(&encodings);
-        let logits = run_batches(&packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
-        let width = logits.len() / encodings.len();
-        let answers = logits.chunks(width).zip(&encodings);
-        Ok(answers.map(|(logits, encoding)| self.answer(logits, encoding.len(), encoding.cut)).collect())
+        let outputs = run_batches(&packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
+        if let HeadSpec::Tag { labels, .. } = self.model.spec() {
+            let width = labels.len();
+            let tagged = inputs.iter().zip(&encodings).enumerate().map(|(at, (input, encoding))| {
+                let rows = packed.range(at);
+                let text = (*input).into().text;
+                self.tag(text, encoding, &outputs[rows.start * width..rows.end * width], labels)
+            });
+            return Ok(tagged.collect());
+        }
+        let width = outputs.len() / encodings.len();
+        let answers = outputs.chunks(width).zip(&encodings);
+        Ok(answers.map(|(outputs, encoding)| self.answer(outputs, encoding.len(), encoding.cut)).collect())
+    }
+
+    /// The labels of a text's words, each of which its first token stands for.
+    fn tag(&self, text: &str, encoding: &Encoding, outputs: &[f32], labels: &[String]) -> Prediction {
+        let mut words: Vec<Tagged> = Vec::new();
+        let mut last = None;
+        for (at, &word) in encoding.words.iter().enumerate() {
+            let (start, end) = encoding.offsets[at];
+            if encoding.special[at] || start == end || encoding.sequences[at] != Some(0) {
+                continue;
+            }
+            if let (true, Some(before)) = (word.is_some() && word == last, words.last_mut()) {
+                before.end = before.end.max(end);
+                continue;
+            }
+            last = word;
+            let piece = &text[start..end];
+            let start = start + (piece.len() - piece.trim_start().len());
+            let probabilities = softmax(&outputs[at * labels.len()..(at + 1) * labels.len()]);
+            let best = tag::first_greatest(&outputs[at * labels.len()..(at + 1) * labels.len()]);
+            let (label, probability) = (labels[best].clone(), probabilities[best]);
+            words.push(Tagged { start, end, text: String::new(), label, probability });
+        }
+        words.retain(|word| word.start < word.end);
+        for word in &mut words {
+            word.text = text[word.start..word.end].to_string();
+        }
+        let entities = if tag::has_entities(labels) { entities(text, &words) } else { Vec::new() };
+        Prediction { words, entities, ..Prediction::none(encoding.len(), encoding.cut) }
+    }
+
+    /// The spans that answer questions.
+    fn answer_questions<'a, I>(&self, inputs: &[I]) -> Result<Vec<Prediction>, Error>
+    where
+        I: Into<Input<'a>> + Copy + Sync,
+    {
+        let mut examples = Vec::with_capacity(inputs.len());
+        for (at, &input) in inputs.iter().enumerate() {
+            let input = input.into();
+            let Some(passage) = input.pair else {
+                return Err(Error::Task(format!(
+                    "text {}: this model answers questions about a passage: give the passage as the second text (--pair)",
+                    at + 1
+                )));
+            };
+            examples.push(Example {
+                text: input.text.to_string(),
+                pair: Some(passage.to_string()),
+                label: None,
+                row: at + 1,
+                id: None,
+            });
+        }
+        let settings = TaskRecipe::default();
+        let encode = Encode {
+            tokenizer: &self.tokenizer,
+            targets: None,
+            max_length: Some(self.max_length),
+            map: None,
+            task: &settings,
+        };
+        let part = question::QUESTION.encode(Dataset::given(examples), &encode)?;
+        let outputs =
+            run_batches(&part.inputs.packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
+        let threshold = self.saved.threshold.unwrap_or(0.0);
+        let found = question::spans(&part, &outputs);
+        Ok(found
+            .into_iter()
+            .zip(&part.dataset.examples)
+            .zip(&part.inputs.lengths)
+            .map(|((found, example), &tokens)| {
+                let passage = example.pair.as_deref().unwrap_or_default();
+                let best = found.best.first().map(|best| Span {
+                    start: best.start,
+                    end: best.end,
+                    text: passage[best.start..best.end].to_string(),
+                    score: f64::from(best.score - found.none),
+                });
+                let answer = best.filter(|best| -best.score <= threshold);
+                Prediction { answer, ..Prediction::none(tokens, 0) }
+            })
+            .collect())
     }
 
     /// What raw outputs mean.
     fn answer(&self, logits: &[f32], tokens: usize, cut: usize) -> Prediction {
-        let none = Prediction {
-            label: None,
-            labels: Vec::new(),
-            score: None,
-            probabilities: Vec::new(),
-            tokens,
-            cut,
-        };
+        let none = Prediction::none(tokens, cut);
         match self.model.spec() {
             HeadSpec::Classify { labels, several: false, .. } => {
                 let probabilities = softmax(logits);
@@ -163,6 +295,38 @@ impl Predictor {
         (1..probabilities.len())
             .fold(0, |best, i| if probabilities[i] > probabilities[best] { i } else { best })
     }
+}
+
+impl Prediction {
+    /// No answer yet.
+    fn none(tokens: usize, cut: usize) -> Self {
+        Prediction {
+            label: None,
+            labels: Vec::new(),
+            score: None,
+            words: Vec::new(),
+            entities: Vec::new(),
+            answer: None,
+            probabilities: Vec::new(),
+            tokens,
+            cut,
+        }
+    }
+}
+
+/// The entities among tagged words.
+fn entities(text: &str, words: &[Tagged]) -> Vec<Tagged> {
+    let tags: Vec<&str> = words.iter().map(|word| word.label.as_str()).collect();
+    let found = metrics::entities(&tags, metrics::Scheme::Bio);
+    found
+        .into_iter()
+        .map(|entity| {
+            let words = &words[entity.start..entity.end];
+            let (start, end) = (words[0].start, words[words.len() - 1].end);
+            let probability = words.iter().map(|word| word.probability).sum::<f64>() / words.len() as f64;
+            Tagged { start, end, text: text[start..end].to_string(), label: entity.name, probability }
+        })
+        .collect()
 }
 
 /// Runs packed texts in batches of a bounded number of tokens and joins the outputs in order.

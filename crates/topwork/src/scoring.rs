@@ -2,14 +2,16 @@
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
-use topwork_data::{Batch, Inputs, Labels, Sampler};
+use topwork_data::{Labels, Sampler};
 use topwork_kernels::alone;
 use topwork_kernels::gemm::Precision;
+use topwork_kernels::loss::IGNORE;
 use topwork_models::{LossOptions, Model, Targets, model::plain};
 use topwork_nn::Pass;
 use topwork_train::metrics::{Evaluation, Outcome};
 
 use crate::error::Error;
+use crate::tasks::{Part, TaskBatch};
 
 /// Tokens in a batch when nothing has to be remembered for a backward pass: what a layer makes of them stays in a
 /// core's cache.
@@ -49,6 +51,12 @@ pub fn targets(labels: &Labels) -> Option<Targets> {
         Labels::Class(classes) => Some(Targets::Classes(classes.as_slice().into())),
         Labels::Multi { values, .. } => Some(Targets::Several(values.clone())),
         Labels::Score(scores) => Some(Targets::Scores(scores.clone())),
+        Labels::Tokens(numbers) => Some(Targets::Tokens(numbers.values.as_slice().into())),
+        Labels::Texts(numbers) => Some(Targets::Texts {
+            ids: numbers.values.as_slice().into(),
+            offsets: numbers.offsets.as_slice().into(),
+        }),
+        Labels::Spans { .. } => None,
     }
 }
 
@@ -56,58 +64,65 @@ pub fn targets(labels: &Labels) -> Option<Targets> {
 ///
 /// # Errors
 /// A text longer than the model's positions, or what the model finds wrong.
-pub fn outputs(model: &Model, inputs: &Inputs, precision: Precision) -> Result<Outputs, Error> {
-    outputs_of(model, inputs, precision, inputs.packed.lengths(), |pass, batch, _| {
-        Ok(model.features(pass, &batch.packed)?)
-    })
+pub fn outputs(model: &Model, part: &Part, precision: Precision) -> Result<Outputs, Error> {
+    outputs_of(model, part, precision, part.costs(), |pass, batch| Ok(model.features(pass, &batch.packed)?))
 }
 
-/// The same with features that come from elsewhere; `costs` says for each example how many tokens are computed for it,
-/// and `features` is given each batch and its indices.
+/// The same with features that come from elsewhere; `costs` says for each unit how many tokens are computed for it.
 ///
 /// # Errors
 /// What the model or `features` find wrong.
 pub(crate) fn outputs_of(
     model: &Model,
-    inputs: &Inputs,
+    part: &Part,
     precision: Precision,
     costs: impl IntoIterator<Item = usize>,
-    features: impl Fn(&Pass, &Batch, &[usize]) -> Result<Tensor<2>, Error> + Sync,
+    features: impl Fn(&Pass, &TaskBatch) -> Result<Tensor<2>, Error> + Sync,
 ) -> Result<Outputs, Error> {
-    let parts = in_batches(costs, |indices| {
-        let batch = inputs.batch(indices);
+    let parts = in_batches(costs, |units| {
+        let batch = part.batch(units);
         let pass = Pass::eval(&model.store, precision);
-        let features = features(&pass, &batch, indices)?;
-        let (values, loss) = head_outputs(model, &pass, features, &batch)?;
-        Ok((values, loss.map(|loss| loss * indices.len() as f64)))
+        let features = features(&pass, &batch)?;
+        head_outputs(model, &pass, features, &batch)
     })?;
     let mut all = Outputs { values: Vec::new(), loss: None };
+    let (mut sum, mut asked) = (0.0, 0);
     for (values, loss) in parts {
         all.values.extend(values);
-        if let Some(loss) = loss {
-            *all.loss.get_or_insert(0.0) += loss;
+        if let Some((loss, count)) = loss {
+            sum += loss * count as f64;
+            asked += count;
+            all.loss = Some(sum / asked.max(1) as f64);
         }
     }
-    all.loss = all.loss.map(|sum| sum / inputs.len() as f64);
     Ok(all)
 }
 
-/// Outputs and loss of the head over one batch's features.
+/// Outputs of the head over one batch's features, and its mean loss with the number of answers it is the mean of.
 fn head_outputs(
     model: &Model,
     pass: &Pass,
     features: Tensor<2>,
-    batch: &Batch,
-) -> Result<(Vec<f32>, Option<f64>), Error> {
+    batch: &TaskBatch,
+) -> Result<(Vec<f32>, Option<(f64, usize)>), Error> {
     let values = plain(model.head(pass, features.clone(), &batch.packed)?)?;
-    let loss = match targets(&batch.labels) {
+    let loss = match &batch.targets {
         None => None,
+        Some(targets) if asked(targets, batch.units) == 0 => None,
         Some(targets) => {
-            let loss = model.head_loss(pass, features, &batch.packed, &targets, &LossOptions::default())?;
-            Some(f64::from(loss.into_scalar::<f32>()))
+            let loss = model.head_loss(pass, features, &batch.packed, targets, &LossOptions::default())?;
+            Some((f64::from(loss.into_scalar::<f32>()), asked(targets, batch.units)))
         }
     };
     Ok((values, loss))
+}
+
+/// How many answers the mean loss of a batch is the mean of.
+pub(crate) fn asked(targets: &Targets, units: usize) -> usize {
+    match targets {
+        Targets::Tokens(ids) | Targets::Texts { ids, .. } => ids.iter().filter(|&&id| id != IGNORE).count(),
+        _ => units,
+    }
 }
 
 /// Pairs outputs with the truth.
@@ -128,6 +143,9 @@ pub fn outcome(
             Outcome::multi_label_from_logits(&truth, values, outputs)?
         }
         Labels::Score(scores) => Outcome::scores(scores, values)?,
+        Labels::Tokens(_) | Labels::Texts(_) | Labels::Spans { .. } => {
+            return Err(Error::Task("there are no labels of whole texts to compare with".to_string()));
+        }
     };
     Ok(match positive {
         Some(class) => outcome.with_positive(class)?,

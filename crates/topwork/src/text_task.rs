@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use topwork_data::{BatchSize, Inputs, Sampler};
+use topwork_data::{BatchSize, Sampler};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{LossOptions, Model, SaveOptions};
 use topwork_nn::{ParamStore, Pass};
+use topwork_text::Tokenizer;
 use topwork_train::metrics::{Metric, MetricError};
 use topwork_train::plan::ParamInfo;
 use topwork_train::techniques::freeze;
@@ -15,7 +16,7 @@ use topwork_train::{BatchLoss, Scores, Task, TaskError};
 
 use crate::error::Error;
 use crate::frozen::{Frozen, Place, Set};
-use crate::scoring::{Outputs, evaluation, outcome, targets};
+use crate::tasks::{Judge, LanguageTask, Part, Run};
 
 /// Settings of a [`TextTask`] that come from the recipe.
 pub struct TextTaskSettings {
@@ -39,9 +40,11 @@ pub struct TextTaskSettings {
 
 /// A model, tokenized training and development data, and a metric.
 pub struct TextTask<'a> {
+    task: &'a dyn LanguageTask,
     model: Model,
-    train: &'a Inputs,
-    dev: &'a Inputs,
+    tokenizer: &'a Tokenizer,
+    train: &'a Part,
+    dev: &'a Part,
     sampler: Sampler,
     settings: TextTaskSettings,
     frozen: Frozen,
@@ -55,31 +58,22 @@ impl<'a> TextTask<'a> {
     /// # Errors
     /// Batch limits of zero; development labels for which the metric has no value whatever is predicted.
     pub fn new(
+        task: &'a dyn LanguageTask,
         mut model: Model,
-        train: &'a Inputs,
-        dev: &'a Inputs,
+        tokenizer: &'a Tokenizer,
+        [train, dev]: [&'a Part; 2],
         settings: TextTaskSettings,
     ) -> Result<Self, Error> {
-        if let Some(metric) = Some(&settings.metric).filter(|metric| metric.spec().is_some()) {
-            let width = settings.labels.len().max(1);
-            // Outputs that are all different: what has no value for them has none for any.
-            let values: Vec<f32> = (0..dev.len() * width).map(|at| (at as f32).sin()).collect();
-            if let Err(MetricError::Undefined { name, reason }) =
-                metric.of(&outcome(&dev.labels, &values, width, settings.positive)?)
-            {
-                return Err(Error::Task(format!(
-                    "{name} has no value on the {} development examples: {reason}; give more or other development \
-                     data, or judge by another metric (--metric)",
-                    dev.len()
-                )));
-            }
-        }
+        let judge = Judge { labels: &settings.labels, positive: settings.positive, ..Judge::default() };
+        task.check(dev, &settings.metric, &judge)?;
         let seed = topwork_kernels::rng::derive(settings.seed, "order");
-        let sampler = Sampler::new(train.packed.lengths(), settings.batch, seed)?;
+        let sampler = Sampler::new(train.costs(), settings.batch, seed)?;
         // For evaluations; released after each, so that steps do not carry them.
         model.store.keep_packed();
         Ok(TextTask {
+            task,
             model,
+            tokenizer,
             train,
             dev,
             sampler,
@@ -110,8 +104,14 @@ impl<'a> TextTask<'a> {
             return Ok(None);
         }
         self.frozen = Frozen::below(depth);
+        if !self.task.fixed() {
+            return Ok(Some(
+                "frozen layers: computed anew in each step, because a text is another one each time it is drawn".into(),
+            ));
+        }
         let place = Place { folder, most_bytes, stop, precision: self.settings.precision };
-        let said = self.frozen.keep(&self.model, [self.train, self.dev], &place)?;
+        let said =
+            self.frozen.keep(&self.model, [&self.train.inputs.packed, &self.dev.inputs.packed], &place)?;
         self.model.store.release_packed();
         Ok(Some(said))
     }
@@ -121,17 +121,21 @@ impl<'a> TextTask<'a> {
         &self.model
     }
 
+    fn judge(&self) -> Judge<'_> {
+        Judge { labels: &self.settings.labels, positive: self.settings.positive, ..Judge::default() }
+    }
+
     fn scores(&self) -> Result<Scores, Error> {
-        let Outputs { values, loss } =
-            self.frozen.outputs(&self.model, self.dev, Set::Dev, self.settings.precision)?;
+        let run = Run {
+            frozen: Some((&self.frozen, Set::Dev)),
+            ..Run::new(&self.model, self.tokenizer, self.settings.precision, self.judge())
+        };
+        let evaluation = self.task.measure(&run, self.dev)?.evaluation;
         self.model.store.release_packed();
-        let width = values.len() / self.dev.len().max(1);
-        let outcome = outcome(&self.dev.labels, &values, width, self.settings.positive)?;
-        let evaluation = evaluation(&outcome, &self.settings.labels, loss)?;
         let metric = &self.settings.metric;
         let mut values: Vec<(String, f64)> =
             evaluation.values.iter().filter_map(|v| Some((v.name.clone(), v.value?))).collect();
-        values.extend(loss.map(|loss| ("loss".to_string(), loss)));
+        values.extend(evaluation.loss.map(|loss| ("loss".to_string(), loss)));
         let score = match evaluation.value(metric.name()) {
             Ok(score) => Some(score),
             // The labels allow a value (`new` has made sure), these predictions do not: the run may still learn.
@@ -155,13 +159,12 @@ impl Task for TextTask<'_> {
         Ok(self.sampler.epoch(epoch as u64))
     }
 
-    fn loss(&self, pass: &Pass, examples: &[usize]) -> Result<BatchLoss, TaskError> {
-        let batch = self.train.batch(examples);
-        let features = self.frozen.features(&self.model, pass, &batch.packed, Set::Train, examples)?;
-        let targets =
-            targets(&batch.labels).ok_or_else(|| Error::Task("the training data has no labels".into()))?;
+    fn loss(&self, pass: &Pass, units: &[usize]) -> Result<BatchLoss, TaskError> {
+        let batch = self.task.batch(self.train, units, pass.seed())?;
+        let features = self.frozen.features(&self.model, pass, &batch.packed, Set::Train, &batch.texts)?;
+        let targets = batch.targets.ok_or_else(|| Error::Task("the training data has no labels".into()))?;
         let loss = self.model.head_loss(pass, features, &batch.packed, &targets, &self.settings.loss)?;
-        Ok(BatchLoss { loss, examples: examples.len(), tokens: batch.packed.tokens() })
+        Ok(BatchLoss { loss, examples: batch.units, tokens: batch.packed.tokens() })
     }
 
     fn evaluate(&self) -> Result<Scores, TaskError> {

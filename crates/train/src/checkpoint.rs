@@ -30,8 +30,11 @@ pub struct Position {
     pub best: Option<(usize, Option<f64>)>,
     /// Evaluations since then.
     pub since_best: usize,
-    /// True once patience has run out.
+    /// True once patience or time has run out, or the score that was asked for is reached.
     pub stopped: bool,
+    /// Seconds of all steps so far.
+    #[serde(default)]
+    pub seconds: f64,
     /// Length of `log.jsonl`.
     pub log_bytes: u64,
 }

@@ -67,6 +67,18 @@ pub enum Event {
         /// The step with the best score.
         best_step: usize,
     },
+    /// The score that `stop-at` asks for is reached.
+    Reached {
+        /// Steps done.
+        step: usize,
+        /// The score.
+        score: f64,
+    },
+    /// The minutes that `max-minutes` allows are over.
+    TimeOver {
+        /// Steps done.
+        step: usize,
+    },
     /// The run was asked to stop and has saved its state.
     Interrupted {
         /// Steps done.

@@ -13,6 +13,11 @@ pub struct TrainOptions {
     pub epochs: usize,
     /// Stop after this many optimizer steps, whatever `epochs` says. 0 = no limit.
     pub max_steps: usize,
+    /// Stop after so many minutes of steps, with an evaluation at the end. 0 = no limit.
+    pub max_minutes: f64,
+    /// Stop as soon as the development score is as good as this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_at: Option<f64>,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Name of the schedule; `topwork list schedules` shows them.
@@ -87,6 +92,8 @@ impl Default for TrainOptions {
         TrainOptions {
             epochs: 3,
             max_steps: 0,
+            max_minutes: 0.0,
+            stop_at: None,
             learning_rate: 5e-5,
             schedule: "linear".to_string(),
             warmup: 0.1,
@@ -126,6 +133,10 @@ impl TrainOptions {
         rule(lr.is_finite() && lr > 0.0, "learning-rate", "a number above 0", lr)?;
         rule((0.0..1.0).contains(&self.warmup), "warmup", "at least 0 and below 1", self.warmup)?;
         rule(self.accumulate > 0, "accumulate", "at least 1", self.accumulate as f64)?;
+        let minutes = self.max_minutes;
+        rule(minutes >= 0.0 && minutes.is_finite(), "max-minutes", "at least 0 (0 = no limit)", minutes)?;
+        let score = self.stop_at.unwrap_or(0.0);
+        rule(score.is_finite(), "stop-at", "a score", score)?;
         rule(self.clip_norm >= 0.0, "clip-norm", "at least 0 (0 = no clipping)", self.clip_norm)?;
         rule(self.weight_decay >= 0.0, "weight-decay", "at least 0", self.weight_decay)?;
         let room = self.frozen_gigabytes;
@@ -162,6 +173,8 @@ mod tests {
         check(|o| o.epochs = 0, "epochs");
         check(|o| o.accumulate = 0, "accumulate");
         check(|o| o.beta2 = 1.5, "beta2");
+        check(|o| o.max_minutes = -1.0, "max-minutes");
+        check(|o| o.stop_at = Some(f64::NAN), "stop-at");
         check(|o| o.clip_norm = -1.0, "clip-norm");
         check(|o| o.frozen_gigabytes = f64::INFINITY, "frozen-gigabytes");
     }

@@ -96,6 +96,8 @@ fn scalars(event: &Event) -> (usize, Vec<(String, f64)>) {
         Event::Start { .. }
         | Event::Checkpoint { .. }
         | Event::EarlyStop { .. }
+        | Event::Reached { .. }
+        | Event::TimeOver { .. }
         | Event::Interrupted { .. }
         | Event::End { .. } => (0, Vec::new()),
     }

@@ -45,7 +45,7 @@ pub struct RunResult {
     pub best: Option<(usize, Option<f64>)>,
     /// True if it was stopped from outside and can be resumed.
     pub interrupted: bool,
-    /// True if patience ran out.
+    /// True if patience or time ran out, or the score that was asked for was reached.
     pub stopped_early: bool,
     /// Values that were trained in the first step.
     pub trainable_values: usize,
@@ -171,6 +171,14 @@ impl<T: Task> Running<'_, '_, T> {
                 let (evaluate, save) =
                     (every(self.options.evaluate_steps), every(self.options.checkpoint_steps));
                 let last = self.at.group == groups.len() || self.at.step == self.total;
+                let minutes = self.options.max_minutes;
+                if minutes > 0.0 && self.at.seconds >= 60.0 * minutes && self.at.step < self.total {
+                    self.at.stopped = true;
+                    self.log.write(&Event::TimeOver { step: self.at.step })?;
+                    self.evaluate()?;
+                    self.checkpoint()?;
+                    return Ok(Ended::Early);
+                }
                 if evaluate && !last && self.evaluate()? {
                     self.checkpoint()?;
                     return Ok(Ended::Early);
@@ -245,6 +253,8 @@ impl<T: Task> Running<'_, '_, T> {
         let grad_scale = if clip > 0.0 { (clip / (gradient_norm + 1e-6)).min(1.0) } else { 1.0 };
         self.optimizer.step(self.task.store_mut(), &mut gradients, &plan, learning_rate, grad_scale)?;
         self.at.step += 1;
+        let seconds = started.elapsed().as_secs_f64();
+        self.at.seconds += seconds;
         self.log.write(&Event::Step {
             epoch: self.at.epoch,
             step: self.at.step,
@@ -253,7 +263,7 @@ impl<T: Task> Running<'_, '_, T> {
             gradient_norm,
             examples: all,
             tokens,
-            seconds: started.elapsed().as_secs_f64(),
+            seconds,
         })
     }
 
@@ -264,7 +274,7 @@ impl<T: Task> Running<'_, '_, T> {
         Err(Error::Diverged { step: self.at.step, what, value, learning_rate })
     }
 
-    /// Evaluates, keeps the best; true when patience has run out.
+    /// Evaluates, keeps the best; true when patience has run out, or the score that was asked for is reached.
     fn evaluate(&mut self) -> Result<bool, Error> {
         let started = Instant::now();
         let scores = self.task.evaluate()?;
@@ -278,8 +288,14 @@ impl<T: Task> Running<'_, '_, T> {
         }
         let seconds = started.elapsed().as_secs_f64();
         let (epoch, step) = (self.at.epoch, self.at.step);
+        let reached = self.options.stop_at.filter(|&asked| scores.reaches(asked)).and(scores.score);
         let Scores { score, values, .. } = scores;
         self.log.write(&Event::Evaluation { epoch, step, score, best, values, seconds })?;
+        if let Some(score) = reached {
+            self.log.write(&Event::Reached { step, score })?;
+            self.at.stopped = true;
+            return Ok(true);
+        }
         let early = self.options.patience > 0 && self.at.since_best >= self.options.patience;
         if early {
             let best_step = self.at.best.map_or(0, |(step, _)| step);

@@ -66,6 +66,11 @@ pub struct Scores {
 }
 
 impl Scores {
+    /// True if the score is as good as this.
+    pub fn reaches(&self, asked: f64) -> bool {
+        self.score.is_some_and(|score| if self.higher_is_better { score >= asked } else { score <= asked })
+    }
+
     /// True if these are better than `other` (strictly: the first of equals is kept). Any value beats none.
     pub fn beats(&self, other: Option<f64>) -> bool {
         match (self.score, other) {

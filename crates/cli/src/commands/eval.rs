@@ -67,7 +67,7 @@ impl Eval {
         let precision = PrecisionName::or_best(self.precision);
         let evaluated = topwork::evaluate(&folder, &data, precision, self.resamples)?;
         evaluated.notes.iter().for_each(|note| global.note(note));
-        let evaluation = &evaluated.evaluation;
+        let evaluation = &evaluated.measured.evaluation;
         if self.json {
             let page = json!({
                 "model": folder, "data": PathBuf::from(&self.data), "evaluation": evaluation, "notes": evaluated.notes,

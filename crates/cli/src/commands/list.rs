@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::ValueEnum;
 use serde_json::json;
 use topwork::hub::KNOWN;
+use topwork::tasks::TASKS;
 use topwork_data::{Format, TableFormat};
 use topwork_models::{FAMILIES, HEADS};
 use topwork_ops::OPS;
@@ -17,7 +18,7 @@ use crate::Ended;
 use crate::global::Global;
 use crate::numbers::bytes;
 
-/// List the models, families, heads, techniques, schedules, metrics, operations, formats, vector formats and references
+/// List the models, tasks, families, heads, techniques, schedules, metrics, operations, formats, vector formats and references
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   topwork list
@@ -43,6 +44,8 @@ pub struct List {
 enum Kind {
     /// Published models known to work
     Models,
+    /// What a model can be taught from a file
+    Tasks,
     /// Model architectures
     Families,
     /// What an encoder can be given to do
@@ -145,13 +148,16 @@ fn kinds(global: &Global) -> anyhow::Result<Vec<Row>> {
 fn rows(kind: Kind, global: &Global) -> anyhow::Result<Vec<Row>> {
     Ok(match kind {
         Kind::Models => {
-            // Models come as Python packages, data as npm packages; GGUF files cannot be read yet and are not offered.
-            let models =
-                KNOWN.iter().filter(|k| k.reference.starts_with("pypi:") && !k.about.contains("GGUF"));
+            // Models come as Python packages, data as npm packages.
+            let models = KNOWN.iter().filter(|k| k.reference.starts_with("pypi:"));
             models
                 .map(|k| Row::new(k.reference, format!("{}; {}, {}", k.about, bytes(k.bytes), k.licence)))
                 .collect()
         }
+        Kind::Tasks => TASKS
+            .iter()
+            .map(|task| Row { link: task.paper(), ..Row::new(task.kind().name(), task.summary()) })
+            .collect(),
         Kind::Families => {
             let row = |f: &&topwork_models::Family| Row { link: f.paper, ..Row::new(f.name, f.summary) };
             FAMILIES.iter().map(row).collect()
@@ -254,8 +260,8 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(Kind::value_variants().len(), 10);
+        assert_eq!(Kind::value_variants().len(), 11);
         assert!(seen > 60, "{seen}");
-        assert_eq!(kinds(&bare.global).unwrap().len(), 10);
+        assert_eq!(kinds(&bare.global).unwrap().len(), 11);
     }
 }

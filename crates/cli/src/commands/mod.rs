@@ -13,6 +13,7 @@ mod generate;
 mod list;
 mod model;
 mod predict;
+mod pretrain;
 mod tokenize;
 mod train;
 mod vectors;
@@ -29,6 +30,7 @@ use crate::global::Global;
 pub enum Command {
     Demo(demo::Demo),
     Train(Box<train::Train>),
+    Pretrain(Box<pretrain::Pretrain>),
     Eval(eval::Eval),
     EvalLm(eval_lm::EvalLm),
     Predict(predict::Predict),
@@ -53,7 +55,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 23;
+pub const COUNT: usize = 24;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -61,6 +63,7 @@ impl Command {
         match self {
             Command::Demo(command) => command.run(global, out),
             Command::Train(command) => command.run(global, out),
+            Command::Pretrain(command) => command.run(global, out),
             Command::Eval(command) => command.run(global, out),
             Command::EvalLm(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),

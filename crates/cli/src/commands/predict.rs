@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use serde_json::{Map, Value, json};
+use topwork::predictor::Tagged;
 use topwork::{Prediction, Predictor};
 use topwork_data::{Column, Table, TableFormat};
 use topwork_text::Input;
@@ -178,6 +179,9 @@ fn line(one: &Answered, labels: &[String], all: bool, out: &mut dyn Write) -> st
     if let Some(score) = answer.score {
         return writeln!(out, "{score:.4}\t{text}");
     }
+    if let Some(found) = found(answer, labels) {
+        return writeln!(out, "{found}\t{text}");
+    }
     let chosen: Vec<&String> = answer.label.iter().chain(&answer.labels).collect();
     let names: Vec<&str> = chosen.iter().map(|label| label.as_str()).collect();
     let values: Vec<String> =
@@ -192,6 +196,25 @@ fn line(one: &Answered, labels: &[String], all: bool, out: &mut dyn Write) -> st
     writeln!(out, "\t{text}")
 }
 
+/// What a tagger or a model of spans answers, in one line; `None` for other models.
+fn found(answer: &Prediction, labels: &[String]) -> Option<String> {
+    let or_none = |text: String| if text.is_empty() { "-".to_string() } else { text };
+    if !answer.words.is_empty() {
+        let entity = |part: &Tagged| format!("{} [{} {:.4}]", part.text, part.label, part.probability);
+        let word = |part: &Tagged| format!("{}/{}", part.text, part.label);
+        return Some(if topwork::tasks::tag::has_entities(labels) {
+            or_none(answer.entities.iter().map(entity).collect::<Vec<_>>().join("; "))
+        } else {
+            answer.words.iter().map(word).collect::<Vec<_>>().join(" ")
+        });
+    }
+    let spans = labels.is_empty() && answer.score.is_none();
+    spans.then(|| match &answer.answer {
+        Some(span) => format!("{}\t{:.4}", span.text, span.score),
+        None => "-\t-".to_string(),
+    })
+}
+
 fn object(one: &Answered, labels: &[String]) -> Value {
     let mut object = Map::new();
     object.insert("row".into(), json!(one.text.row));
@@ -203,6 +226,20 @@ fn object(one: &Answered, labels: &[String]) -> Value {
         object.insert("empty".into(), json!(true));
         return Value::Object(object);
     };
+    if let Some(text) = found(answer, labels) {
+        if labels.is_empty() {
+            object.insert("answer".into(), json!(answer.answer));
+        } else {
+            object.insert("words".into(), json!(answer.words));
+            if topwork::tasks::tag::has_entities(labels) {
+                object.insert("entities".into(), json!(answer.entities));
+            }
+        }
+        object.insert("found".into(), json!(text));
+        object.insert("tokens".into(), json!(answer.tokens));
+        object.insert("cut".into(), json!(answer.cut));
+        return Value::Object(object);
+    }
     match (&answer.label, answer.score) {
         (Some(label), _) => object.insert("label".into(), json!(label)),
         (None, Some(score)) => object.insert("score".into(), json!(score)),
@@ -226,6 +263,11 @@ fn table(answered: &[Answered], labels: &[String]) -> anyhow::Result<Table> {
     if answered.iter().any(|one| one.text.pair.is_some()) {
         table
             .push("pair", Column::OptionalText(answered.iter().map(|one| one.text.pair.clone()).collect()))?;
+    }
+    if answers().flatten().any(|answer| found(answer, labels).is_some()) {
+        let texts = answers().map(|answer| answer.and_then(|answer| found(answer, labels)));
+        table.push("found", Column::OptionalText(texts.collect()))?;
+        return Ok(table);
     }
     if labels.is_empty() {
         let scores = answers().map(|answer| answer.and_then(|a| a.score).unwrap_or(f64::NAN));

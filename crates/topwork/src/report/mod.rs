@@ -246,8 +246,8 @@ pub struct Mistake {
     pub gold: String,
     /// The class it was given.
     pub predicted: String,
-    /// The probability of the class it was given.
-    pub probability: f64,
+    /// The probability of the class it was given, where answers have one.
+    pub probability: Option<f64>,
 }
 
 /// What was read and what became of it.

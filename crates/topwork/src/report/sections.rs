@@ -22,14 +22,16 @@ pub(crate) fn mistakes(data: &Mistakes) -> String {
         };
         let place =
             if mistake.id.is_empty() { String::new() } else { format!(" · {}", escape(&mistake.id)) };
+        let sure = mistake
+            .probability
+            .map_or_else(String::new, |probability| format!(" with probability {}", percent(probability)));
         let _ = write!(
             out,
-            "<div class=\"mistake\"><p>{}{rest}</p><div>is <em class=\"gold\">{}</em>, taken for <em class=\"wrong\">{}</em> with \
-             probability {}{place}</div></div>",
+            "<div class=\"mistake\"><p>{}{rest}</p><div>is <em class=\"gold\">{}</em>, taken for <em \
+             class=\"wrong\">{}</em>{sure}{place}</div></div>",
             escape(&shown),
             escape(&mistake.gold),
-            escape(&mistake.predicted),
-            percent(mistake.probability)
+            escape(&mistake.predicted)
         );
     }
     out

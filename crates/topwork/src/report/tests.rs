@@ -56,7 +56,7 @@ fn full(text: &str) -> Report {
                 text: s().repeat(20),
                 gold: s(),
                 predicted: s(),
-                probability: 0.998,
+                probability: Some(0.998),
             }],
         }),
         data: Some(DataAccount {

@@ -5,7 +5,7 @@
 use super::summed::{first_by_second, listed};
 use super::{Computed, MetricError, MetricSpec, Summed, Task, Undefined};
 
-const TASKS: &[Task] = &[Task::Words];
+const TASKS: &[Task] = &[Task::Words, Task::Texts];
 
 /// The entry in the list.
 pub(super) const PERPLEXITY: MetricSpec = MetricSpec {

@@ -1,0 +1,145 @@
+//! Answering a set, and what the answers are worth.
+
+use topwork_kernels::gemm::Precision;
+use topwork_models::{LossOptions, Model};
+use topwork_nn::Pass;
+use topwork_text::Tokenizer;
+use topwork_train::metrics::{Bootstrap, ClassReport, Evaluation, Outcome, Summed, Task as MetricTask};
+
+use super::{Judge, LanguageTask, Part};
+use crate::error::Error;
+use crate::frozen::{Frozen, Set};
+use crate::scoring::{self, Outputs};
+
+/// A model that answers, and what its answers are judged with.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The model's tokenizer, for tasks whose answers are texts.
+    pub tokenizer: &'a Tokenizer,
+    /// Precision of products.
+    pub precision: Precision,
+    /// Labels and thresholds.
+    pub judge: Judge<'a>,
+    /// What a frozen encoder made of the texts already.
+    pub(crate) frozen: Option<(&'a Frozen, Set)>,
+}
+
+impl<'a> Run<'a> {
+    /// A model that works on each text anew.
+    pub fn new(model: &'a Model, tokenizer: &'a Tokenizer, precision: Precision, judge: Judge<'a>) -> Self {
+        Run { model, tokenizer, precision, judge, frozen: None }
+    }
+
+    /// Outputs over a whole set, and the mean loss.
+    ///
+    /// # Errors
+    /// What the model finds wrong.
+    pub fn outputs(&self, part: &Part) -> Result<Outputs, Error> {
+        match self.frozen {
+            Some((frozen, set)) => frozen.outputs(self.model, part, set, self.precision),
+            None => scoring::outputs(self.model, part, self.precision),
+        }
+    }
+
+    /// The summed loss of each unit, and over how many answers it is summed; for tasks whose outputs are too many to be kept.
+    ///
+    /// # Errors
+    /// What the model finds wrong.
+    pub fn losses(&self, task: &dyn LanguageTask, part: &Part) -> Result<Vec<(f64, usize)>, Error> {
+        let each = scoring::in_batches(part.costs(), |units| {
+            let mut found = Vec::with_capacity(units.len());
+            // One at a time, so that intervals know what each of them says.
+            for &unit in units {
+                let batch = task.batch(part, &[unit], None)?;
+                let asked = batch.targets.as_ref().map_or(0, |targets| scoring::asked(targets, 1));
+                let Some(targets) = batch.targets.filter(|_| asked > 0) else {
+                    found.push((0.0, 0));
+                    continue;
+                };
+                let pass = Pass::eval(&self.model.store, self.precision);
+                let features = match self.frozen {
+                    Some((frozen, set)) => {
+                        frozen.features(self.model, &pass, &batch.packed, set, &batch.texts)?
+                    }
+                    None => self.model.features(&pass, &batch.packed)?,
+                };
+                let options = LossOptions::default();
+                let loss = self.model.head_loss(&pass, features, &batch.packed, &targets, &options)?;
+                found.push((f64::from(loss.into_scalar::<f32>()) * asked as f64, asked));
+            }
+            Ok(found)
+        })?;
+        Ok(each.concat())
+    }
+}
+
+/// Answers beside the truth, kept so that others can be compared with them on the same examples.
+#[derive(Clone, Debug)]
+pub enum Answers {
+    /// Classes, labels or numbers.
+    Outcome(Outcome),
+    /// Measures of a corpus.
+    Sums(Vec<Summed>),
+}
+
+/// A model measured on a set.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Every metric, with intervals where they were asked for.
+    pub evaluation: Evaluation,
+    /// Answers paired with the truth.
+    pub answers: Answers,
+    /// The answers themselves, of tasks whose answers are texts.
+    pub texts: Vec<String>,
+    /// The label of each word of each example, of taggers.
+    pub tags: Vec<Vec<String>>,
+}
+
+impl Measured {
+    /// Every metric of an outcome.
+    ///
+    /// # Errors
+    /// A number of label names that does not fit, options of the bootstrap out of range.
+    pub fn of_outcome(outcome: Outcome, judge: &Judge, loss: Option<f64>) -> Result<Self, Error> {
+        let evaluation = scoring::evaluation(&outcome, judge.labels, loss)?;
+        let evaluation = match bootstrap(judge.resamples) {
+            Some(bootstrap) => evaluation.with_intervals(&outcome, &bootstrap, &[])?,
+            None => evaluation,
+        };
+        Ok(Measured { evaluation, answers: Answers::Outcome(outcome), texts: Vec::new(), tags: Vec::new() })
+    }
+
+    /// Measures of a corpus; `types` are those of entities or classes.
+    ///
+    /// # Errors
+    /// No measures, or measures of different examples.
+    pub fn of_sums(
+        task: MetricTask,
+        sums: Vec<Summed>,
+        types: Vec<ClassReport>,
+        judge: &Judge,
+        loss: Option<f64>,
+    ) -> Result<Self, Error> {
+        let evaluation = Evaluation::of_sums(task, &sums, types, bootstrap(judge.resamples).as_ref())?;
+        let evaluation = match loss {
+            Some(loss) => evaluation.with_loss(loss)?,
+            None => evaluation,
+        };
+        Ok(Measured { evaluation, answers: Answers::Sums(sums), texts: Vec::new(), tags: Vec::new() })
+    }
+
+    /// Answers that are classes, labels or numbers.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.answers {
+            Answers::Outcome(outcome) => Some(outcome),
+            Answers::Sums(_) => None,
+        }
+    }
+}
+
+/// How intervals are made, unless none are asked for.
+pub(crate) fn bootstrap(resamples: usize) -> Option<Bootstrap> {
+    (resamples >= 2).then(|| Bootstrap { resamples: resamples as u32, ..Bootstrap::default() })
+}

@@ -1,0 +1,129 @@
+//! A set of examples as a model reads it.
+
+use std::sync::Arc;
+
+use topwork_data::{Dataset, Inputs, Labels, Ragged};
+use topwork_models::Targets;
+use topwork_text::Packed;
+
+use super::language_model::Hiding;
+use super::question::Window;
+use crate::scoring::targets;
+
+/// One of the sets.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Texts and labels as they were read.
+    pub dataset: Dataset,
+    /// The same as token ids.
+    pub inputs: Inputs,
+    /// What is drawn and answered at a time.
+    pub units: Units,
+}
+
+/// What is drawn and answered at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Units {
+    /// One sequence of the inputs for each example.
+    Examples,
+    /// The same, with the numbers of the words that the labelled tokens stand for.
+    Words(Ragged),
+    /// Parts of passages.
+    Windows(Vec<Window>),
+    /// Several sequences for each example.
+    Choices {
+        /// Where each example's sequences begin, and where the last one's end: `[examples + 1]`.
+        offsets: Vec<u32>,
+        /// The number of the right one, counted from the example's first.
+        right: Vec<u32>,
+    },
+    /// Running text of which words are hidden.
+    Hidden(Hiding),
+}
+
+/// Some units of a set, ready for a model.
+#[derive(Clone, Debug)]
+pub struct TaskBatch {
+    /// The texts.
+    pub packed: Packed,
+    /// What is asked, where it is known.
+    pub targets: Option<Targets>,
+    /// Which of the set's sequences these are.
+    pub texts: Vec<usize>,
+    /// Units in it.
+    pub units: usize,
+}
+
+impl Part {
+    /// A set in which each example is a sequence.
+    pub fn examples(dataset: Dataset, inputs: Inputs) -> Self {
+        Part { dataset, inputs, units: Units::Examples }
+    }
+
+    /// Units there are.
+    pub fn len(&self) -> usize {
+        match &self.units {
+            Units::Choices { right, .. } => right.len(),
+            _ => self.inputs.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tokens of each unit.
+    pub fn costs(&self) -> Vec<usize> {
+        let starts = &self.inputs.packed.offsets;
+        match &self.units {
+            Units::Choices { offsets, .. } => {
+                let start = |text: u32| starts[text as usize] as usize;
+                offsets.windows(2).map(|pair| start(pair[1]) - start(pair[0])).collect()
+            }
+            _ => self.inputs.packed.lengths().collect(),
+        }
+    }
+
+    /// Some of the units, with what is asked of them as far as it is fixed.
+    pub fn batch(&self, units: &[usize]) -> TaskBatch {
+        let Units::Choices { offsets, right } = &self.units else {
+            let batch = self.inputs.batch(units);
+            let targets = targets(&batch.labels);
+            return TaskBatch { packed: batch.packed, targets, texts: units.to_vec(), units: units.len() };
+        };
+        let texts: Vec<usize> =
+            units.iter().flat_map(|&unit| offsets[unit] as usize..offsets[unit + 1] as usize).collect();
+        let mut questions = vec![0];
+        for &unit in units {
+            questions.push(questions[questions.len() - 1] + offsets[unit + 1] - offsets[unit]);
+        }
+        let right: Arc<[u32]> = units.iter().map(|&unit| right[unit]).collect();
+        TaskBatch {
+            packed: self.inputs.packed.select(&texts),
+            targets: Some(Targets::Choices { right, questions: questions.into() }),
+            texts,
+            units: units.len(),
+        }
+    }
+
+    /// The same without labels.
+    pub fn unlabelled(&self) -> Self {
+        let inputs = Inputs { labels: Labels::None(self.inputs.len()), ..self.inputs.clone() };
+        Part { inputs, ..self.clone() }
+    }
+
+    /// Some of the examples, of a set in which each is a sequence.
+    pub fn select(&self, examples: &[usize]) -> Self {
+        let batch = self.inputs.batch(examples);
+        let inputs = Inputs {
+            lengths: examples.iter().map(|&at| self.inputs.lengths[at]).collect(),
+            packed: batch.packed,
+            labels: batch.labels,
+            rows: batch.rows,
+            cut_texts: 0,
+            cut_tokens: 0,
+        };
+        Part { dataset: self.dataset.select(examples), inputs, units: Units::Examples }
+    }
+}

@@ -1,0 +1,172 @@
+//! Sequence to sequence: a text for a text, as in translation and summaries.
+//!
+//! Papers: Sutskever et al. 2014, "Sequence to Sequence Learning with Neural Networks", <https://arxiv.org/abs/1409.3215>; Raffel et al. 2020,
+//! "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", section 2.4,
+//! <https://arxiv.org/abs/1910.10683>
+
+use topwork_data::{Dataset, Inputs, Label, Labels, Ragged};
+use topwork_models::HeadSpec;
+use topwork_models::generate::{self, Beam, Choice};
+use topwork_text::Packed;
+use topwork_train::metrics::{Task as MetricTask, TextLoss, language};
+
+use super::{Encode, LanguageTask, Measured, Part, Run, Units};
+use crate::error::Error;
+use crate::prepare::Prepared;
+use crate::recipe::{Kind, TaskRecipe};
+use crate::report::{Mistake, Mistakes};
+
+/// Longest target in tokens when nothing is said.
+pub const TARGET: usize = 128;
+/// Texts written at once.
+const TOGETHER: usize = 32;
+
+/// The entry in the list.
+pub const SEQ2SEQ: Seq2Seq = Seq2Seq;
+
+/// A text for a text.
+pub struct Seq2Seq;
+
+impl LanguageTask for Seq2Seq {
+    fn kind(&self) -> Kind {
+        Kind::Seq2Seq
+    }
+
+    fn title(&self) -> &'static str {
+        "Sequence to sequence"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a text for a text: translation, summaries"
+    }
+
+    fn paper(&self) -> &'static str {
+        "https://arxiv.org/abs/1910.10683"
+    }
+
+    fn in_python(&self, folder: &str) -> String {
+        format!(
+            "from transformers import pipeline\n\nprint(pipeline(\"text2text-generation\", {folder:?})(\"some text\"))\n"
+        )
+    }
+
+    fn measures(&self) -> MetricTask {
+        MetricTask::Texts
+    }
+
+    fn reader(&self) -> topwork_data::Task {
+        topwork_data::Task::Texts
+    }
+
+    fn encode(&self, dataset: Dataset, encode: &Encode) -> Result<Part, Error> {
+        let mut inputs = Inputs::of_texts(&dataset, encode.tokenizer, encode.max_length)?;
+        let mut targets: Vec<&str> = Vec::with_capacity(dataset.len());
+        for (at, example) in dataset.examples.iter().enumerate() {
+            let Some(Label::Text(target)) = &example.label else {
+                return Err(Error::Task(format!("{}: no text to be written", dataset.place(at))));
+            };
+            targets.push(target);
+        }
+        let most = encode.max_length.map(|_| encode.task.max_target.unwrap_or(TARGET));
+        let tokenizer = encode.targets.unwrap_or(encode.tokenizer);
+        let encodings = tokenizer.encode_batch(&targets, most)?;
+        let mut ids = Ragged::new();
+        for encoding in encodings {
+            inputs.cut_texts += usize::from(encoding.cut > 0);
+            inputs.cut_tokens += encoding.cut;
+            ids.push(encoding.ids);
+        }
+        inputs.labels = Labels::Texts(ids);
+        Ok(Part { dataset, inputs, units: Units::Examples })
+    }
+
+    fn head(&self, _: &TaskRecipe, _: &[String]) -> HeadSpec {
+        HeadSpec::Seq2Seq
+    }
+
+    fn default_metric(&self, _: &Prepared) -> &'static str {
+        "perplexity"
+    }
+
+    fn measure(&self, run: &Run, part: &Part) -> Result<Measured, Error> {
+        let losses = run.losses(self, part)?;
+        let truth = truth(&part.dataset);
+        let costs: Vec<TextLoss> = losses
+            .iter()
+            .map(|&(loss, tokens)| TextLoss { loss, tokens: tokens as u64, ..TextLoss::default() })
+            .collect();
+        let asked: usize = losses.iter().map(|(_, asked)| asked).sum();
+        let loss = losses.iter().map(|(loss, _)| loss).sum::<f64>() / asked.max(1) as f64;
+        let mut sums = language(&costs)?;
+        let mut written = Vec::new();
+        if run.judge.writes {
+            written = write(run, part)?;
+            let truth: Vec<[&str; 1]> = truth.iter().map(|text| [*text]).collect();
+            sums.splice(0..0, topwork_train::metrics::texts(&truth, &written)?);
+        }
+        let mut measured = Measured::of_sums(MetricTask::Texts, sums, Vec::new(), &run.judge, Some(loss))?;
+        measured.texts = written;
+        Ok(measured)
+    }
+
+    fn mistakes(&self, measured: &Measured, data: &Prepared) -> Option<Mistakes> {
+        let all: Vec<Mistake> = measured
+            .texts
+            .iter()
+            .zip(truth(&data.test.dataset))
+            .enumerate()
+            .filter(|(_, (text, truth))| text.as_str() != *truth)
+            .map(|(at, (text, truth))| Mistake {
+                id: data.test.dataset.place(at),
+                text: data.test.dataset.examples[at].text.clone(),
+                gold: truth.to_string(),
+                predicted: text.clone(),
+                probability: None,
+            })
+            .collect();
+        let texts = data.test.dataset.len() as u64;
+        Some(Mistakes { total: all.len() as u64, texts, worst: all.into_iter().take(super::WORST).collect() })
+    }
+
+    fn how_to_use(&self, folder: &str) -> String {
+        format!("topwork generate {folder} \"some text\"")
+    }
+}
+
+fn truth(dataset: &Dataset) -> Vec<&str> {
+    let text = |label: &Option<Label>| matches!(label, Some(Label::Text(_)));
+    debug_assert!(dataset.examples.iter().all(|example| text(&example.label)));
+    dataset
+        .examples
+        .iter()
+        .map(|example| match &example.label {
+            Some(Label::Text(target)) => target.as_str(),
+            _ => "",
+        })
+        .collect()
+}
+
+/// What the model writes for each text.
+fn write(run: &Run, part: &Part) -> Result<Vec<String>, Error> {
+    let stated = generate::Options::of_config(&run.model.config)?;
+    let choice = match run.judge.beams {
+        0 | 1 => Choice::Greedy,
+        beams => Choice::Beam(Beam { beams, length_penalty: 1.0, early_stopping: false }),
+    };
+    let longest = match &part.inputs.labels {
+        Labels::Texts(ids) => (0..ids.len()).map(|at| ids.of(at).len()).max().unwrap_or(TARGET),
+        _ => TARGET,
+    };
+    // Room for an answer that is longer than any right one, not for one without end.
+    let options =
+        generate::Options { max_new: longest + longest / 2, choice, precision: run.precision, ..stated };
+    let all: Vec<usize> = (0..part.inputs.len()).collect();
+    let mut texts = Vec::with_capacity(all.len());
+    for some in all.chunks(TOGETHER) {
+        let packed: Packed = part.inputs.packed.select(some);
+        for continuation in generate::generate(run.model, &packed, &options, &mut |_, _| true)? {
+            texts.push(run.tokenizer.decode(&continuation.ids, true)?.trim().to_string());
+        }
+    }
+    Ok(texts)
+}

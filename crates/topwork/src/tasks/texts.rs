@@ -1,0 +1,162 @@
+//! One answer a text: a label of several, any number of labels, or a number.
+//!
+//! Paper: Devlin et al. 2019, "BERT", section 3.2 (fine-tuning), <https://arxiv.org/abs/1810.04805>
+
+use topwork_data::{Dataset, Inputs, LabelMap, Labels};
+use topwork_models::{HeadSpec, Pooling};
+use topwork_train::metrics::{Metric, MetricError, Task as MetricTask};
+
+use super::{Encode, Judge, LanguageTask, Measured, Part, Run};
+use crate::error::Error;
+use crate::prepare::Prepared;
+use crate::recipe::{Kind, TaskRecipe};
+use crate::report::{Mistake, Mistakes};
+use crate::scoring::outcome;
+
+/// One label of several.
+pub const CLASSIFY: Texts = Texts(Kind::Classify);
+/// Any number of labels.
+pub const MULTI_LABEL: Texts = Texts(Kind::MultiLabel);
+/// A number.
+pub const REGRESS: Texts = Texts(Kind::Regress);
+
+/// One answer a text.
+pub struct Texts(Kind);
+
+impl LanguageTask for Texts {
+    fn kind(&self) -> Kind {
+        self.0
+    }
+
+    fn title(&self) -> &'static str {
+        match self.0 {
+            Kind::MultiLabel => "Multi-label classification",
+            Kind::Regress => "Text regression",
+            _ => "Text classification",
+        }
+    }
+
+    fn summary(&self) -> &'static str {
+        match self.0 {
+            Kind::MultiLabel => "any number of labels for a text or a pair of texts",
+            Kind::Regress => "a number for a text or a pair of texts",
+            _ => "one label of several for a text or a pair of texts",
+        }
+    }
+
+    fn paper(&self) -> &'static str {
+        "https://arxiv.org/abs/1810.04805"
+    }
+
+    fn in_python(&self, folder: &str) -> String {
+        format!(
+            "from transformers import pipeline\n\nprint(pipeline(\"text-classification\", {folder:?})(\"some text\"))\n"
+        )
+    }
+
+    fn pools(&self) -> bool {
+        true
+    }
+
+    fn measures(&self) -> MetricTask {
+        match self.0 {
+            Kind::MultiLabel => MetricTask::MultiLabel,
+            Kind::Regress => MetricTask::Scores,
+            _ => MetricTask::Classes,
+        }
+    }
+
+    fn reader(&self) -> topwork_data::Task {
+        match self.0 {
+            Kind::MultiLabel => topwork_data::Task::Multi,
+            Kind::Regress => topwork_data::Task::Score,
+            _ => topwork_data::Task::Class,
+        }
+    }
+
+    fn stratified(&self) -> bool {
+        self.0 != Kind::MultiLabel
+    }
+
+    fn labels(&self, train: &Dataset) -> Result<Option<LabelMap>, Error> {
+        Ok(if self.0 == Kind::Regress { None } else { Some(LabelMap::from_dataset(train)?) })
+    }
+
+    fn encode(&self, dataset: Dataset, encode: &Encode) -> Result<Part, Error> {
+        let inputs = Inputs::new(&dataset, encode.tokenizer, encode.max_length, encode.map)?;
+        Ok(Part::examples(dataset, inputs))
+    }
+
+    fn head(&self, task: &TaskRecipe, labels: &[String]) -> HeadSpec {
+        let pool = task.pool.unwrap_or(Pooling::Family);
+        match self.0 {
+            Kind::Regress => HeadSpec::Regress { pool },
+            kind => HeadSpec::Classify { labels: labels.to_vec(), several: kind == Kind::MultiLabel, pool },
+        }
+    }
+
+    fn default_metric(&self, data: &Prepared) -> &'static str {
+        match self.0 {
+            Kind::MultiLabel => "micro-f1",
+            Kind::Regress => "pearson",
+            _ if data.positive.is_some() => "f1",
+            _ => "macro-f1",
+        }
+    }
+
+    fn check(&self, dev: &Part, metric: &Metric, judge: &Judge) -> Result<(), Error> {
+        if metric.spec().is_none() {
+            return Ok(());
+        }
+        let width = judge.labels.len().max(1);
+        // Outputs that are all different: what has no value for them has none for any.
+        let values: Vec<f32> = (0..dev.len() * width).map(|at| (at as f32).sin()).collect();
+        match metric.of(&outcome(&dev.inputs.labels, &values, width, judge.positive)?) {
+            Err(MetricError::Undefined { name, reason }) => Err(Error::Task(format!(
+                "{name} has no value on the {} development examples: {reason}; give more or other development data, or \
+                 judge by another metric (--metric)",
+                dev.len()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn measure(&self, run: &Run, part: &Part) -> Result<Measured, Error> {
+        let outputs = run.outputs(part)?;
+        let width = outputs.values.len() / part.len().max(1);
+        let mut outcome = outcome(&part.inputs.labels, &outputs.values, width, run.judge.positive)?;
+        if let Some(threshold) = run.judge.threshold {
+            outcome = outcome.with_thresholds(&[threshold])?;
+        }
+        Measured::of_outcome(outcome, &run.judge, outputs.loss)
+    }
+
+    fn mistakes(&self, measured: &Measured, data: &Prepared) -> Option<Mistakes> {
+        let outcome = measured.outcome()?;
+        let (Labels::Class(truth), Some(predicted)) = (&data.test.inputs.labels, outcome.predicted_classes())
+        else {
+            return None;
+        };
+        let width = data.labels.len();
+        let mut wrong: Vec<(usize, f64)> = (0..truth.len())
+            .filter(|&i| truth[i] != predicted[i])
+            .map(|i| (i, outcome.probabilities()[i * width + predicted[i] as usize]))
+            .collect();
+        wrong.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let worst = wrong.iter().take(super::WORST).map(|&(i, probability)| {
+            let example = &data.test.dataset.examples[i];
+            let text = match &example.pair {
+                Some(pair) => format!("{} | {pair}", example.text),
+                None => example.text.clone(),
+            };
+            Mistake {
+                id: data.test.dataset.place(i),
+                text,
+                gold: data.labels[truth[i] as usize].clone(),
+                predicted: data.labels[predicted[i] as usize].clone(),
+                probability: Some(probability),
+            }
+        });
+        Some(Mistakes { total: wrong.len() as u64, texts: truth.len() as u64, worst: worst.collect() })
+    }
+}
