@@ -21,6 +21,7 @@ mod buffer;
 pub mod conv;
 pub mod conv_max;
 mod cpu;
+pub mod crf;
 pub mod dropout;
 pub mod embedding;
 pub mod gated;

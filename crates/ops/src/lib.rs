@@ -19,6 +19,7 @@ mod check;
 mod columns;
 mod conv1d;
 mod conv1d_max;
+mod crf;
 mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -62,6 +63,7 @@ pub use crate::{
     bias_activation::{BiasActivationOps, bias_activation},
     conv1d::{Conv1dOps, conv1d},
     conv1d_max::{Conv1dMaxOps, conv1d_max},
+    crf::{CrfOps, crf},
     cross_entropy::{CrossEntropyOps, cross_entropy},
     dropout::{DropoutOps, dropout},
     embedding::{EmbeddingOps, embedding},
@@ -88,7 +90,7 @@ pub mod composed {
         activation_linear::composed as activation_linear, adamw::composed as adamw,
         attend::composed as attend, attention::composed as attention,
         bias_activation::composed as bias_activation, conv1d::composed as conv1d,
-        conv1d_max::composed as conv1d_max, cross_entropy::composed as cross_entropy,
+        conv1d_max::composed as conv1d_max, crf::composed as crf, cross_entropy::composed as cross_entropy,
         dropout::composed as dropout, embedding::composed as embedding,
         gated_activation::composed as gated_activation, highway::composed as highway,
         linear::composed as linear, linear_qkv::composed as linear_qkv, lstm::composed as lstm,
@@ -135,6 +137,8 @@ ops! {
         "convolution over the tokens of each sequence",
     conv1d_max (conv1d_max::tests::gradients):
         "convolution, maximum over time and activation: a vector for each sequence",
+    crf (crf::tests::gradients):
+        "mean negative log-likelihood of labellings under a linear-chain random field",
     cross_entropy (cross_entropy::tests::gradients):
         "mean cross-entropy with weights, label smoothing and ignored rows",
     dropout (dropout::tests::gradients):
@@ -187,7 +191,7 @@ mod tests {
             assert!(count > 0, "{name} checks nothing");
             checked.push(*name);
         }
-        assert_eq!(checked.len(), 27);
+        assert_eq!(checked.len(), 28);
         assert_eq!(checked, OPS.iter().map(|op| op.name).collect::<Vec<_>>());
         assert!(checked.is_sorted());
     }
