@@ -156,6 +156,16 @@ pub enum Error {
         /// The kind it got.
         got: &'static str,
     },
+    /// A setting of a head that does not fit to the encoder, or to another setting.
+    #[error("the head's setting {setting}: expected {expected}, got {got}")]
+    Setting {
+        /// The setting.
+        setting: String,
+        /// What would be right.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
     /// The right texts of questions do not fit the texts.
     #[error("question {question}: expected {expected}, got {got}")]
     Choices {

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::families;
 use crate::head::Permuted;
 use crate::onnx::EncoderGraph;
+use crate::states::apart;
 use crate::target::TargetSide;
 
 /// [`Size::max_tokens`] of families that read texts of any length: as many tokens as a batch can have.
@@ -217,6 +218,46 @@ pub trait Encoder: Send + Sync {
     /// goes on from. It is `hidden` unless layers need more than the output of the layer before.
     fn width(&self, _depth: usize) -> usize {
         self.size().hidden
+    }
+
+    /// Number of hidden states that a token has on its way: the embeddings', then one a layer.
+    fn states(&self) -> usize {
+        self.states_to(1 + self.parts())
+    }
+
+    /// How many of them the first `depth` parts make (the embeddings are the first part).
+    fn states_to(&self, depth: usize) -> usize {
+        depth
+    }
+
+    /// Width of one of them, counted from 0: the last columns of what layers hand on.
+    fn state_width(&self, state: usize) -> usize {
+        self.width(state + 1)
+    }
+
+    /// [`Encoder::layers_of`], with what each of the layers hands on; `x` comes from [`Pass::cut`].
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn each_layer(
+        &self,
+        pass: &Pass,
+        mut x: Tensor<2>,
+        input: &Packed,
+        which: Range<usize>,
+    ) -> Result<Vec<Tensor<2>>, Error> {
+        let mut layers = Vec::with_capacity(which.len());
+        for part in which {
+            // A graph ends where a state is read twice: segments that run once more go back through it on their own.
+            x = pass.cut(self.layers_of(pass, apart(&x), input, part..part + 1)?);
+            layers.push(x.clone());
+        }
+        Ok(layers)
+    }
+
+    /// The numbers whose softmax are the shares of a mix of all layers, for families whose last layer is one.
+    fn mix(&self) -> Option<&[ParamId]> {
+        None
     }
 
     /// The token table, for heads that tie to it.

@@ -13,6 +13,10 @@ use crate::family::Encoder;
 use crate::heads;
 use crate::heads::seq2seq::Seq2Seq;
 use crate::onnx::HeadGraph;
+use crate::states::Layers;
+use crate::tagging::CrfParams;
+
+pub use crate::heads::body::Body;
 
 /// How a sequence becomes one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,17 +33,20 @@ pub enum Pooling {
     Max,
     /// The last token's vector as it is.
     Last,
+    /// The sum of all tokens with shares that a learnt query gives them.
+    Attention,
 }
 
 impl Pooling {
-    /// The operation over tokens, on this encoder.
-    pub fn pool(self, encoder: &dyn Encoder) -> Pool {
+    /// The operation over tokens, on this encoder; `None` where it is learnt.
+    pub fn pool(self, encoder: &dyn Encoder) -> Option<Pool> {
         match self {
-            Pooling::Family => encoder.classifier().pool,
-            Pooling::Cls => Pool::Cls,
-            Pooling::Last => Pool::Last,
-            Pooling::Mean => Pool::Mean,
-            Pooling::Max => Pool::Max,
+            Pooling::Family => Some(encoder.classifier().pool),
+            Pooling::Cls => Some(Pool::Cls),
+            Pooling::Last => Some(Pool::Last),
+            Pooling::Mean => Some(Pool::Mean),
+            Pooling::Max => Some(Pool::Max),
+            Pooling::Attention => None,
         }
     }
 }
@@ -56,11 +63,23 @@ pub enum HeadSpec {
         several: bool,
         /// How a text becomes a vector.
         pool: Pooling,
+        /// What stands before the outputs.
+        #[serde(default, skip_serializing_if = "is_default")]
+        body: Body,
+        /// The hidden states that are read.
+        #[serde(default, skip_serializing_if = "is_default")]
+        layers: Layers,
     },
     /// A number.
     Regress {
         /// How a text becomes a vector.
         pool: Pooling,
+        /// What stands before the outputs.
+        #[serde(default, skip_serializing_if = "is_default")]
+        body: Body,
+        /// The hidden states that are read.
+        #[serde(default, skip_serializing_if = "is_default")]
+        layers: Layers,
     },
     /// The words behind masks.
     MaskedLm,
@@ -75,6 +94,15 @@ pub enum HeadSpec {
     Tag {
         /// Names of the labels, in the order of the outputs.
         labels: Vec<String>,
+        /// Whether labels are scored as a whole, with a score for each pair that follow each other: a conditional random field.
+        #[serde(default, skip_serializing_if = "is_default")]
+        crf: bool,
+        /// What stands before the outputs.
+        #[serde(default, skip_serializing_if = "is_default")]
+        body: Body,
+        /// The hidden states that are read.
+        #[serde(default, skip_serializing_if = "is_default")]
+        layers: Layers,
     },
     /// A vector for a text.
     Embed {
@@ -96,6 +124,21 @@ pub enum HeadSpec {
 }
 
 impl HeadSpec {
+    /// One label of several, or any number of them, with the body and the layers of the family's own classifier.
+    pub fn classifier(labels: Vec<String>, several: bool, pool: Pooling) -> Self {
+        HeadSpec::Classify { labels, several, pool, body: Body::Own, layers: Layers::Last }
+    }
+
+    /// A number, with the body and the layers of the family's own classifier.
+    pub fn regressor(pool: Pooling) -> Self {
+        HeadSpec::Regress { pool, body: Body::Own, layers: Layers::Last }
+    }
+
+    /// A label for each token, as the family's own tagger gives it.
+    pub fn tagger(labels: Vec<String>) -> Self {
+        HeadSpec::Tag { labels, crf: false, body: Body::Own, layers: Layers::Last }
+    }
+
     /// The head's name in [`HEADS`].
     pub fn name(&self) -> &'static str {
         match self {
@@ -118,9 +161,9 @@ impl HeadSpec {
     /// How texts become vectors, for heads over whole texts.
     pub fn pooling(&self) -> Option<Pooling> {
         match self {
-            HeadSpec::Classify { pool, .. } | HeadSpec::Regress { pool } | HeadSpec::Embed { pool, .. } => {
-                Some(*pool)
-            }
+            HeadSpec::Classify { pool, .. }
+            | HeadSpec::Regress { pool, .. }
+            | HeadSpec::Embed { pool, .. } => Some(*pool),
             HeadSpec::NextSentence | HeadSpec::MultipleChoice => Some(Pooling::Family),
             HeadSpec::MaskedLm
             | HeadSpec::CausalLm
@@ -136,7 +179,7 @@ impl HeadSpec {
     /// Number of outputs for each text (of a head over tokens: for each token), where that is fixed by the head.
     pub fn outputs(&self) -> Option<usize> {
         match self {
-            HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels } => Some(labels.len()),
+            HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels, .. } => Some(labels.len()),
             HeadSpec::Regress { .. } | HeadSpec::MultipleChoice | HeadSpec::ReplacedToken => Some(1),
             HeadSpec::NextSentence => Some(heads::next_sentence::OUTPUTS),
             HeadSpec::MaskedLm
@@ -148,6 +191,11 @@ impl HeadSpec {
             | HeadSpec::DoubleHeads => None,
         }
     }
+}
+
+/// For settings that are written only where they are chosen.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What a head's outputs are compared with.
@@ -260,6 +308,21 @@ pub trait Head: Send + Sync {
     /// How a text's tokens become the one row this head wants; `None` if it wants every token.
     fn pooled(&self) -> Option<Pool>;
 
+    /// The hidden states it reads.
+    fn layers(&self) -> Layers {
+        Layers::Last
+    }
+
+    /// The numbers whose softmax are the shares of layers in a mix, of a head that learns one.
+    fn mix(&self) -> Option<&[ParamId]> {
+        None
+    }
+
+    /// The conditional random field over its labels, if it has one.
+    fn crf(&self) -> Option<CrfParams> {
+        None
+    }
+
     /// What puts its computation into an ONNX graph, for heads that have it.
     fn onnx(&self) -> Option<&dyn HeadGraph> {
         None
@@ -271,7 +334,8 @@ pub trait Head: Send + Sync {
     }
 
     /// # Shapes
-    /// - `x`: `[batch, hidden]` after pooling, or `[tokens, hidden]` for a head over tokens; `input`: the texts it was made of
+    /// - `x`: `[batch, hidden]` after pooling, or `[tokens, hidden]` for a head over tokens (in the place of `hidden` what
+    ///   [`Layers::width`] says of [`Head::layers`]); `input`: the texts it was made of
     /// - returns: `[batch, labels]`, `[batch, hidden]` or `[tokens, vocab]`
     ///
     /// # Errors
@@ -366,13 +430,13 @@ mod tests {
     fn specs_survive_json() {
         let labels = vec!["ham".to_string(), "spam".to_string()];
         let specs = [
-            HeadSpec::Classify { labels: labels.clone(), several: false, pool: Pooling::Family },
-            HeadSpec::Regress { pool: Pooling::Mean },
+            HeadSpec::classifier(labels.clone(), false, Pooling::Family),
+            HeadSpec::regressor(Pooling::Mean),
             HeadSpec::MaskedLm,
             HeadSpec::CausalLm,
             HeadSpec::Seq2Seq,
             HeadSpec::PermutationLm,
-            HeadSpec::Tag { labels },
+            HeadSpec::tagger(labels),
             HeadSpec::Embed { pool: Pooling::Max, normalise: true },
             HeadSpec::ReplacedToken,
             HeadSpec::NextSentence,
@@ -389,5 +453,44 @@ mod tests {
             assert!(entry.paper.starts_with("https://"));
         }
         assert!(serde_json::from_str::<HeadSpec>(r#"{"head":"regress","pool":"mean","x":1}"#).is_err());
+    }
+
+    #[test]
+    fn settings_are_written_where_they_are_chosen_and_may_be_left_out() {
+        let check = |spec: HeadSpec, text: &str| {
+            assert_eq!(serde_json::to_string(&spec).unwrap(), text);
+            assert_eq!(serde_json::from_str::<HeadSpec>(text).unwrap(), spec);
+        };
+        check(HeadSpec::tagger(vec!["O".to_string()]), r#"{"head":"tag","labels":["O"]}"#);
+        check(HeadSpec::regressor(Pooling::Mean), r#"{"head":"regress","pool":"mean"}"#);
+        check(
+            HeadSpec::Regress {
+                pool: Pooling::Attention,
+                body: Body::Mlp { width: 8 },
+                layers: Layers::SumLast4,
+            },
+            r#"{"head":"regress","pool":"attention","body":{"mlp":{"width":8}},"layers":"sum-last-4"}"#,
+        );
+        check(
+            HeadSpec::Tag {
+                labels: vec![],
+                crf: true,
+                body: Body::BiLstm { width: 8, layers: 1 },
+                layers: Layers::Mix,
+            },
+            r#"{"head":"tag","labels":[],"crf":true,"body":{"bilstm":{"width":8,"layers":1}},"layers":"mix"}"#,
+        );
+        for layers in [
+            Layers::Last,
+            Layers::First,
+            Layers::SecondToLast,
+            Layers::SumLast4,
+            Layers::ConcatLast4,
+            Layers::SumAll,
+            Layers::Mix,
+        ] {
+            assert_eq!(serde_json::to_string(&layers).unwrap(), format!("{:?}", layers.name()));
+        }
+        assert!(serde_json::from_str::<Body>(r#"{"mlp":{"width":8,"depth":2}}"#).is_err());
     }
 }

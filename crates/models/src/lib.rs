@@ -26,6 +26,8 @@ pub mod relative;
 pub mod rope;
 pub mod saved;
 pub mod source;
+pub mod states;
+pub mod tagging;
 pub mod target;
 
 pub use error::Error;
@@ -33,7 +35,8 @@ pub use family::{
     ClassifierStyle, Decoder, DenseStyle, Encoder, FAMILIES, Family, LanguageModelStyle, SegmentReader, Size,
     TwoStreams, family,
 };
-pub use head::{HEADS, Head, HeadEntry, HeadSpec, LossOptions, Permuted, Pooling, Targets};
+pub use head::{Body, HEADS, Head, HeadEntry, HeadSpec, LossOptions, Permuted, Pooling, Targets};
 pub use model::{Model, SaveOptions};
 pub use source::Source;
+pub use states::Layers;
 pub use target::{Sources, Start, TargetSide, TargetStyle};

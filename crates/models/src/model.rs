@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use serde_json::{Map, Value};
@@ -20,6 +19,7 @@ use crate::heads::seq2seq::Seq2Seq;
 use crate::saved;
 use crate::source::Source;
 
+mod read;
 mod segments;
 
 pub use crate::saved::saved_spec;
@@ -298,91 +298,8 @@ impl Model {
     /// # Errors
     /// A sequence too long for the model, an id outside its tables.
     pub fn hidden(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
-        self.layers_from(pass, self.encoder.embed(pass, input)?, input, 0)
-    }
-
-    /// Parts of the encoder, counted as the depth groups of its parameters are: the embeddings, then each layer, or each run of
-    /// layers that share their parameters.
-    pub fn depth(&self) -> usize {
-        1 + self.encoder.parts()
-    }
-
-    /// Numbers that [`Model::features_to`] gives for a token or a text.
-    pub fn width_to(&self, depth: usize) -> usize {
-        if depth == self.depth() { self.size().hidden } else { self.encoder.width(depth) }
-    }
-
-    /// What the first `depth` parts of the encoder make of a batch, for [`Model::features_from`] to go on from: hidden
-    /// states, or for the whole encoder what the head reads.
-    ///
-    /// # Shapes
-    /// - returns: `[tokens, hidden]`, or as [`Model::features`]
-    ///
-    /// # Panics
-    /// If `depth` is 0 or above [`Model::depth`].
-    ///
-    /// # Errors
-    /// As [`Model::hidden`].
-    pub fn features_to(&self, pass: &Pass, input: &Packed, depth: usize) -> Result<Tensor<2>, Error> {
-        assert!((1..=self.depth()).contains(&depth), "a depth of 1 to {}, not {depth}", self.depth());
-        let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
-        let hidden = self.encoder.embed(pass, input)?;
-        let hidden = self.encoder.layers_of(pass, hidden, input, 0..depth - 1)?;
-        if depth == self.depth() { self.pool(hidden, &offsets) } else { Ok(hidden) }
-    }
-
-    /// The rest of the way to what the head reads, from what [`Model::features_to`] returned for the same batch and
-    /// depth: the same as [`Model::features`] does at once.
-    ///
-    /// # Shapes
-    /// - `x`: as [`Model::features_to`] returns it
-    /// - returns: as [`Model::features`]
-    ///
-    /// # Errors
-    /// A parameter without values.
-    pub fn features_from(
-        &self,
-        pass: &Pass,
-        x: Tensor<2>,
-        input: &Packed,
-        depth: usize,
-    ) -> Result<Tensor<2>, Error> {
-        if depth == self.depth() {
-            return Ok(x);
-        }
-        let hidden = self.layers_from(pass, x, input, depth - 1)?;
-        self.pool(hidden, &Arc::from(input.offsets.as_slice()))
-    }
-
-    fn layers_from(
-        &self,
-        pass: &Pass,
-        x: Tensor<2>,
-        input: &Packed,
-        first: usize,
-    ) -> Result<Tensor<2>, Error> {
-        self.encoder.layers_of(pass, x, input, first..self.encoder.parts())
-    }
-
-    fn pool(&self, hidden: Tensor<2>, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
-        match self.head.pooled() {
-            None => Ok(hidden),
-            Some(pool) => {
-                some_tokens(offsets)?;
-                Ok(topwork_ops::pool(hidden, offsets, pool))
-            }
-        }
-    }
-
-    /// What the head reads: one pooled row for each text, or every token's hidden state.
-    ///
-    /// # Shapes
-    /// - returns: `[batch, hidden]`, or `[tokens, hidden]` for heads over tokens
-    ///
-    /// # Errors
-    /// As [`Model::hidden`].
-    pub fn features(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
-        self.features_to(pass, input, self.depth())
+        let x = self.encoder.embed(pass, input)?;
+        self.encoder.layers_of(pass, x, input, 0..self.encoder.parts())
     }
 
     /// The head on features.

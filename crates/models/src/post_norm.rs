@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::family::{ClassifierStyle, DenseStyle, Encoder, LanguageModelStyle, Size, TaggerStyle};
 use crate::onnx::blocks::{self, PostNormLayer};
 use crate::onnx::{EncoderGraph, Graph, Texts, Value};
+use crate::states::apart;
 
 /// Settings of the encoder.
 pub struct PostNormConfig {
@@ -202,6 +203,27 @@ impl Encoder for PostNorm {
 
     fn parts(&self) -> usize {
         self.parts.len()
+    }
+
+    fn states_to(&self, depth: usize) -> usize {
+        1 + self.parts[..depth - 1].iter().map(Vec::len).sum::<usize>()
+    }
+
+    fn each_layer(
+        &self,
+        pass: &Pass,
+        mut x: Tensor<2>,
+        input: &Packed,
+        which: Range<usize>,
+    ) -> Result<Vec<Tensor<2>>, Error> {
+        let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
+        let mut outputs = Vec::new();
+        for layer in self.parts[which].iter().flatten() {
+            let (layer, offsets) = (Arc::clone(layer), Arc::clone(&offsets));
+            x = pass.segment(pass.cut(apart(&x)), move |pass, x| layer.forward(pass, x, &offsets))?;
+            outputs.push(x.clone());
+        }
+        Ok(outputs)
     }
 
     fn word_table(&self) -> ParamId {

@@ -7,17 +7,27 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 use crate::family::{Family, family};
-use crate::head::{HeadSpec, Pooling};
+use crate::head::{Body, HeadSpec, Pooling};
 use crate::model::{FROM_NOTHING, HEAD_FILE};
 use crate::source::{Source, read_json};
+use crate::states::Layers;
 
-/// The name under which [`Family::architectures`] has a head's class; another pooling than the family's own has none there.
+/// The name under which [`Family::architectures`] has a head's class; another pooling, body or choice of layers than the family's
+/// own has none there.
 pub fn class_name(spec: &HeadSpec) -> &'static str {
     match spec {
-        HeadSpec::Classify { pool: Pooling::Family, .. } | HeadSpec::Regress { pool: Pooling::Family } => {
-            "classify"
+        HeadSpec::Classify { pool, body, layers, .. } | HeadSpec::Regress { pool, body, layers } => {
+            if (*pool, *body, *layers) == (Pooling::Family, Body::Own, Layers::Last) {
+                "classify"
+            } else {
+                "embed"
+            }
         }
-        HeadSpec::Classify { .. } | HeadSpec::Regress { .. } => "embed",
+        HeadSpec::Tag { crf, body, layers, .. }
+            if (*crf, *body, *layers) != (false, Body::Own, Layers::Last) =>
+        {
+            "embed"
+        }
         other => other.name(),
     }
 }
@@ -54,7 +64,7 @@ pub fn saved_config(config: &Value, spec: &HeadSpec, family: &Family) -> Value {
         }
     }
     match spec {
-        HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels } => {
+        HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels, .. } => {
             let by_id: Map<String, Value> =
                 labels.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
             let by_name: Map<String, Value> =
@@ -121,7 +131,7 @@ fn named(head: &str, config: &Value) -> Option<HeadSpec> {
         "causal-lm" => HeadSpec::CausalLm,
         "seq2seq" => HeadSpec::Seq2Seq,
         "permutation-lm" => HeadSpec::PermutationLm,
-        "tag" => HeadSpec::Tag { labels: label_names(config) },
+        "tag" => HeadSpec::tagger(label_names(config)),
         "replaced-token" => HeadSpec::ReplacedToken,
         "next-sentence" => HeadSpec::NextSentence,
         "pretraining" => HeadSpec::Pretraining,
@@ -136,12 +146,10 @@ fn classifier(config: &Value) -> HeadSpec {
     let labels = label_names(config);
     let problem = config.get("problem_type").and_then(Value::as_str);
     match problem {
-        Some("regression") => HeadSpec::Regress { pool },
+        Some("regression") => HeadSpec::regressor(pool),
         // transformers itself takes one output for regression when nothing says otherwise.
-        None if labels.len() == 1 => HeadSpec::Regress { pool },
-        problem => {
-            HeadSpec::Classify { labels, several: problem == Some("multi_label_classification"), pool }
-        }
+        None if labels.len() == 1 => HeadSpec::regressor(pool),
+        problem => HeadSpec::classifier(labels, problem == Some("multi_label_classification"), pool),
     }
 }
 
@@ -191,6 +199,6 @@ mod tests {
         assert!(continues(&HeadSpec::Pretraining, &HeadSpec::NextSentence));
         assert!(continues(&HeadSpec::CausalLm, &HeadSpec::DoubleHeads));
         assert!(!continues(&HeadSpec::NextSentence, &HeadSpec::MaskedLm));
-        assert!(!continues(&HeadSpec::Tag { labels: vec![] }, &HeadSpec::Pretraining));
+        assert!(!continues(&HeadSpec::tagger(vec![]), &HeadSpec::Pretraining));
     }
 }

@@ -307,7 +307,7 @@ fn fine_tune(
     options.evaluate_epochs = options.epochs;
     let train = data.train.select(indices);
     let labels = data.labels.clone();
-    let spec = HeadSpec::Classify { labels: labels.clone(), several: false, pool: Pooling::Family };
+    let spec = HeadSpec::classifier(labels.clone(), false, Pooling::Family);
     let init = topwork_kernels::rng::derive(seed, "init");
     let (model, _) = Model::open(&source.path, &spec, init, &Device::flex())?;
     let settings = TextTaskSettings {

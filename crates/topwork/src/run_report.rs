@@ -155,6 +155,9 @@ fn in_python(outcomes: &Outcomes) -> String {
         Pooling::Last => "hidden[torch.arange(len(hidden)), mask.squeeze(-1).sum(1).long() - 1]",
         Pooling::Mean => "(hidden * mask).sum(1) / mask.sum(1)",
         Pooling::Max => "hidden.masked_fill(mask == 0, float(\"-inf\")).amax(1)",
+        Pooling::Attention => {
+            "(hidden * (hidden @ head[\"head.pool.query\"].T).masked_fill(mask == 0, float(\"-inf\")).softmax(1)).sum(1)"
+        }
     };
     let answer = match outcomes.data.kind {
         Kind::MultiLabel => "logits.sigmoid()",

@@ -63,8 +63,8 @@ impl Embed {
     /// Writes vectors.
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         let target = self.target()?;
-        if self.pool == PoolName::Family {
-            bail!("--pool family is a classifier's; say cls, mean or max");
+        if matches!(self.pool, PoolName::Family | PoolName::Attention) {
+            bail!("--pool family and attention are a classifier's, which learns them; say cls, mean or max");
         }
         let mut texts = self.texts.open(global)?;
         let options = EmbedOptions {

@@ -290,6 +290,7 @@ fn head(spec: &HeadSpec) -> String {
         Pooling::Last => "the last token",
         Pooling::Mean => "the mean of all tokens",
         Pooling::Max => "the maximum of all tokens",
+        Pooling::Attention => "the attention of a learnt query",
     });
     let over = pool.map(|pool| format!(" over {pool}")).unwrap_or_default();
     match spec {

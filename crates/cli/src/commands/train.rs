@@ -155,6 +155,8 @@ pub enum PoolName {
     Mean,
     /// The largest value of each coordinate
     Max,
+    /// The attention of a learnt query
+    Attention,
 }
 
 impl PoolName {
@@ -165,6 +167,7 @@ impl PoolName {
             PoolName::Cls => Pooling::Cls,
             PoolName::Mean => Pooling::Mean,
             PoolName::Max => Pooling::Max,
+            PoolName::Attention => Pooling::Attention,
         }
     }
 }

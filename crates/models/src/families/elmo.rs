@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::families::elmo_words::Words;
 use crate::family::{ClassifierStyle, Encoder, Family, LanguageModelStyle, NO_LIMIT, Size};
+use crate::states::mixed;
 
 /// The entry in the list.
 pub const ELMO: Family = Family {
@@ -236,15 +237,8 @@ impl Mix {
     fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
         let weights: Result<Vec<_>, _> = self.weights.iter().map(|&id| pass.vector(id)).collect();
         let shares = softmax(Tensor::cat(weights?, 0), 0);
-        let (layers, [_, width]) = (self.weights.len(), x.dims());
-        let hidden = width / layers;
-        let share = |layer: usize| {
-            let part = x.clone().slice_dim(1, layer * hidden..(layer + 1) * hidden);
-            part * shares.clone().slice(layer..layer + 1).reshape([1, 1])
-        };
-        let sum = (1..layers).fold(share(0), |sum, layer| sum + share(layer));
-        let mixed = sum * pass.vector(self.gamma)?.reshape([1, 1]);
-        Ok(pass.at(Site::BlockOutput, layers - 1, mixed))
+        let mixed = mixed(x, shares, pass.vector(self.gamma)?);
+        Ok(pass.at(Site::BlockOutput, self.weights.len() - 1, mixed))
     }
 }
 
@@ -275,6 +269,14 @@ impl Encoder for Elmo {
 
     fn width(&self, depth: usize) -> usize {
         if depth > self.layers.len() + 1 { self.size.hidden } else { depth * self.size.hidden }
+    }
+
+    fn state_width(&self, _: usize) -> usize {
+        self.size.hidden
+    }
+
+    fn mix(&self) -> Option<&[ParamId]> {
+        Some(&self.mix.weights)
     }
 
     fn word_table(&self) -> ParamId {

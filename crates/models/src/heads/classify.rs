@@ -3,14 +3,15 @@
 use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::loss::{binary_cross_entropy, cross_entropy};
-use topwork_nn::{ParamStore, Pass};
+use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
-use crate::heads::pooled::PooledOutputs;
+use crate::heads::pooled::{PooledOutputs, PooledSpec};
 use crate::onnx::HeadGraph;
+use crate::states::Layers;
 
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
@@ -26,16 +27,25 @@ struct Classify {
 }
 
 fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
-    let HeadSpec::Classify { labels, several, pool } = spec else {
+    let HeadSpec::Classify { labels, several, pool, body, layers } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
-    let outputs = PooledOutputs::declare(store, encoder, *pool, labels.len());
+    let spec = PooledSpec { pool: *pool, body: *body, layers: *layers };
+    let outputs = PooledOutputs::declare(store, encoder, spec, labels.len())?;
     Ok(Box::new(Classify { outputs, several: *several }))
 }
 
 impl Head for Classify {
     fn pooled(&self) -> Option<Pool> {
         self.outputs.pool()
+    }
+
+    fn layers(&self) -> Layers {
+        self.outputs.layers()
+    }
+
+    fn mix(&self) -> Option<&[ParamId]> {
+        self.outputs.mix()
     }
 
     fn onnx(&self) -> Option<&dyn HeadGraph> {

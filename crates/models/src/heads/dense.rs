@@ -19,18 +19,19 @@ pub struct Dense {
 impl Dense {
     /// Declares the map and the norm at the paths of the style.
     pub fn declare(store: &mut ParamStore, encoder: &dyn Encoder, style: DenseStyle) -> Self {
-        Self::declare_in(store, encoder, style, encoder.parts() + 1)
+        Self::declare_in(store, encoder, style, encoder.size().hidden, encoder.parts() + 1)
     }
 
-    /// [`Dense::declare`] in a depth group of the caller's choice.
+    /// [`Dense::declare`] over rows of another width, in a depth group of the caller's choice.
     pub fn declare_in(
         store: &mut ParamStore,
         encoder: &dyn Encoder,
         style: DenseStyle,
+        inputs: usize,
         group: usize,
     ) -> Self {
         let size = encoder.size();
-        let sizes = [style.width, size.hidden];
+        let sizes = [style.width, inputs];
         let linear = Linear::declare_with(store, style.path, sizes, group, size.std, style.bias);
         let norm = style
             .norm

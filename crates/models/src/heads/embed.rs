@@ -11,6 +11,7 @@ use topwork_weights::onnx::Attribute;
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::heads::attention_pool::AttentionPool;
 use crate::onnx::{Graph, HeadGraph, Output, Value};
 
 /// The entry in the list.
@@ -23,27 +24,46 @@ pub const ENTRY: HeadEntry = HeadEntry {
 
 struct Embed {
     width: usize,
-    pool: Pool,
+    pool: EmbedPool,
     normalise: bool,
 }
 
-fn build(spec: &HeadSpec, encoder: &dyn Encoder, _: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
+enum EmbedPool {
+    /// Of fixed shares.
+    Fixed(Pool),
+    /// By a query that is learnt.
+    Learnt(AttentionPool),
+}
+
+fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
     let HeadSpec::Embed { pool, normalise } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
-    Ok(Box::new(Embed { width: encoder.size().hidden, pool: pool.pool(encoder), normalise: *normalise }))
+    let width = encoder.size().hidden;
+    let pool = match pool.pool(encoder) {
+        Some(pool) => EmbedPool::Fixed(pool),
+        None => EmbedPool::Learnt(AttentionPool::declare(store, width, encoder.parts() + 1)),
+    };
+    Ok(Box::new(Embed { width, pool, normalise: *normalise }))
 }
 
 impl Head for Embed {
     fn pooled(&self) -> Option<Pool> {
-        Some(self.pool)
+        match self.pool {
+            EmbedPool::Fixed(pool) => Some(pool),
+            EmbedPool::Learnt(_) => None,
+        }
     }
 
     fn onnx(&self) -> Option<&dyn HeadGraph> {
-        Some(self)
+        self.pooled().map(|_| self as &dyn HeadGraph)
     }
 
-    fn forward(&self, _: &Pass, x: Tensor<2>, _: &Packed) -> Result<Tensor<2>, Error> {
+    fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        let x = match &self.pool {
+            EmbedPool::Fixed(_) => x,
+            EmbedPool::Learnt(pool) => pool.forward(pass, x, &input.offsets.as_slice().into())?,
+        };
         if !self.normalise {
             return Ok(x);
         }

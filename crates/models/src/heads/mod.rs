@@ -1,6 +1,8 @@
 //! One head a file, and what several of them share.
 
 pub mod adaptive;
+mod attention_pool;
+pub mod body;
 mod both;
 pub mod causal_lm;
 pub mod classify;

@@ -6,19 +6,45 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::layers::Linear;
-use topwork_nn::{ParamStore, Pass};
+use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::{ClassifierStyle, Encoder};
 use crate::head::Pooling;
+use crate::heads::attention_pool::AttentionPool;
+use crate::heads::body::{BiLstm, Body};
 use crate::heads::concat::ConcatOutputs;
 use crate::heads::dense::Dense;
+use crate::model::some_tokens;
 use crate::onnx::{Graph, HeadGraph, Output, Value};
+use crate::states::{Layers, Mix};
 use crate::target::{Sources, TargetSide};
 
+/// What a head over texts reads, and what it has before its outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PooledSpec {
+    /// How a text becomes a vector.
+    pub pool: Pooling,
+    /// What stands before the outputs.
+    pub body: Body,
+    /// The states that are read.
+    pub layers: Layers,
+}
+
+/// Hidden states to outputs.
+pub struct PooledOutputs {
+    layers: Layers,
+    mix: Option<Mix>,
+    lstm: Option<BiLstm>,
+    /// Whether a text is what the LSTM ends with.
+    ends: bool,
+    attention: Option<AttentionPool>,
+    outputs: Outputs,
+}
+
 /// What a text becomes, and from there to the outputs.
-pub enum PooledOutputs {
+enum Outputs {
     /// One pooled row.
     Row(RowOutputs),
     /// Several rows side by side, where the family's own classifier reads them.
@@ -37,60 +63,116 @@ pub struct RowOutputs {
 }
 
 impl PooledOutputs {
-    /// As the family's own classifier does it, with its dense layer; or straight from the pooled vector, for another pooling than
-    /// the family's own.
-    pub fn declare(store: &mut ParamStore, encoder: &dyn Encoder, pool: Pooling, outputs: usize) -> Self {
-        if let Some(style) = encoder.concat_classifier().filter(|_| pool == Pooling::Family) {
-            return PooledOutputs::Concat(ConcatOutputs::declare(store, encoder, style, outputs));
-        }
+    /// As the family's own classifier does it, with its dense layer; or straight from the pooled vector, or through another body,
+    /// for another pooling or body than the family's own.
+    ///
+    /// # Errors
+    /// As [`Layers::check`]; [`Error::Setting`].
+    pub(crate) fn declare(
+        store: &mut ParamStore,
+        encoder: &dyn Encoder,
+        spec: PooledSpec,
+        outputs: usize,
+    ) -> Result<Self, Error> {
+        let PooledSpec { pool, body, layers } = spec;
+        let own = pool == Pooling::Family && body == Body::Own;
         let style = encoder.classifier();
-        let style = match pool {
-            Pooling::Family => style,
-            _ => ClassifierStyle {
-                pool: pool.pool(encoder),
-                dense: None,
+        let concat = encoder.concat_classifier().filter(|_| own);
+        body.check(encoder, layers, own && (concat.is_some() || style.dense.is_some()))?;
+        let (hidden, group) = (encoder.size().hidden, encoder.parts() + 1);
+        let mix = Mix::declare(store, encoder, layers);
+        let mut width = layers.width_mixed(encoder);
+        let lstm = BiLstm::declare(store, encoder, body, width, style.dropout);
+        width = lstm.as_ref().map_or(width, |lstm| lstm.width);
+        let attention = (pool == Pooling::Attention).then(|| AttentionPool::declare(store, width, group));
+        let ends = lstm.is_some() && pool == Pooling::Family;
+        let finish = |outputs| PooledOutputs { layers, mix, lstm, ends, attention, outputs };
+        if let Some(style) = concat {
+            return Ok(finish(Outputs::Concat(ConcatOutputs::declare(store, encoder, style, outputs))));
+        }
+        let style = match own {
+            true => style,
+            false => ClassifierStyle {
+                pool: pool.pool(encoder).unwrap_or(Pool::Mean),
+                dense: body.dense(None, style.dropout),
                 bias: true,
                 out: "head.out",
                 ..style
             },
         };
-        match if pool == Pooling::Family { encoder.declare_target(store) } else { None } {
-            None => PooledOutputs::Row(RowOutputs::declare(store, encoder, style, outputs)),
+        Ok(finish(match if own { encoder.declare_target(store) } else { None } {
+            None => Outputs::Row(RowOutputs::declare_in(store, encoder, style, [outputs, width], group)),
             Some(target) => {
+                body.check(encoder, layers, true)?;
                 let group = encoder.parts() + target.size().layers + 1;
-                PooledOutputs::Again(RowOutputs::declare_in(store, encoder, style, outputs, group), target)
+                let row = RowOutputs::declare_in(store, encoder, style, [outputs, hidden], group);
+                Outputs::Again(row, target)
             }
-        }
+        }))
     }
 
     /// The operation over tokens; `None` if every token is wanted.
+    ///
+    /// A mix comes before pooling where that makes a difference, as it does for the maximum. Elsewhere pooled rows are mixed: they
+    /// are fewer.
     pub fn pool(&self) -> Option<Pool> {
-        match self {
-            PooledOutputs::Row(row) => Some(row.pool),
-            PooledOutputs::Concat(_) | PooledOutputs::Again(..) => None,
-        }
+        let Outputs::Row(row) = &self.outputs else { return None };
+        let mixed_first = self.mix.is_some() && row.pool == Pool::Max;
+        (self.lstm.is_none() && self.attention.is_none() && !mixed_first).then_some(row.pool)
+    }
+
+    /// The states it reads.
+    pub fn layers(&self) -> Layers {
+        self.layers
+    }
+
+    /// The numbers whose softmax are the shares of its mix.
+    pub fn mix(&self) -> Option<&[ParamId]> {
+        self.mix.as_ref().map(|mix| std::slice::from_ref(&mix.weights))
     }
 
     /// # Shapes
-    /// - `x`: `[batch, hidden]`, or `[tokens, hidden]` if every token is wanted; returns `[batch, outputs]`
+    /// - `x`: `[batch, width]`, or `[tokens, width]` if every token is wanted; returns `[batch, outputs]`
     ///
     /// # Errors
     /// [`Error::NoEnd`] for a text without the token that stands for it; a parameter without values.
-    pub fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
-        match self {
-            PooledOutputs::Row(row) => row.forward(pass, x),
-            PooledOutputs::Concat(concat) => concat.forward(pass, x, input),
-            PooledOutputs::Again(row, target) => {
-                row.forward(pass, read_again(target.as_ref(), pass, x, input)?)
+    pub fn forward(&self, pass: &Pass, mut x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        if let Some(mix) = &self.mix {
+            x = mix.forward(pass, x)?;
+        }
+        match &self.outputs {
+            Outputs::Row(row) if self.pool().is_some() => row.forward(pass, x),
+            Outputs::Row(row) => row.forward(pass, self.vectors(row.pool, pass, x, input)?),
+            Outputs::Concat(concat) => concat.forward(pass, x, input),
+            Outputs::Again(row, target) => row.forward(pass, read_again(target.as_ref(), pass, x, input)?),
+        }
+    }
+
+    /// Vectors of texts, from states that have not been pooled.
+    fn vectors(&self, pool: Pool, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        some_tokens(&input.offsets)?;
+        let offsets: Arc<[u32]> = Arc::from(input.offsets.as_slice());
+        let x = match &self.lstm {
+            None => x,
+            Some(lstm) => {
+                let read = lstm.forward(pass, x, &offsets)?;
+                if self.ends {
+                    return Ok(read.last);
+                }
+                read.states
             }
+        };
+        match &self.attention {
+            None => Ok(topwork_ops::pool(x, &offsets, pool)),
+            Some(attention) => attention.forward(pass, x, &offsets),
         }
     }
 
     /// What puts it into an ONNX graph.
     pub fn onnx(&self) -> Option<&dyn HeadGraph> {
-        match self {
-            PooledOutputs::Row(row) => Some(row),
-            PooledOutputs::Concat(_) | PooledOutputs::Again(..) => None,
+        match &self.outputs {
+            Outputs::Row(row) if self.layers == Layers::Last && self.pool().is_some() => Some(row),
+            _ => None,
         }
     }
 }
@@ -103,21 +185,22 @@ impl RowOutputs {
         style: ClassifierStyle,
         outputs: usize,
     ) -> Self {
-        Self::declare_in(store, encoder, style, outputs, encoder.parts() + 1)
+        let sizes = [outputs, encoder.size().hidden];
+        Self::declare_in(store, encoder, style, sizes, encoder.parts() + 1)
     }
 
-    /// [`RowOutputs::declare`] in a depth group of the caller's choice.
+    /// [`RowOutputs::declare`] over rows of another width, in a depth group of the caller's choice.
     fn declare_in(
         store: &mut ParamStore,
         encoder: &dyn Encoder,
         style: ClassifierStyle,
-        outputs: usize,
+        [outputs, inputs]: [usize; 2],
         group: usize,
     ) -> Self {
-        let size = encoder.size();
-        let dense = style.dense.map(|dense| Dense::declare_in(store, encoder, dense, group));
-        let width = style.dense.map_or(size.hidden, |dense| dense.width);
-        let out = Linear::declare_with(store, style.out, [outputs, width], group, size.std, style.bias);
+        let std = encoder.size().std;
+        let dense = style.dense.map(|dense| Dense::declare_in(store, encoder, dense, inputs, group));
+        let width = style.dense.map_or(inputs, |dense| dense.width);
+        let out = Linear::declare_with(store, style.out, [outputs, width], group, std, style.bias);
         RowOutputs { pool: style.pool, dense, dropout: style.dropout, outputs, out }
     }
 

@@ -3,14 +3,15 @@
 use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::loss::mean_squared_error;
-use topwork_nn::{ParamStore, Pass};
+use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
-use crate::heads::pooled::PooledOutputs;
+use crate::heads::pooled::{PooledOutputs, PooledSpec};
 use crate::onnx::HeadGraph;
+use crate::states::Layers;
 
 /// The entry in the list.
 pub const ENTRY: HeadEntry = HeadEntry {
@@ -23,15 +24,24 @@ pub const ENTRY: HeadEntry = HeadEntry {
 struct Regress(PooledOutputs);
 
 fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
-    let HeadSpec::Regress { pool } = spec else {
+    let HeadSpec::Regress { pool, body, layers } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
-    Ok(Box::new(Regress(PooledOutputs::declare(store, encoder, *pool, 1))))
+    let spec = PooledSpec { pool: *pool, body: *body, layers: *layers };
+    Ok(Box::new(Regress(PooledOutputs::declare(store, encoder, spec, 1)?)))
 }
 
 impl Head for Regress {
     fn pooled(&self) -> Option<Pool> {
         self.0.pool()
+    }
+
+    fn layers(&self) -> Layers {
+        self.0.layers()
+    }
+
+    fn mix(&self) -> Option<&[ParamId]> {
+        self.0.mix()
     }
 
     fn onnx(&self) -> Option<&dyn HeadGraph> {

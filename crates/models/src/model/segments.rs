@@ -9,6 +9,7 @@ use topwork_text::Packed;
 use super::Model;
 use crate::error::Error;
 use crate::head::{LossOptions, Permuted, Targets};
+use crate::states::Layers;
 
 impl Model {
     /// The memory that `sequences` texts start with, for reading them segment by segment.
@@ -49,6 +50,13 @@ impl Model {
     ) -> Result<Tensor<1>, Error> {
         if let Targets::Permuted(permuted) = targets {
             return self.permuted_loss(pass, input, permuted, options, memory);
+        }
+        if self.head.layers() != Layers::Last {
+            return Err(Error::Setting {
+                setting: format!("layers = {:?}", self.head.layers().name()),
+                expected: "\"last\", for reading segment by segment".to_string(),
+                got: "another".to_string(),
+            });
         }
         let hidden = self.hidden_on(pass, input, memory)?;
         let features = self.pool(hidden, &Arc::from(input.offsets.as_slice()))?;

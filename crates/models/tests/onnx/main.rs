@@ -180,9 +180,9 @@ fn heads_without_an_upstream_class_have_graphs_too() {
     let golden = golden(name);
     let labels: Vec<String> = ["a", "b", "c", "d"].map(String::from).to_vec();
     let specs = [
-        HeadSpec::Classify { labels: labels.clone(), several: true, pool: Pooling::Mean },
-        HeadSpec::Regress { pool: Pooling::Last },
-        HeadSpec::Tag { labels },
+        HeadSpec::classifier(labels.clone(), true, Pooling::Mean),
+        HeadSpec::regressor(Pooling::Last),
+        HeadSpec::tagger(labels),
         HeadSpec::Embed { pool: Pooling::Family, normalise: false },
     ];
     for spec in specs {

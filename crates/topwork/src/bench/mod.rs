@@ -70,7 +70,7 @@ impl Shape {
 /// None that a well-formed [`StepBench`] can cause.
 pub fn step_seconds(bench: &StepBench) -> Result<Vec<f64>, Error> {
     let labels = vec!["0".to_string(), "1".to_string()];
-    let spec = HeadSpec::Classify { labels, several: false, pool: Pooling::Family };
+    let spec = HeadSpec::classifier(labels, false, Pooling::Family);
     let mut model = Model::declare(&bench.shape.config(bench.dropout), &spec, &Device::flex())?;
     for id in model.store.unset() {
         model.store.initialise(id, 0)?;

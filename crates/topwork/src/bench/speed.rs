@@ -144,7 +144,7 @@ pub fn speed(folder: &Path, texts: &[String], options: &SpeedOptions) -> Result<
 /// Steps as the training loop takes them, on batches in the order of the first epoch.
 fn training(folder: &Path, packed: &Packed, options: &SpeedOptions) -> Result<Rate, Error> {
     let labels = vec!["0".to_string(), "1".to_string()];
-    let spec = HeadSpec::Classify { labels, several: false, pool: Pooling::Family };
+    let spec = HeadSpec::classifier(labels, false, Pooling::Family);
     let (mut model, _) = Model::open(folder, &spec, 0, &Device::flex())?;
     let size = BatchSize { examples: Some(options.batch), tokens: None };
     let sampler = Sampler::new(packed.lengths(), size, 0)?;

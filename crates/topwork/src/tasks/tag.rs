@@ -73,7 +73,7 @@ impl LanguageTask for Tag {
     }
 
     fn head(&self, _: &TaskRecipe, labels: &[String]) -> HeadSpec {
-        HeadSpec::Tag { labels: labels.to_vec() }
+        HeadSpec::tagger(labels.to_vec())
     }
 
     fn default_metric(&self, data: &Prepared) -> &'static str {

@@ -90,8 +90,8 @@ impl LanguageTask for Texts {
     fn head(&self, task: &TaskRecipe, labels: &[String]) -> HeadSpec {
         let pool = task.pool.unwrap_or(Pooling::Family);
         match self.0 {
-            Kind::Regress => HeadSpec::Regress { pool },
-            kind => HeadSpec::Classify { labels: labels.to_vec(), several: kind == Kind::MultiLabel, pool },
+            Kind::Regress => HeadSpec::regressor(pool),
+            kind => HeadSpec::classifier(labels.to_vec(), kind == Kind::MultiLabel, pool),
         }
     }
 

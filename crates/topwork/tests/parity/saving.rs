@@ -30,7 +30,7 @@ fn heads_without_an_upstream_class_survive_saving() {
     let input = packed(&golden(&folder));
     let labels = vec!["a".to_string(), "b".to_string()];
     for pool in [Pooling::Cls, Pooling::Mean, Pooling::Max] {
-        let spec = HeadSpec::Classify { labels: labels.clone(), several: false, pool };
+        let spec = HeadSpec::classifier(labels.clone(), false, pool);
         let (model, report) = Model::open(&folder, &spec, 3, &Device::flex()).unwrap();
         assert_eq!(report.fresh, ["head.out.weight", "head.out.bias"]);
         let before = model.predict(&input, Precision::F32).unwrap();
@@ -45,9 +45,9 @@ fn heads_without_an_upstream_class_survive_saving() {
 fn every_head_works_with_every_kind_of_family_and_survives_saving() {
     let labels = vec!["a".to_string(), "b".to_string()];
     let specs = [
-        HeadSpec::Classify { labels: labels.clone(), several: false, pool: Pooling::Family },
-        HeadSpec::Classify { labels: labels.clone(), several: false, pool: Pooling::Mean },
-        HeadSpec::Tag { labels },
+        HeadSpec::classifier(labels.clone(), false, Pooling::Family),
+        HeadSpec::classifier(labels.clone(), false, Pooling::Mean),
+        HeadSpec::tagger(labels),
         HeadSpec::MaskedLm,
         HeadSpec::ReplacedToken,
         HeadSpec::NextSentence,

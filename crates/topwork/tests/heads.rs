@@ -1,0 +1,438 @@
+//! Heads that no class of transformers has, against PyTorch: outputs, loss, the gradient of every parameter and AdamW steps, for
+//! every case of `fixtures/heads` (written by `fixtures/make/heads.py`). Besides, that what is kept of frozen layers, and what is
+//! computed once more on the way back, changes no bit; and that what is saved opens again.
+
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use topwork_kernels::gemm::Precision;
+use topwork_kernels::loss::IGNORE;
+use topwork_models::model::{HEAD_WEIGHTS, plain};
+use topwork_models::tagging::forbidden;
+use topwork_models::{Body, HeadSpec, Layers, LossOptions, Model, Pooling, SaveOptions, Targets};
+use topwork_nn::{Gradients, ParamId, Pass, param::download};
+use topwork_ops::Gradient;
+use topwork_testkit::{Golden, close, close_with_floor};
+use topwork_text::Packed;
+use topwork_train::TrainOptions;
+use topwork_train::optim::AdamW;
+use topwork_train::plan::Plan;
+use topwork_weights::SafeTensorsFile;
+
+/// As in the other tests of parity: relative to the scale of the tensor compared.
+const FORWARD: f64 = 1e-5;
+/// For gradients and for weights after steps.
+const BACKWARD: f64 = 1e-4;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/heads")
+}
+
+struct Case {
+    name: String,
+    spec: HeadSpec,
+    golden: Golden,
+    input: Packed,
+}
+
+fn cases() -> Vec<Case> {
+    let text = fs::read_to_string(folder().join("cases.json")).unwrap();
+    let specs: BTreeMap<String, HeadSpec> = serde_json::from_str(&text).unwrap();
+    assert_eq!(specs.len(), 16, "count the cases when you add one");
+    let case = |(name, spec): (String, HeadSpec)| {
+        let golden = Golden::open(folder().join(format!("{name}.safetensors"))).unwrap();
+        let input = Packed {
+            ids: numbers(&golden, "packed.ids"),
+            type_ids: numbers(&golden, "packed.type_ids"),
+            offsets: numbers(&golden, "packed.offsets"),
+            ..Packed::default()
+        };
+        Case { name, spec, golden, input }
+    };
+    specs.into_iter().map(case).collect()
+}
+
+fn numbers(golden: &Golden, name: &str) -> Vec<u32> {
+    let number = |&n: &i64| if n < 0 { IGNORE } else { n as u32 };
+    golden.integers(name).unwrap().data.iter().map(number).collect()
+}
+
+fn floats(golden: &Golden, name: &str) -> Vec<f32> {
+    golden.floats(name).unwrap().data
+}
+
+impl Case {
+    fn open(&self) -> Model {
+        let (mut model, _) = Model::open(&folder().join("encoder"), &self.spec, 1, &Device::flex()).unwrap();
+        for path in self.golden.below("param.").map(str::to_string).collect::<Vec<_>>() {
+            let id = model.store.id(&path).unwrap();
+            model.store.set(id, floats(&self.golden, &format!("param.{path}"))).unwrap();
+        }
+        let heads = model.store.iter().filter(|(_, param)| param.path.starts_with("head.")).count();
+        assert_eq!(
+            heads,
+            self.golden.below("param.").count(),
+            "{}: every parameter has its value",
+            self.name
+        );
+        model
+    }
+
+    fn targets(&self) -> Targets {
+        match &self.spec {
+            HeadSpec::Classify { .. } => Targets::Classes(numbers(&self.golden, "labels").into()),
+            HeadSpec::Regress { .. } => Targets::Scores(floats(&self.golden, "labels")),
+            HeadSpec::Tag { .. } => Targets::Tokens(numbers(&self.golden, "packed.labels").into()),
+            other => panic!("no targets for {other:?}"),
+        }
+    }
+
+    fn gradients(&self, model: &Model, recompute: bool) -> (f32, Gradients) {
+        let trainable = vec![true; model.store.len()];
+        let pass = Pass::train(&model.store, Precision::F32, 0, &trainable).with_recompute(recompute);
+        let loss = model.loss(&pass, &self.input, &self.targets(), &LossOptions::default()).unwrap();
+        (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
+    }
+
+    /// The name of a parameter in the golden file.
+    fn upstream(&self, model: &Model, path: &str) -> String {
+        match path.starts_with("head.") {
+            true => path.to_string(),
+            false => model.family.weights.export_with(path, "").unwrap().0,
+        }
+    }
+}
+
+fn dense(gradient: &Gradient, shape: &[usize]) -> Vec<f32> {
+    match gradient {
+        Gradient::Dense(grad) => download(grad.clone(), shape.len()).unwrap(),
+        Gradient::Rows { rows, grad } => {
+            let (values, width) = (download(grad.clone(), 2).unwrap(), shape[1]);
+            let mut all = vec![0.0; shape[0] * width];
+            for (n, &row) in rows.iter().enumerate() {
+                all[row as usize * width..][..width].copy_from_slice(&values[n * width..][..width]);
+            }
+            all
+        }
+    }
+}
+
+fn bits(gradients: &Gradients, id: ParamId, shape: &[usize]) -> Option<Vec<u32>> {
+    let found = gradients.get(id).map(|gradient| dense(gradient, shape));
+    found.map(|values| values.into_iter().map(f32::to_bits).collect())
+}
+
+#[test]
+fn outputs_and_loss() {
+    for case in cases() {
+        let model = case.open();
+        let got = model.predict(&case.input, Precision::F32).unwrap();
+        close(&got, &floats(&case.golden, "logits"), FORWARD)
+            .unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        let pass = Pass::eval(&model.store, Precision::F32);
+        let loss = model.loss(&pass, &case.input, &case.targets(), &LossOptions::default()).unwrap();
+        let expected = case.golden.scalar("loss").unwrap() as f32;
+        close(&[loss.into_scalar::<f32>()], &[expected], FORWARD)
+            .unwrap_or_else(|e| panic!("{} loss: {e}", case.name));
+    }
+}
+
+#[test]
+fn the_gradient_of_every_parameter() {
+    let mut seen = 0;
+    for case in cases() {
+        let model = case.open();
+        let all = case.golden.below("grad.").flat_map(|name| floats(&case.golden, &format!("grad.{name}")));
+        // A key's bias has a gradient of zero, of which rounding leaves something.
+        let floor = 1e-2 * f64::from(all.fold(0.0f32, |top, g| top.max(g.abs())));
+        let (_, found) = case.gradients(&model, false);
+        let mut own = 0;
+        for (id, param) in model.store.iter() {
+            let name = format!("grad.{}", case.upstream(&model, &param.path));
+            let gradient = found.get(id).map(|gradient| dense(gradient, &param.shape));
+            assert_eq!(gradient.is_some(), case.golden.has(&name), "{} {name}", case.name);
+            let unread = (model.parts_read()..model.depth()).contains(&param.group);
+            assert_eq!(gradient.is_none(), unread, "{} {name}: in a part that is not read", case.name);
+            let Some(gradient) = gradient else { continue };
+            close_with_floor(&gradient, &floats(&case.golden, &name), BACKWARD, floor)
+                .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
+            own += 1;
+        }
+        assert_eq!(own, case.golden.below("grad.").count(), "{}: every gradient was compared", case.name);
+        seen += own;
+    }
+    assert!(seen > 900, "{seen}");
+}
+
+#[test]
+fn ten_steps_of_adamw() {
+    let mut seen = 0;
+    for case in cases().into_iter().filter(|case| case.golden.has("losses")) {
+        let mut model = case.open();
+        let number = |name: &str| case.golden.scalar(&format!("adamw.{name}")).unwrap();
+        let options = TrainOptions {
+            weight_decay: number("weight_decay"),
+            decay_all: true,
+            eps: number("eps"),
+            ..TrainOptions::default()
+        };
+        let mut optimizer = AdamW::new(&options, model.store.len());
+        let plan = vec![Plan::default(); model.store.len()];
+        let mut losses = Vec::new();
+        for _ in 0..number("steps") as usize {
+            let (loss, mut gradients) = case.gradients(&model, false);
+            losses.push(loss);
+            optimizer.step(&mut model.store, &mut gradients, &plan, number("lr"), 1.0).unwrap();
+        }
+        close(&losses, &floats(&case.golden, "losses"), FORWARD * 10.0)
+            .unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        for (id, param) in model.store.iter() {
+            let name = format!("after.{}", case.upstream(&model, &param.path));
+            if case.golden.has(&name) {
+                close(&model.store.values(id).unwrap(), &floats(&case.golden, &name), BACKWARD)
+                    .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
+            }
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn recomputing_layers_changes_no_bit() {
+    for case in cases() {
+        let model = case.open();
+        let ((loss, kept), (again_loss, again)) =
+            (case.gradients(&model, false), case.gradients(&model, true));
+        assert_eq!(loss.to_bits(), again_loss.to_bits(), "{}", case.name);
+        for (id, param) in model.store.iter() {
+            let same = bits(&kept, id, &param.shape) == bits(&again, id, &param.shape);
+            assert!(same, "{} {}", case.name, param.path);
+        }
+    }
+}
+
+#[test]
+fn a_frozen_part_computed_before_changes_no_bit() {
+    let mut seen = 0;
+    for case in cases() {
+        let (model, input, targets) = (case.open(), &case.input, case.targets());
+        for depth in 1..=model.depth() {
+            let trainable: Vec<bool> = model.store.iter().map(|(_, p)| p.group >= depth).collect();
+            let run = |before: bool| {
+                let pass = Pass::train(&model.store, Precision::F32, 5, &trainable);
+                let features = if before {
+                    let eval = Pass::eval(&model.store, Precision::F32);
+                    let lower = model.features_to(&eval, input, depth).unwrap();
+                    let pooled = depth == model.depth() && model.pooled().is_some();
+                    let rows = if pooled { input.batch() } else { input.tokens() };
+                    assert_eq!(lower.dims(), [rows, model.width_to(depth)], "{} {depth}", case.name);
+                    model.features_from(&pass, lower, input, depth).unwrap()
+                } else {
+                    model.features(&pass, input).unwrap()
+                };
+                let loss =
+                    model.head_loss(&pass, features, input, &targets, &LossOptions::default()).unwrap();
+                (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
+            };
+            let ((loss, whole), (other_loss, upper)) = (run(false), run(true));
+            assert_eq!(loss.to_bits(), other_loss.to_bits(), "{} {depth}", case.name);
+            for (id, param) in model.store.iter() {
+                let (left, right) = (bits(&whole, id, &param.shape), bits(&upper, id, &param.shape));
+                assert!(left == right, "{} from {depth}: {}", case.name, param.path);
+                seen += usize::from(left.is_some());
+            }
+        }
+    }
+    assert!(seen > 1500, "{seen}");
+}
+
+#[test]
+fn neighbours_change_no_bit_of_outputs() {
+    for case in cases() {
+        let (model, input) = (case.open(), &case.input);
+        let pooled = case.spec.pooling().is_some();
+        let whole = model.predict(input, Precision::F32).unwrap();
+        let rows = if pooled { input.batch() } else { input.tokens() };
+        let width = whole.len() / rows;
+        for text in 0..input.batch() {
+            let alone = model.predict(&input.select(&[text]), Precision::F32).unwrap();
+            let rows = if pooled { text..text + 1 } else { input.range(text) };
+            assert_eq!(alone, whole[rows.start * width..rows.end * width], "{} text {text}", case.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_saved_opens_again() {
+    for case in cases() {
+        let model = case.open();
+        let before = model.predict(&case.input, Precision::F32).unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let target = temporary.path().join("saved");
+        model.save(&target, &SaveOptions::default()).unwrap();
+        let (again, _) = Model::open_saved(&target, &Device::flex()).unwrap();
+        assert_eq!(again.predict(&case.input, Precision::F32).unwrap(), before, "{}", case.name);
+        assert_eq!(again.spec(), model.spec());
+        // The encoder is still one that transformers opens: the head stands beside it.
+        let tensors = SafeTensorsFile::open(target.join("model.safetensors")).unwrap();
+        assert!(tensors.names().all(|name| !name.starts_with("head.")), "{}", case.name);
+        let head = SafeTensorsFile::open(target.join(HEAD_WEIGHTS)).unwrap();
+        assert_eq!(head.names().count(), case.golden.below("param.").count(), "{}", case.name);
+        let config: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(target.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["architectures"], serde_json::json!(["BertModel"]), "{}", case.name);
+    }
+}
+
+#[test]
+fn the_best_labels_are_those_of_all_labellings() {
+    let mut seen = 0;
+    for case in cases().into_iter().filter(|case| case.golden.has("best")) {
+        let model = case.open();
+        let (scores, offsets) = (floats(&case.golden, "logits"), &case.input.offsets);
+        let best = model.best_labels(&scores, offsets, None, None).unwrap();
+        assert_eq!(best, numbers(&case.golden, "best"), "{}", case.name);
+        let HeadSpec::Tag { labels, .. } = &case.spec else { panic!("{}", case.name) };
+        let count = labels.len();
+        let barred = forbidden(labels);
+        let asked: Vec<bool> =
+            numbers(&case.golden, "packed.labels").iter().map(|&label| label != IGNORE).collect();
+        let valid = model.best_labels(&scores, offsets, Some(&asked), Some(&barred)).unwrap();
+        let shares = model.label_shares(&scores, offsets, Some(&asked)).unwrap();
+        for text in 0..case.input.batch() {
+            let mut before = None;
+            for token in case.input.range(text) {
+                let sum: f32 = shares[token * count..][..count].iter().sum();
+                assert!((sum - if asked[token] { 1.0 } else { 0.0 }).abs() < 1e-5, "{sum}");
+                assert_eq!(valid[token] == IGNORE, !asked[token]);
+                if asked[token] {
+                    let label = valid[token] as usize;
+                    let bar = match before {
+                        None => barred.start[label],
+                        Some(before) => barred.between[before * count + label],
+                    };
+                    assert!(!bar, "{} token {token}", case.name);
+                    before = Some(label);
+                }
+            }
+        }
+        assert!(model.best_labels(&scores[1..], offsets, None, None).is_err());
+        assert!(model.best_labels(&scores, offsets, Some(&asked[1..]), None).is_err());
+        let options = LossOptions { smoothing: 0.1, ..LossOptions::default() };
+        let pass = Pass::eval(&model.store, Precision::F32);
+        let error = model.loss(&pass, &case.input, &case.targets(), &options).err().unwrap().to_string();
+        assert!(error.contains("crf = true"), "{error}");
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn the_shares_of_layers_can_be_read() {
+    let mut seen = 0;
+    for case in cases() {
+        let model = case.open();
+        let shares = model.layer_weights().unwrap();
+        assert_eq!(shares.is_some(), case.golden.has("param.head.mix.weights"), "{}", case.name);
+        let Some(shares) = shares else { continue };
+        let weights = floats(&case.golden, "param.head.mix.weights");
+        let sum: f32 = weights.iter().map(|w| w.exp()).sum();
+        let expected: Vec<f32> = weights.iter().map(|w| w.exp() / sum).collect();
+        close(&shares, &expected, 1e-6).unwrap();
+        seen += 1;
+    }
+    assert_eq!(seen, 7);
+}
+
+#[test]
+fn families_of_every_kind_read_any_layers_with_any_body() {
+    let fixtures = folder().join("..");
+    let labels = vec!["a".to_string(), "b".to_string(), "c".to_string()];
+    let (mut seen, mut refused) = (0, Vec::new());
+    let families =
+        ["bert", "albert", "t5", "bart", "xlnet", "elmo", "awd-lstm", "flair", "cnn", "modernbert", "llama"];
+    for family in families {
+        let golden = Golden::open(fixtures.join(family).join("golden.safetensors")).unwrap();
+        let ids = numbers(&golden, "packed.ids");
+        let type_ids = match golden.has("packed.type_ids") {
+            true => numbers(&golden, "packed.type_ids"),
+            false => vec![0; ids.len()],
+        };
+        let chars = match golden.has("packed.chars") {
+            true => numbers(&golden, "packed.chars").into_iter().map(|n| n as u16).collect(),
+            false => Vec::new(),
+        };
+        let input = Packed { ids, type_ids, chars, offsets: numbers(&golden, "packed.offsets") };
+        let classes: Arc<[u32]> = (0..input.batch() as u32).map(|text| text % 3).collect();
+        let tokens: Arc<[u32]> = (0..input.tokens() as u32).map(|token| token % 3).collect();
+        for layers in [
+            Layers::First,
+            Layers::SecondToLast,
+            Layers::SumLast4,
+            Layers::ConcatLast4,
+            Layers::SumAll,
+            Layers::Mix,
+        ] {
+            let body = Body::BiLstm { width: 3, layers: 1 };
+            let classify = |pool, body| HeadSpec::Classify {
+                labels: labels.clone(),
+                several: false,
+                pool,
+                body,
+                layers,
+            };
+            let specs = [
+                classify(Pooling::Family, Body::Own),
+                classify(Pooling::Attention, Body::Mlp { width: 4 }),
+                classify(Pooling::Mean, body),
+                HeadSpec::Tag { labels: labels.clone(), crf: true, body, layers },
+            ];
+            for spec in specs {
+                let model = match Model::open(&fixtures.join(family), &spec, 3, &Device::flex()) {
+                    Ok((model, _)) => model,
+                    Err(error) => {
+                        refused.push(format!("{family} {}: {error}", layers.name()));
+                        continue;
+                    }
+                };
+                let targets = match spec {
+                    HeadSpec::Tag { .. } => Targets::Tokens(Arc::clone(&tokens)),
+                    _ => Targets::Classes(Arc::clone(&classes)),
+                };
+                let trainable = vec![true; model.store.len()];
+                let run = |recompute| {
+                    let pass =
+                        Pass::train(&model.store, Precision::F32, 5, &trainable).with_recompute(recompute);
+                    let loss = model.loss(&pass, &input, &targets, &LossOptions::default()).unwrap();
+                    (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
+                };
+                let ((loss, kept), (again, redone)) = (run(false), run(true));
+                assert!(loss.is_finite() && loss.to_bits() == again.to_bits(), "{family} {spec:?}: {loss}");
+                let read = model.parts_read();
+                for (id, param) in model.store.iter().filter(|(_, param)| param.kind.learns()) {
+                    let (left, right) = (bits(&kept, id, &param.shape), bits(&redone, id, &param.shape));
+                    assert!(left == right, "{family} {spec:?}: {} computed once more", param.path);
+                    let unread = (read..model.depth()).contains(&param.group);
+                    assert!(!(unread && left.is_some()), "{family} {spec:?}: {}", param.path);
+                }
+                for depth in 1..=model.depth() {
+                    let pass = Pass::eval(&model.store, Precision::F32);
+                    let lower = model.features_to(&pass, &input, depth).unwrap();
+                    assert_eq!(lower.dims()[1], model.width_to(depth), "{family} {spec:?} {depth}");
+                    let features = model.features_from(&pass, lower, &input, depth).unwrap();
+                    let at_once = model.features(&pass, &input).unwrap();
+                    assert!(plain(features).unwrap() == plain(at_once).unwrap(), "{family} {spec:?} {depth}");
+                }
+                seen += 1;
+            }
+        }
+    }
+    let text = refused.join("\n");
+    assert_eq!((seen, refused.len()), (172, 92), "{text}");
+}
