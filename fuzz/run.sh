@@ -127,8 +127,23 @@ jsonl)
     printf '{"text": "a", "label": "x"}\n{"text": "b", "label": ["x", "y"]}\n' >"$seeds/a"
     printf '[{"text": "a \\u00e9", "pair": null, "label": 1.5}, {"text": "b", "label": 2}]' >"$seeds/b"
     single $in/texts.json
+    printf '{"text": "a b", "entities": [[0, 1, "X"]]}\n{"tokens": ["a"], "tags": ["O"]}\n' >"$seeds/c"
+    printf '{"question": "a", "context": "b", "answers": {"text": ["b"], "answer_start": [0]}}\n' >"$seeds/d"
+    printf '{"question": "a", "choices": ["b", "c"], "answer": 1}\n{"translation": {"de": "a", "en": "b"}}\n' >"$seeds/e"
     ;;
-parquet) single fixtures/parquet/*.parquet ;;
+parquet) single fixtures/parquet/*.parquet fixtures/data-readers/*.parquet ;;
+conll)
+    printf -- '-DOCSTART- -X- O O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n' >"$seeds/a"
+    printf '# id = 1\nNew York\tB-LOC\n#\tO\n' >"$seeds/b"
+    ;;
+conllu) single fixtures/data-readers/*.conllu ;;
+squad)
+    printf '{"data": [{"paragraphs": [{"context": "a \u00e9 b", "qas": [{"id": 1, "question": "c", "answers": [{"text": "b", "answer_start": 4}]}]}]}]}' >"$seeds/a"
+    ;;
+arrow)
+    single fixtures/data-readers/*.{arrow,feather}
+    for file in fixtures/data-readers/*/*.arrow; do single "$file"; done
+    ;;
 *)
     echo "no target called $target" >&2
     exit 2

@@ -1,6 +1,6 @@
 //! Texts for tokenizers, messages for chat templates, options for tables.
 
-use topwork_data::{Dataset, ReadOptions, Task};
+use topwork_data::{Dataset, Example, Label, ReadOptions, Task};
 use topwork_text::{ChatTemplate, Message, Tokenizer};
 
 /// Texts that reach every table of a tokenizer.
@@ -47,7 +47,26 @@ pub fn rows(read: impl Fn(&ReadOptions) -> topwork_data::Result<Dataset>) {
     for (_, task) in Task::ALL {
         if let Ok(dataset) = read(&ReadOptions { task, ..ReadOptions::default() }) {
             assert!(!dataset.is_empty());
-            let _ = dataset.report.lines();
+            assert!(dataset.examples.iter().all(sound));
+            let _ = (dataset.report.lines(), dataset.label_counts());
+            topwork_data::tags::convert(&mut dataset.clone(), None);
         }
+    }
+}
+
+/// Whether what a label points to is there.
+fn sound(example: &Example) -> bool {
+    let within = |start: usize, end: usize| example.text.get(start..end).is_some_and(|word| !word.is_empty());
+    match &example.label {
+        Some(Label::Words(words)) => words.iter().all(|word| within(word.start, word.end)),
+        Some(Label::Tree(nodes)) => {
+            nodes.iter().all(|node| within(node.start, node.end) && node.head <= nodes.len())
+        }
+        Some(Label::Answers(answers)) => answers.iter().all(|answer| {
+            let passage = example.pair.as_deref().unwrap_or_default();
+            passage.get(answer.start..).is_some_and(|rest| rest.starts_with(&answer.text))
+        }),
+        Some(Label::Choice { options, right }) => *right < options.len(),
+        Some(Label::One(_) | Label::Many(_) | Label::Score(_) | Label::Text(_)) | None => true,
     }
 }

@@ -168,6 +168,14 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// An Arrow file that cannot be read or written.
+    #[error("{}: {reason}", .path.display())]
+    Arrow {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
     /// A column that is not there.
     #[error("{}: no column {wanted:?} for the {role}: the columns are {}{}", .path.display(), .columns.join(", "), did_you_mean(.suggestion))]
     MissingColumn {

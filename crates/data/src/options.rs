@@ -31,11 +31,15 @@ pub enum Format {
     Conllu,
     /// SQuAD's JSON: articles, paragraphs, questions.
     Squad,
+    /// Arrow's IPC format, streams and files (Feather version 2).
+    Arrow,
+    /// A folder that HuggingFace's datasets saved.
+    Hf,
 }
 
 impl Format {
     /// All formats with their names.
-    pub const ALL: [(&'static str, Format); 9] = [
+    pub const ALL: [(&'static str, Format); 11] = [
         ("csv", Format::Csv),
         ("tsv", Format::Tsv),
         ("jsonl", Format::Jsonl),
@@ -45,12 +49,14 @@ impl Format {
         ("conll", Format::Conll),
         ("conllu", Format::Conllu),
         ("squad", Format::Squad),
+        ("arrow", Format::Arrow),
+        ("hf", Format::Hf),
     ];
 
     /// The format a name stands for: folders by being one, files by their extension.
     pub fn of(path: &Path) -> Option<Format> {
         if path.is_dir() {
-            return Some(Format::Folder);
+            return Some(if crate::read::is_hf(path) { Format::Hf } else { Format::Folder });
         }
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
@@ -61,22 +67,33 @@ impl Format {
             "txt" | "text" => Some(Format::Text),
             "conll" | "iob" | "iob2" | "bio" => Some(Format::Conll),
             "conllu" => Some(Format::Conllu),
+            "arrow" | "feather" | "ipc" => Some(Format::Arrow),
+            _ => None,
+        }
+    }
+
+    /// The task whose labels a format is made for, if it is made for one.
+    pub fn only_task(self) -> Option<Task> {
+        match self {
+            Format::Conll => Some(Task::Tags),
+            Format::Conllu => Some(Task::Trees),
+            Format::Squad => Some(Task::Answers),
             _ => None,
         }
     }
 
     /// The formats a task is read from.
     pub(crate) fn of_task(task: Task) -> &'static [Format] {
-        use Format::{Conll, Conllu, Csv, Folder, Jsonl, Parquet, Squad, Text, Tsv};
+        use Format::{Arrow, Conll, Conllu, Csv, Folder, Hf, Jsonl, Parquet, Squad, Text, Tsv};
         match task {
-            Task::Unlabelled => &[Csv, Tsv, Jsonl, Parquet, Text, Folder, Conll, Conllu, Squad],
-            Task::Class => &[Csv, Tsv, Jsonl, Parquet, Folder],
-            Task::Multi | Task::Score => &[Csv, Tsv, Jsonl, Parquet],
-            Task::Tags => &[Conll, Conllu, Jsonl, Parquet],
+            Task::Unlabelled => &[Csv, Tsv, Jsonl, Parquet, Text, Folder, Conll, Conllu, Squad, Arrow, Hf],
+            Task::Class => &[Csv, Tsv, Jsonl, Parquet, Folder, Arrow, Hf],
+            Task::Multi | Task::Score => &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf],
+            Task::Tags => &[Conll, Conllu, Jsonl, Parquet, Arrow, Hf],
             Task::Trees => &[Conllu],
-            Task::Answers => &[Squad, Jsonl, Parquet],
-            Task::Texts => &[Csv, Tsv, Jsonl, Parquet, Text],
-            Task::Choice => &[Csv, Tsv, Jsonl, Parquet],
+            Task::Answers => &[Squad, Jsonl, Parquet, Arrow, Hf],
+            Task::Texts => &[Csv, Tsv, Jsonl, Parquet, Text, Arrow, Hf],
+            Task::Choice => &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf],
         }
     }
 
@@ -214,6 +231,8 @@ pub struct ReadOptions {
     pub pair_file: Option<PathBuf>,
     /// What is a text in plain text.
     pub unit: Unit,
+    /// The split of a folder that HuggingFace's datasets saved; `train` if not said, or the only one.
+    pub split: Option<String>,
     /// Names of the classes or tags that the file writes as numbers, in the order of the numbers from 0.
     pub names: Vec<String>,
 }
@@ -234,6 +253,7 @@ impl Default for ReadOptions {
             skip_unlabelled: false,
             pair_file: None,
             unit: Unit::default(),
+            split: None,
             names: Vec::new(),
         }
     }

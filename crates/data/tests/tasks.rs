@@ -4,9 +4,11 @@
 
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use topwork_data::{
     Answer, Dataset, Format, Label, LabelMap, Labels, ReadOptions, Result, SplitOptions, Task, few, leaks,
-    read, split,
+    read, read_from, split, tags,
 };
 
 fn from(name: &str, text: &str, options: &ReadOptions) -> Result<Dataset> {
@@ -166,10 +168,13 @@ fn texts_go_with_texts_in_every_layout() {
     check("a.csv", "de,fr,en\nein Baum,un arbre,a tree\nein Haus,une maison,a house\n", &said_both, &two);
     let json = "{\"id\": \"1\", \"translation\": {\"en\": \"a tree\", \"de\": \"ein Baum\"}}\n\
                 {\"id\": \"2\", \"translation\": {\"de\": \"ein Haus\", \"en\": \"a house\"}}\n";
-    let dataset = check("a.jsonl", json, &options, &[("a tree", "ein Baum", 1), ("a house", "ein Haus", 2)]);
+    let from_english = ReadOptions { text: Some("en".into()), ..options.clone() };
+    let dataset =
+        check("a.jsonl", json, &from_english, &[("a tree", "ein Baum", 1), ("a house", "ein Haus", 2)]);
     assert_eq!(dataset.report.label[0].name, "translation.de");
     let back = ReadOptions { text: Some("de".into()), ..options.clone() };
     check("a.jsonl", json, &back, &[("ein Baum", "a tree", 1), ("ein Haus", "a house", 2)]);
+    refused("a.jsonl", json, &options, &["the languages are en, de", "--text and --label"]);
     refused(
         "a.jsonl",
         json,
@@ -315,4 +320,81 @@ fn sets_of_every_task_split_and_are_searched_for_leaks() {
         split(&questions, &SplitOptions { dev: 0.0, test: 0.0, train: 1.0, ..SplitOptions::default() })
             .unwrap();
     assert_eq!(parts.report.conflicts, 0);
+}
+
+/// What a label points to is there.
+fn sound(example: &topwork_data::Example) -> bool {
+    let within = |start: usize, end: usize| example.text.get(start..end).is_some_and(|word| !word.is_empty());
+    match &example.label {
+        Some(Label::Words(words)) => words.iter().all(|word| within(word.start, word.end)),
+        Some(Label::Tree(nodes)) => nodes.iter().all(|n| within(n.start, n.end) && n.head <= nodes.len()),
+        Some(Label::Answers(answers)) => answers.iter().all(|answer| {
+            example.pair.as_deref().unwrap_or_default()[answer.start..].starts_with(&answer.text)
+        }),
+        Some(Label::Choice { options, right }) => *right < options.len(),
+        _ => true,
+    }
+}
+
+/// Pieces that come often enough to make whole records, and some that break them.
+const PIECES: &[&str] = &[
+    "\n",
+    "\n\n",
+    "\t",
+    " ",
+    "\r\n",
+    "a",
+    "\u{e9}",
+    "\u{1f642}",
+    "B-X",
+    "I-X",
+    "O",
+    "#",
+    "# text = a",
+    "-DOCSTART-",
+    "1",
+    "2",
+    "1-2",
+    "0",
+    "_",
+    "1\ta\t_\tX\t_\t_\t0\troot\t_\t_\n",
+    "2\tb\t_\tX\t_\t_\t1\tdep\t_\tSpaceAfter=No\n",
+    "{\"text\": \"a \u{e9} b\", \"entities\": [[",
+    ", ",
+    "\"X\"]]}\n",
+    "{\"tokens\": [\"a\", \"\"], \"tags\": [\"O\", 1]}\n",
+    "{\"question\": \"a\", \"context\": \"\u{e9}a\", \"answers\": {\"text\": [\"a\"], \"answer_start\": [",
+    "]}}\n",
+    "{\"question\": \"a\", \"choices\": [\"a\", \"b\"], \"answer\": ",
+    "}\n",
+    "{\"translation\": {\"en\": \"a\", \"de\": \"b\"}}\n",
+    "{\"data\": [{\"paragraphs\": [{\"context\": \"\u{e9}a\", \"qas\": [{\"id\": 1, \"question\": \"a\", \"answers\": [{\"text\": \"a\", \"answer_start\": ",
+    "}]}]}]}]}",
+    "{\"question\": \"a\", \"context\": \"\u{e9}a\", \"answers\": {\"text\": [\"a\"], \"answer_start\": [1]}}\n",
+    "{\"question\": \"a\", \"choices\": [\"a\", \"b\"], \"answer\": 1}\n",
+];
+
+#[test]
+fn whatever_a_file_holds_is_read_or_refused() {
+    let names = ["a.conll", "a.conllu", "a.jsonl", "a.json", "a.tsv", "a.csv", "a.txt", "a"];
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let pieces =
+        prop::collection::vec(prop::sample::select(PIECES), 0..12).prop_map(|pieces| pieces.concat());
+    let mut good = [0; Task::ALL.len()];
+    for at in 0..3000 {
+        let text = pieces.new_tree(&mut runner).unwrap().current();
+        let name = names[at % names.len()];
+        for ((_, task_of), good) in Task::ALL.into_iter().zip(&mut good) {
+            match read_from(name, text.as_bytes(), &task(task_of)) {
+                Ok(mut dataset) => {
+                    assert!(!dataset.is_empty() && dataset.examples.iter().all(sound), "{text:?}");
+                    tags::convert(&mut dataset, None);
+                    assert!(dataset.examples.iter().all(sound));
+                    *good += 1;
+                }
+                Err(error) => assert!(error.to_string().contains(name), "{error}"),
+            }
+        }
+    }
+    assert!(good.iter().all(|good| *good >= 3), "{good:?}");
 }

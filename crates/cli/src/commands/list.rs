@@ -200,6 +200,8 @@ fn formats() -> Vec<Row> {
                     "words and tags in columns, a word a line, as CoNLL's shared tasks have them"
                 }
                 Format::Conllu => "dependency trees in ten columns, as Universal Dependencies has them",
+                Format::Arrow => "columns in Arrow's IPC format, streams and files (Feather version 2)",
+                Format::Hf => "a folder that HuggingFace's datasets saved, with splits or without",
                 Format::Squad => "SQuAD's JSON: passages, questions and answers",
             };
             let use_ = if written(name) { "read and written" } else { "read" };

@@ -65,7 +65,7 @@ pub struct Start {
     /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
-    /// Format of the data: csv, tsv, jsonl, parquet, text, folder [default: by the name]
+    /// Format of the data: csv, tsv, jsonl, parquet, arrow, hf, text, folder [default: by the name]
     #[arg(long)]
     format: Option<topwork_data::Format>,
     /// What is learnt: classify, multi-label, regress, tag, question-answering, multiple-choice, seq2seq, causal-lm, masked-lm

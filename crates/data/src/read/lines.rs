@@ -1,14 +1,14 @@
 //! Lines of UTF-8 with a limit on their length, so that a file without line ends cannot fill the memory.
 
 use std::io::{BufRead, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
 /// A reader of lines that knows line numbers and byte offsets.
 pub(crate) struct Lines<'a> {
     reader: Box<dyn BufRead + 'a>,
-    path: &'a Path,
+    path: PathBuf,
     limit: usize,
     /// Number of the line last read, from 1.
     line: usize,
@@ -18,13 +18,13 @@ pub(crate) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    pub fn new(reader: Box<dyn BufRead + 'a>, path: &'a Path, limit: usize) -> Self {
-        Self { reader, path, limit, line: 0, offset: 0, bytes: Vec::new() }
+    pub fn new(reader: Box<dyn BufRead + 'a>, path: &Path, limit: usize) -> Self {
+        Self { reader, path: path.into(), limit, line: 0, offset: 0, bytes: Vec::new() }
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        self.path
+        &self.path
     }
 
     /// The number of the line last read.
@@ -38,7 +38,7 @@ impl<'a> Lines<'a> {
         let read = (&mut self.reader)
             .take(self.limit as u64 + 1)
             .read_until(b'\n', &mut self.bytes)
-            .map_err(|source| Error::Read { path: self.path.into(), source })?;
+            .map_err(|source| Error::Read { path: self.path.clone(), source })?;
         if read == 0 {
             return Ok(None);
         }
@@ -46,7 +46,7 @@ impl<'a> Lines<'a> {
         let start = self.offset;
         self.offset += read as u64;
         if read > self.limit {
-            return Err(Error::RecordTooLong { path: self.path.into(), line: self.line, limit: self.limit });
+            return Err(Error::RecordTooLong { path: self.path.clone(), line: self.line, limit: self.limit });
         }
         let first = self.line == 1;
         let utf16 = first && (self.bytes.starts_with(b"\xff\xfe") || self.bytes.starts_with(b"\xfe\xff"));
@@ -55,7 +55,7 @@ impl<'a> Lines<'a> {
             Err(error) => {
                 let at = error.valid_up_to();
                 Err(Error::NotUtf8 {
-                    path: self.path.into(),
+                    path: self.path.clone(),
                     line: self.line,
                     offset: start + at as u64,
                     byte: self.bytes[at],

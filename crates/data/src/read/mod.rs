@@ -1,6 +1,7 @@
 //! Files to examples: each format gives rows of cells, the columns are chosen, the cells become texts and labels.
 
 mod answers;
+mod arrow;
 mod cell;
 mod choice;
 mod columns;
@@ -11,6 +12,7 @@ mod examples;
 mod faults;
 mod folder;
 mod header;
+mod hf;
 mod jsonl;
 mod lines;
 mod offsets;
@@ -19,6 +21,7 @@ mod parquet;
 mod plain;
 mod source;
 mod squad;
+mod stored;
 mod tagged;
 mod texts;
 
@@ -27,6 +30,7 @@ use std::path::Path;
 
 use crate::{Dataset, Error, Format, ReadOptions, Result, Task};
 use cell::Table;
+pub use plain::{Texts, texts};
 use source::Source;
 
 /// Reads the examples of a file, or of a folder with one folder a class.
@@ -38,6 +42,8 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Dataset> {
     let meta = std::fs::metadata(path).map_err(|source| Error::Read { path: path.into(), source })?;
     if meta.is_dir() {
         return match options.format {
+            Some(Format::Hf) => from_hf(path, options),
+            None if hf::looks_so(path) => from_hf(path, options),
             None | Some(Format::Folder) => folder::read(path, options),
             Some(_) => Err(Error::Empty {
                 path: path.into(),
@@ -58,6 +64,20 @@ pub fn read_from(name: &str, mut reader: impl BufRead, options: &ReadOptions) ->
     read_source(&Source::bytes(name, bytes), options)
 }
 
+pub(crate) use hf::looks_so as is_hf;
+
+/// The splits of a folder that HuggingFace's datasets saved, if it has several.
+pub(crate) fn hf_splits(folder: &Path) -> Option<Vec<(String, std::path::PathBuf)>> {
+    hf::splits(folder).ok()
+}
+
+fn from_hf(folder: &Path, options: &ReadOptions) -> Result<Dataset> {
+    if !Format::of_task(options.task).contains(&Format::Hf) {
+        return Err(unfit(folder, Format::Hf, options.task));
+    }
+    build(folder, Format::Hf, hf::read(folder, options)?, options)
+}
+
 /// The error for a format that cannot hold what the task needs.
 fn unfit(path: &Path, format: Format, task: Task) -> Error {
     let names = Format::ALL.iter().filter(|(_, format)| Format::of_task(task).contains(format));
@@ -70,13 +90,25 @@ fn read_source(source: &Source, options: &ReadOptions) -> Result<Dataset> {
         Some(format) => (format, None),
         None => source.detect(options)?,
     };
-    if !Format::of_task(options.task).contains(&format) && !table_errors(format, options.task) {
+    // An Arrow file may be one that this crate wrote, which can hold anything.
+    let may = Format::of_task(options.task).contains(&format) || format == Format::Arrow;
+    if !may && !table_errors(format, options.task) {
         return Err(unfit(source.path(), format, options.task));
     }
     let mut dataset = match format {
         Format::Conll => conll::read(source, options)?,
         Format::Conllu => conllu::read(source, options)?,
         Format::Squad => squad::read(source, options)?,
+        Format::Arrow => {
+            let (table, metadata) = arrow::read(source, options)?;
+            match stored::read(source, &table, &metadata, options) {
+                Some(dataset) => dataset?,
+                None if Format::of_task(options.task).contains(&format) => {
+                    build(source.path(), format, table, options)?
+                }
+                None => return Err(unfit(source.path(), format, options.task)),
+            }
+        }
         Format::Text if options.task == Task::Texts => texts::read(source, options)?,
         _ => {
             let table = table(source, format, options)?;
@@ -117,10 +149,15 @@ fn table(source: &Source, format: Format, options: &ReadOptions) -> Result<Table
             path: source.path().into(),
             what: "one text a line has no labels; use CSV, TSV, JSONL, Parquet or one folder a class".into(),
         }),
-        Format::Folder => Err(Error::Empty {
+        Format::Folder | Format::Hf => Err(Error::Empty {
             path: source.path().into(),
-            what: "expected a folder with one folder a class, got a file".into(),
+            what: match format {
+                Format::Hf => "expected a folder that datasets saved, got a file".into(),
+                _ => "expected a folder with one folder a class, got a file".into(),
+            },
         }),
-        Format::Conll | Format::Conllu | Format::Squad => Err(unfit(source.path(), format, options.task)),
+        Format::Conll | Format::Conllu | Format::Squad | Format::Arrow => {
+            Err(unfit(source.path(), format, options.task))
+        }
     }
 }

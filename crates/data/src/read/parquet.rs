@@ -7,8 +7,8 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Field;
 
 use super::cell::{CELL, Cell, Table, memory};
-use super::pages;
 use super::source::Source;
+use super::{arrow, pages};
 use crate::{Error, ReadOptions, Result};
 
 pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
@@ -57,7 +57,11 @@ fn read_rows(source: &Source, options: &ReadOptions) -> Result<Table> {
         }
         rows.push((index + 1, cells));
     }
-    Ok(Table { columns, named: true, rows, ..Table::default() })
+    let said = reader.metadata().file_metadata().key_value_metadata();
+    let features = said.into_iter().flatten().find(|entry| entry.key == "huggingface");
+    let classes =
+        features.and_then(|entry| entry.value.as_deref()).map(|text| arrow::classes(text, &columns));
+    Ok(Table { columns, named: true, rows, classes: classes.unwrap_or_default(), ..Table::default() })
 }
 
 /// Bytes of a cell in memory.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use super::{conll, conllu, delimited, squad};
+use super::{arrow, conll, conllu, delimited, squad};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
 /// Bytes looked at to tell delimiter, header and format.
@@ -32,6 +32,11 @@ impl Source {
     /// True for a file on disk, which can be read from any place.
     pub fn is_file(&self) -> bool {
         self.bytes.is_none()
+    }
+
+    /// The bytes, if they are held.
+    pub fn held(&self) -> Option<&[u8]> {
+        self.bytes.as_deref()
     }
 
     pub fn open(&self) -> Result<Box<dyn BufRead + '_>> {
@@ -85,6 +90,9 @@ impl Source {
             None => {}
         }
         let sample = self.sample()?;
+        if arrow::looks_so(&sample) {
+            return Ok((Format::Arrow, Some("format told by its first bytes".into())));
+        }
         if sample.starts_with(b"PAR1") {
             return Ok((Format::Parquet, Some("format told by its first bytes".into())));
         }

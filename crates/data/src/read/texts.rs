@@ -159,10 +159,17 @@ fn layout(path: &Path, table: &Table, options: &ReadOptions) -> Result<(Layout, 
                 columns: keys.clone(),
                 suggestion: crate::error::nearest(wanted, keys.iter().map(String::as_str)),
             }),
-            None => match keys.iter().find(|key| Some(key.as_str()) != other) {
-                Some(key) => Ok((key.clone(), "the first language left")),
-                None => Err(unclear(role, "there is no second language", "--label")),
-            },
+            None => {
+                match keys.iter().filter(|key| Some(key.as_str()) != other).collect::<Vec<_>>().as_slice() {
+                    [only] if other.is_some() => Ok((only.to_string(), "the only other language")),
+                    // Their order is that of the alphabet, not from source to target.
+                    _ => Err(unclear(
+                        role,
+                        &format!("the languages are {}", keys.join(", ")),
+                        "--text and --label",
+                    )),
+                }
+            }
         };
         let (text, text_why) = key(said.0, "text", said.1)?;
         let (target, target_why) = key(said.1, "label", Some(&text))?;

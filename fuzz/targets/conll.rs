@@ -1,0 +1,8 @@
+//! Columns of words and tags.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use topwork_fuzz::rows;
+
+fuzz_target!(|data: &[u8]| rows(|options| topwork_data::read_from("input.conll", data, options)));
