@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use serde_json::json;
 use topwork::hub::{self, Hub, Settings};
 use topwork::job::{self, JobContext, Outcomes, Quiet};
 use topwork::recipe::DataRecipe;
@@ -61,6 +62,12 @@ fn write(folder: &Path, name: &str, lines: impl Iterator<Item = String>) -> Path
 
 const WORDS: [&str; 8] = ["the", "a", "of", "to", "in", "is", "and", "it"];
 
+/// The word that stands for a word in the other language.
+fn partner(word: &str) -> &'static str {
+    let at = WORDS.iter().position(|known| *known == word).unwrap();
+    WORDS[(at + 3) % WORDS.len()]
+}
+
 /// Words drawn at random.
 fn words(n: usize) -> Vec<&'static str> {
     let mut stream = Stream(derive(n as u64, "words"));
@@ -71,22 +78,18 @@ fn words(n: usize) -> Vec<&'static str> {
 #[test]
 fn a_tagger_from_columns_to_entities() {
     let folder = tempfile::tempdir().unwrap();
-    let tag = |words: &[&str], at: usize| match (words[at], at.checked_sub(1).map(|before| words[before])) {
-        ("it", _) => "B-PER",
-        ("and", Some("it")) => "I-PER",
-        ("of", _) => "B-LOC",
-        _ => "O",
-    };
     let lines = (0..400).flat_map(|n| {
-        let words = words(n);
-        let rows: Vec<String> =
-            (0..words.len()).map(|at| format!("{} {}", words[at], tag(&words, at))).collect();
-        rows.into_iter().chain([String::new()]).collect::<Vec<_>>()
+        let rows = words(n).into_iter().map(|word| match word {
+            "it" => "it B-PER\nand I-PER".to_string(),
+            "and" | "of" => "of B-LOC".to_string(),
+            word => format!("{word} O"),
+        });
+        rows.chain([String::new()]).collect::<Vec<_>>()
     });
     let data = write(folder.path(), "entities.conll", lines);
     let run = train(&fixtures("bert"), &data, folder.path(), &epochs(20, 2e-3, "kind = \"tag\"")).unwrap();
     assert_eq!(run.resolved.task.metric.as_deref(), Some("entity-f1"));
-    assert!(test_value(&run, "entity-f1") > 0.95, "{}", run.test.unwrap().evaluation);
+    assert!(test_value(&run, "entity-f1") > 0.9, "{}", run.test.unwrap().evaluation);
     assert!(measured_again(&run, &data, "entity-f1") > 0.95);
     let predictor = Predictor::open(run.best()).unwrap();
     let answers = predictor.predict(&["the it and of", "a to"]).unwrap();
@@ -157,4 +160,82 @@ fn what_does_not_fit_is_said_before_training() {
     refused("bert", "kind = \"masked-lm\"\nhide = 1.5", "task.hide");
     refused("bert", "kind = \"causal\"", "did you mean `causal-lm`");
     refused("bert", "kind = \"tag\"", "text");
+}
+
+#[test]
+fn an_answer_is_found_in_a_passage_that_is_longer_than_a_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let article = |n: usize| {
+        let mut words: Vec<&str> = (0..24).map(|k| ["the", "a", "to", "in"][(n * 5 + k * k) % 4]).collect();
+        let place = (n * 7) % 22;
+        // The answer follows "of" or "and", as the question says.
+        let (asked, other) = if n % 2 == 0 { ("of", "and") } else { ("and", "of") };
+        words[place] = asked;
+        words[place + 1] = ["is", "it"][n % 3 % 2];
+        words[(place + 11) % 22] = other;
+        let start = words[..place + 1].iter().map(|word| word.len() + 1).sum::<usize>();
+        json!({"title": "t", "paragraphs": [{"context": words.join(" "), "qas": [{
+            "id": format!("q{n}"), "question": asked, "answers": [{"text": words[place + 1], "answer_start": start}],
+        }]}]})
+    };
+    let page = json!({"version": "1.1", "data": (0..160).map(article).collect::<Vec<_>>()});
+    let data = write(folder.path(), "questions.json", std::iter::once(page.to_string()));
+    let more = epochs(12, 2e-3, "kind = \"question-answering\"\nmax-length = 20\nstride = 6");
+    let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
+    assert!(run.data.train.len() > run.data.train.dataset.len(), "passages are cut into windows");
+    assert!(test_value(&run, "answer-f1") > 0.9, "{}", run.test.unwrap().evaluation);
+    assert!(measured_again(&run, &data, "em") > 0.9);
+    let passage = "the a to of is in a the to in and it the a to in the a to in a the";
+    let predictor = Predictor::open(run.best()).unwrap();
+    let answers = predictor.predict(&[("of", passage), ("and", passage)]).unwrap();
+    let found: Vec<&str> = answers.iter().map(|a| a.answer.as_ref().unwrap().text.as_str()).collect();
+    assert_eq!(found, ["is", "it"]);
+    let error = predictor.predict(&["of"]).unwrap_err().to_string();
+    assert!(error.contains("--pair"), "{error}");
+}
+
+#[test]
+fn the_right_one_of_several_texts_is_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = (0..160).map(|n| {
+        let right = n * 5 % 3;
+        let mut options = vec!["the a", "to the", "a to"];
+        options[right] = ["of it", "it is"][n % 2];
+        json!({"question": words(n)[..3].join(" "), "choices": options, "answer": right}).to_string()
+    });
+    let data = write(folder.path(), "choices.jsonl", lines);
+    let more = epochs(8, 1e-3, "kind = \"multiple-choice\"");
+    let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
+    assert!(test_value(&run, "accuracy") > 0.9, "{}", run.test.unwrap().evaluation);
+    assert!(measured_again(&run, &data, "accuracy") > 0.9);
+}
+
+#[test]
+fn a_text_is_written_for_a_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    fs::create_dir(&model).unwrap();
+    let mut config: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(fixtures("t5/config.json")).unwrap()).unwrap();
+    fs::copy(fixtures("tokenizers-in/t5.model"), model.join("spiece.model")).unwrap();
+    fs::write(model.join("tokenizer_config.json"), r#"{"tokenizer_class": "T5Tokenizer", "extra_ids": 0}"#)
+        .unwrap();
+    let tokenizer = topwork_text::Tokenizer::from_folder(&model).unwrap();
+    config["vocab_size"] = json!(tokenizer.id_limit());
+    fs::write(model.join("config.json"), config.to_string()).unwrap();
+    let lines = (0..500).map(|n| {
+        let words = words(n);
+        let other: Vec<&str> = words.iter().map(|word| partner(word)).collect();
+        format!("{}\t{}", words.join(" "), other.join(" "))
+    });
+    let data = write(folder.path(), "pairs.tsv", std::iter::once("source\ttarget".to_string()).chain(lines));
+    let more = format!("from-scratch = true\n{}", epochs(40, 5e-3, "kind = \"seq2seq\""));
+    let run = train(&model, &data, folder.path(), &more).unwrap();
+    assert!(test_value(&run, "perplexity") < 1.5, "{}", run.test.unwrap().evaluation);
+    assert!(test_value(&run, "bleu") > 60.0);
+    let generator = Generator::open(run.best()).unwrap();
+    let expected = ["the", "a", "of", "to"].map(partner).join(" ");
+    let prompt = generator.prompt("the a of to").unwrap();
+    let written = generator.generate(&[prompt], &GenerateOptions::default(), &mut |_, _| true).unwrap();
+    assert_eq!(written[0].text.trim(), expected);
 }
