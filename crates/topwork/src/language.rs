@@ -1,15 +1,13 @@
 //! How good a language model is: perplexity of a running text, last words of passages, and how much what it writes repeats
 //! itself.
 
-use std::collections::HashSet;
-use std::hash::Hash;
-
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
 use topwork_models::model::plain;
 use topwork_models::{LossOptions, Targets};
 use topwork_nn::Pass;
 use topwork_text::Packed;
+use topwork_train::metrics;
 
 use crate::error::Error;
 use crate::generator::Generator;
@@ -220,31 +218,13 @@ pub struct Repetition {
 
 /// Measures texts by their words, which white space parts.
 pub fn repetition<T: AsRef<str>>(texts: &[T]) -> Repetition {
-    let texts: Vec<Vec<&str>> = texts.iter().map(|text| text.as_ref().split_whitespace().collect()).collect();
-    let mut distinct = [0.0; 4];
-    for (n, value) in distinct.iter_mut().enumerate() {
-        let runs = texts.iter().flat_map(|words| words.windows(n + 1));
-        let (all, different) = counted(runs);
-        *value = if all == 0 { 0.0 } else { different as f64 / all as f64 };
-    }
-    let shares: Vec<f64> = texts
-        .iter()
-        .map(|words| counted(words.windows(4)))
-        .filter(|(all, _)| *all > 0)
-        .map(|(all, different)| 1.0 - different as f64 / all as f64)
-        .collect();
-    let repeated = if shares.is_empty() { 0.0 } else { shares.iter().sum::<f64>() / shares.len() as f64 };
-    Repetition { texts: texts.len(), words: texts.iter().map(Vec::len).sum(), distinct, repeated }
-}
-
-/// How many there are, and how many different ones.
-fn counted<T: Hash + Eq>(runs: impl Iterator<Item = T>) -> (usize, usize) {
-    let (mut all, mut different) = (0, HashSet::new());
-    for run in runs {
-        all += 1;
-        different.insert(run);
-    }
-    (all, different.len())
+    let distinct = [1, 2, 3, 4].map(|n| metrics::distinct(texts, n).unwrap_or(0.0));
+    let repeated = metrics::repetition(texts).ok().and_then(|sums| {
+        let sum = sums.into_iter().find(|sum| sum.name == "repetition")?;
+        sum.of().ok()
+    });
+    let words = texts.iter().map(|text| text.as_ref().split_whitespace().count()).sum();
+    Repetition { texts: texts.len(), words, distinct, repeated: repeated.unwrap_or(0.0) }
 }
 
 #[cfg(test)]
