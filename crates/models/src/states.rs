@@ -47,6 +47,17 @@ enum Joined {
 }
 
 impl Layers {
+    /// All of them.
+    pub const ALL: [Layers; 7] = [
+        Layers::Last,
+        Layers::First,
+        Layers::SecondToLast,
+        Layers::SumLast4,
+        Layers::ConcatLast4,
+        Layers::SumAll,
+        Layers::Mix,
+    ];
+
     /// The name in settings.
     pub fn name(self) -> &'static str {
         match self {

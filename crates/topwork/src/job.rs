@@ -81,6 +81,8 @@ pub struct Outcomes {
     pub baseline: Option<LinearBaseline>,
     /// The tuned threshold, if there is one.
     pub threshold: Option<f64>,
+    /// The share of each layer's hidden states, embeddings first, in a mix that was learnt.
+    pub layers: Option<Vec<f32>>,
     /// All events of the loop.
     pub events: Vec<Event>,
     /// Seconds of the whole run.
@@ -210,6 +212,17 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
             table.missing.len()
         ));
     }
+    let mut options = options;
+    let unread = unread(&model);
+    if !unread.is_empty() {
+        observer.note(&format!(
+            "the head reads {} of {} parts of the encoder: the {} parameters above stay as they are",
+            model.parts_read(),
+            model.depth(),
+            unread.len()
+        ));
+        options.freeze.extend(unread);
+    }
     let total_values = model.store.values_total();
     let metric = Metric::parse(
         resolved.task.metric.as_deref().unwrap_or("loss"),
@@ -258,6 +271,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         test: None,
         baseline,
         threshold: None,
+        layers: None,
         events,
         seconds: 0.0,
     };
@@ -269,6 +283,17 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         crate::run_report::write(&outcomes)?;
     }
     Ok(outcomes)
+}
+
+/// Parameters of the layers above those that the head reads, which nothing would teach.
+fn unread(model: &Model) -> Vec<String> {
+    let above = model.parts_read()..model.depth();
+    model
+        .store
+        .iter()
+        .filter(|(_, param)| above.contains(&param.group))
+        .map(|(_, param)| param.path.clone())
+        .collect()
 }
 
 /// What a saved model needs beside its weights: the tokenizer, and how it writes.
@@ -316,6 +341,7 @@ fn measure(
         SavedNotes::set_threshold(&best, threshold)?;
     }
     outcomes.threshold = threshold;
+    outcomes.layers = model.layer_weights()?;
     outcomes.test = Some(test);
     Ok(())
 }

@@ -170,46 +170,30 @@ impl Predictor {
         let packed = Packed::from_encodings(&encodings);
         let outputs = run_batches(&packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
         if let HeadSpec::Tag { labels, .. } = self.model.spec() {
-            let width = labels.len();
-            let tagged = inputs.iter().zip(&encodings).enumerate().map(|(at, (input, encoding))| {
-                let rows = packed.range(at);
-                let text = (*input).into().text;
-                self.tag(text, encoding, &outputs[rows.start * width..rows.end * width], labels)
-            });
-            return Ok(tagged.collect());
+            let firsts: Vec<Vec<usize>> = encodings.iter().map(first_tokens).collect();
+            let mut asked = vec![false; packed.tokens()];
+            for (at, firsts) in firsts.iter().enumerate() {
+                firsts.iter().for_each(|token| asked[packed.range(at).start + token] = true);
+            }
+            let offsets = &packed.offsets;
+            let best = tag::best_labels(&self.model, &outputs, offsets, &asked, labels)?;
+            let shares = self.model.label_shares(&outputs, offsets, Some(&asked))?;
+            let tagged = inputs.iter().zip(&encodings).zip(&firsts).enumerate();
+            return Ok(tagged
+                .map(|(at, ((input, encoding), firsts))| {
+                    let rows = packed.range(at);
+                    let answers = Answers {
+                        best: &best[rows.clone()],
+                        shares: &shares[rows.start * labels.len()..rows.end * labels.len()],
+                        labels,
+                    };
+                    answers.tag((*input).into().text, encoding, firsts)
+                })
+                .collect());
         }
         let width = outputs.len() / encodings.len();
         let answers = outputs.chunks(width).zip(&encodings);
         Ok(answers.map(|(outputs, encoding)| self.answer(outputs, encoding.len(), encoding.cut)).collect())
-    }
-
-    /// The labels of a text's words, each of which its first token stands for.
-    fn tag(&self, text: &str, encoding: &Encoding, outputs: &[f32], labels: &[String]) -> Prediction {
-        let mut words: Vec<Tagged> = Vec::new();
-        let mut last = None;
-        for (at, &word) in encoding.words.iter().enumerate() {
-            let (start, end) = encoding.offsets[at];
-            if encoding.special[at] || start == end || encoding.sequences[at] != Some(0) {
-                continue;
-            }
-            if let (true, Some(before)) = (word.is_some() && word == last, words.last_mut()) {
-                before.end = before.end.max(end);
-                continue;
-            }
-            last = word;
-            let piece = &text[start..end];
-            let start = start + (piece.len() - piece.trim_start().len());
-            let probabilities = softmax(&outputs[at * labels.len()..(at + 1) * labels.len()]);
-            let best = tag::first_greatest(&outputs[at * labels.len()..(at + 1) * labels.len()]);
-            let (label, probability) = (labels[best].clone(), probabilities[best]);
-            words.push(Tagged { start, end, text: String::new(), label, probability });
-        }
-        words.retain(|word| word.start < word.end);
-        for word in &mut words {
-            word.text = text[word.start..word.end].to_string();
-        }
-        let entities = if tag::has_entities(labels) { entities(text, &words) } else { Vec::new() };
-        Prediction { words, entities, ..Prediction::none(encoding.len(), encoding.cut) }
     }
 
     /// The spans that answer questions.
@@ -311,6 +295,58 @@ impl Prediction {
             tokens,
             cut,
         }
+    }
+}
+
+/// The first token of each word.
+fn first_tokens(encoding: &Encoding) -> Vec<usize> {
+    let (mut firsts, mut last) = (Vec::new(), None);
+    for (at, &word) in encoding.words.iter().enumerate() {
+        let (start, end) = encoding.offsets[at];
+        if encoding.special[at] || start == end || encoding.sequences[at] != Some(0) {
+            continue;
+        }
+        if word.is_none() || word != last {
+            firsts.push(at);
+        }
+        last = word;
+    }
+    firsts
+}
+
+/// What a tagger answers for the tokens of a text.
+struct Answers<'a> {
+    /// `[tokens]`
+    best: &'a [u32],
+    /// `[tokens, labels]`
+    shares: &'a [f32],
+    labels: &'a [String],
+}
+
+impl Answers<'_> {
+    fn tag(&self, text: &str, encoding: &Encoding, firsts: &[usize]) -> Prediction {
+        let mut words = Vec::with_capacity(firsts.len());
+        for (at, &first) in firsts.iter().enumerate() {
+            let next = firsts.get(at + 1).copied().unwrap_or(encoding.len());
+            let (start, mut end) = encoding.offsets[first];
+            for token in (first..next).filter(|&token| !encoding.special[token]) {
+                end = end.max(encoding.offsets[token].1);
+            }
+            // Some tokenizers count the space before a word to its first piece.
+            let start = start + (text[start..end].len() - text[start..end].trim_start().len());
+            if start < end {
+                let label = self.best[first] as usize;
+                words.push(Tagged {
+                    start,
+                    end,
+                    text: text[start..end].to_string(),
+                    label: self.labels[label].clone(),
+                    probability: f64::from(self.shares[first * self.labels.len() + label]),
+                });
+            }
+        }
+        let entities = if tag::has_entities(self.labels) { entities(text, &words) } else { Vec::new() };
+        Prediction { words, entities, ..Prediction::none(encoding.len(), encoding.cut) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
-use topwork_models::Pooling;
+use topwork_models::{Body, Layers, Pooling};
 use topwork_train::TrainOptions;
 use topwork_train::techniques::freeze::is_encoder;
 
@@ -109,6 +109,17 @@ pub struct TaskRecipe {
     /// cls, mean, max. `mean` is the default when the encoder is frozen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pooling>,
+    /// What stands before the head's outputs: `own` (default), `linear`, `{ mlp = { width = 256 } }`, `{ bilstm = { width = 256,
+    /// layers = 1 } }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<Body>,
+    /// Score the labels of a text as a whole, in tagging: a conditional random field.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub crf: bool,
+    /// The hidden states that the head reads: `last` (default), `first`, `second-to-last`, `sum-last-4`, `concat-last-4`, `sum-all`,
+    /// `mix`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Layers>,
     /// Longest text in tokens, special tokens counted; proposed from the data when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,

@@ -84,6 +84,7 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
         let bins = bins.map(|b| (b.confidence, b.accuracy, b.examples)).collect();
         report.calibration = Some(Calibration { bins, error });
     }
+    report.layers = layer_shares(outcomes);
     report.mistakes = data.task().mistakes(test, data);
     report.model = Some(ModelFacts {
         base: outcomes.source.reference.clone(),
@@ -353,6 +354,13 @@ fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
         }
     }
     notes
+}
+
+/// The shares of a learnt mix, by the layers' names.
+pub fn layer_shares(outcomes: &Outcomes) -> Vec<(String, f64)> {
+    let name = |at: usize| if at == 0 { "embeddings".to_string() } else { format!("layer {at}") };
+    let shares = outcomes.layers.iter().flatten().enumerate();
+    shares.map(|(at, &share)| (name(at), f64::from(share))).collect()
 }
 
 fn limits(outcomes: &Outcomes) -> Vec<String> {

@@ -75,9 +75,8 @@ fn words(n: usize) -> Vec<&'static str> {
     (0..count).map(|_| WORDS[stream.below(WORDS.len() as u64) as usize]).collect()
 }
 
-#[test]
-fn a_tagger_from_columns_to_entities() {
-    let folder = tempfile::tempdir().unwrap();
+/// Sentences in columns with two kinds of entities.
+fn entities(folder: &Path) -> PathBuf {
     let lines = (0..400).flat_map(|n| {
         let rows = words(n).into_iter().map(|word| match word {
             "it" => "it B-PER\nand I-PER".to_string(),
@@ -86,7 +85,13 @@ fn a_tagger_from_columns_to_entities() {
         });
         rows.chain([String::new()]).collect::<Vec<_>>()
     });
-    let data = write(folder.path(), "entities.conll", lines);
+    write(folder, "entities.conll", lines)
+}
+
+#[test]
+fn a_tagger_from_columns_to_entities() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = entities(folder.path());
     let run = train(&fixtures("bert"), &data, folder.path(), &epochs(20, 2e-3, "kind = \"tag\"")).unwrap();
     assert_eq!(run.resolved.task.metric.as_deref(), Some("entity-f1"));
     assert!(test_value(&run, "entity-f1") > 0.9, "{}", run.test.unwrap().evaluation);
@@ -163,35 +168,29 @@ fn what_does_not_fit_is_said_before_training() {
 }
 
 #[test]
-fn an_answer_is_found_in_a_passage_that_is_longer_than_a_window() {
+fn a_frozen_encoder_is_read_by_a_mix_of_layers_an_lstm_and_a_random_field() {
     let folder = tempfile::tempdir().unwrap();
-    let article = |n: usize| {
-        let mut words: Vec<&str> = (0..24).map(|k| ["the", "a", "to", "in"][(n * 5 + k * k) % 4]).collect();
-        let place = (n * 7) % 22;
-        // The answer follows "of" or "and", as the question says.
-        let (asked, other) = if n % 2 == 0 { ("of", "and") } else { ("and", "of") };
-        words[place] = asked;
-        words[place + 1] = ["is", "it"][n % 3 % 2];
-        words[(place + 11) % 22] = other;
-        let start = words[..place + 1].iter().map(|word| word.len() + 1).sum::<usize>();
-        json!({"title": "t", "paragraphs": [{"context": words.join(" "), "qas": [{
-            "id": format!("q{n}"), "question": asked, "answers": [{"text": words[place + 1], "answer_start": start}],
-        }]}]})
-    };
-    let page = json!({"version": "1.1", "data": (0..160).map(article).collect::<Vec<_>>()});
-    let data = write(folder.path(), "questions.json", std::iter::once(page.to_string()));
-    let more = epochs(12, 2e-3, "kind = \"question-answering\"\nmax-length = 20\nstride = 6");
+    let data = entities(folder.path());
+    let head = "kind = \"tag\"\nbody = { bilstm = { width = 16, layers = 1 } }\ncrf = true\nlayers = \"mix\"";
+    let more = epochs(15, 1e-2, head).replace("[train]", "[train]\nfreeze = [\"encoder\"]");
     let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
-    assert!(run.data.train.len() > run.data.train.dataset.len(), "passages are cut into windows");
-    assert!(test_value(&run, "answer-f1") > 0.9, "{}", run.test.unwrap().evaluation);
-    assert!(measured_again(&run, &data, "em") > 0.9);
-    let passage = "the a to of is in a the to in and it the a to in the a to in a the";
-    let predictor = Predictor::open(run.best()).unwrap();
-    let answers = predictor.predict(&[("of", passage), ("and", passage)]).unwrap();
-    let found: Vec<&str> = answers.iter().map(|a| a.answer.as_ref().unwrap().text.as_str()).collect();
-    assert_eq!(found, ["is", "it"]);
-    let error = predictor.predict(&["of"]).unwrap_err().to_string();
-    assert!(error.contains("--pair"), "{error}");
+    assert!(test_value(&run, "entity-f1") > 0.9, "{}", run.test.unwrap().evaluation);
+    let shares = run.layers.as_ref().unwrap();
+    assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-5 && shares.len() > 2, "{shares:?}");
+    assert!(fs::read_to_string(run.folder.join("report.html")).unwrap().contains("What the head reads"));
+    let answers = Predictor::open(run.best()).unwrap().predict(&["the it and of"]).unwrap();
+    assert_eq!(answers[0].entities.len(), 2);
+    assert!(answers[0].words.iter().all(|word| word.probability > 0.5));
+}
+
+#[test]
+fn layers_that_no_head_reads_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = entities(folder.path());
+    let more = epochs(2, 1e-3, "kind = \"tag\"\nlayers = \"first\"");
+    let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
+    assert!(run.run.trainable_values < run.total_values);
+    assert!(measured_again(&run, &data, "tag-accuracy") > 0.3);
 }
 
 #[test]

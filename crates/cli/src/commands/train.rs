@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use topwork::job::{JobContext, Outcomes};
 use topwork::recipe::Kind;
 use topwork::{Recipe, hub};
-use topwork_models::Pooling;
+use topwork_models::{Body, Layers, Pooling};
 
 use crate::Ended;
 use crate::global::Global;
@@ -105,6 +105,13 @@ pub struct Start {
     /// How a text becomes one vector
     #[arg(long)]
     pool: Option<PoolName>,
+    /// What stands before the head's outputs: own, linear, mlp, bilstm, with a width and layers as in mlp:128 or bilstm:256:2;
+    /// for taggers also crf and bilstm-crf [default: own, the family's]
+    #[arg(long, value_name = "NAME", value_parser = HeadName::parse)]
+    head: Option<HeadName>,
+    /// The hidden states that the head reads: last, first, second-to-last, sum-last-4, concat-last-4, sum-all, mix [default: last]
+    #[arg(long, value_name = "NAME", value_parser = layers)]
+    layers: Option<Layers>,
     /// Precision of matrix products [default: bf16 where the CPU has it, else f32]
     #[arg(long)]
     precision: Option<PrecisionName>,
@@ -141,6 +148,68 @@ pub fn kind(name: &str) -> Result<Kind, String> {
     Kind::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind).ok_or_else(|| {
         let meant = topwork::nearest::nearest(name, names()).unwrap_or_default();
         format!("there are {}; did you mean {meant:?}?", names().collect::<Vec<_>>().join(", "))
+    })
+}
+
+/// Numbers of a hidden layer, or of each direction of an LSTM, when nothing is said.
+const WIDTH: usize = 256;
+
+/// What stands before a head's outputs, as the option names it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadName {
+    body: Body,
+    crf: bool,
+}
+
+impl HeadName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let name = parts.next().unwrap_or_default();
+        let (name, crf) = match name.strip_suffix("-crf") {
+            Some(name) => (name, true),
+            None if name == "crf" => ("own", true),
+            None => (name, false),
+        };
+        let number = |part: Option<&str>, otherwise: usize| match part.map(str::parse::<usize>) {
+            None => Ok(otherwise),
+            Some(Ok(number)) if number > 0 => Ok(number),
+            Some(_) => {
+                Err("a width and a number of layers are whole numbers above 0, as in bilstm:256:2"
+                    .to_string())
+            }
+        };
+        let width = number(parts.next(), WIDTH)?;
+        let layers = number(parts.next(), 1)?;
+        let body = match name {
+            "own" => Body::Own,
+            "linear" => Body::Linear,
+            "mlp" => Body::Mlp { width },
+            "bilstm" => Body::BiLstm { width, layers },
+            _ => {
+                let known = ["own", "linear", "mlp", "bilstm", "crf", "bilstm-crf"];
+                let meant = topwork::nearest::nearest(text, known).unwrap_or_default();
+                return Err(format!("there are {}; did you mean {meant:?}?", known.join(", ")));
+            }
+        };
+        let most = match body {
+            Body::BiLstm { .. } => 2,
+            Body::Mlp { .. } => 1,
+            Body::Own | Body::Linear => 0,
+        };
+        let given = text.matches(':').count();
+        if given > most {
+            return Err(format!("{name} takes {most} numbers, got {given}"));
+        }
+        Ok(HeadName { body, crf })
+    }
+}
+
+/// Which hidden states a head reads, by name.
+fn layers(name: &str) -> Result<Layers, String> {
+    let known = || Layers::ALL.iter().map(|layers| layers.name());
+    Layers::ALL.iter().find(|layers| layers.name() == name).copied().ok_or_else(|| {
+        let meant = topwork::nearest::nearest(name, known()).unwrap_or_default();
+        format!("there are {}; did you mean {meant:?}?", known().collect::<Vec<_>>().join(", "))
     })
 }
 
@@ -260,6 +329,10 @@ impl Start {
         task.max_length = self.max_length.or(task.max_length);
         task.pool = self.pool.map(PoolName::pooling).or(task.pool);
         task.kind = self.task.or(task.kind);
+        if let Some(head) = self.head {
+            (task.body, task.crf) = (Some(head.body), head.crf);
+        }
+        task.layers = self.layers.or(task.layers);
         recipe.batch.examples = self.batch.or(recipe.batch.examples);
         recipe.from_scratch |= self.from_scratch;
         recipe.report.baseline &= !self.no_baseline;
@@ -341,6 +414,11 @@ pub fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
             }
         }
     }
+    let layers = topwork::run_report::layer_shares(outcomes);
+    if !layers.is_empty() {
+        let shares: Vec<String> = layers.iter().map(|(name, share)| format!("{name} {share:.3}")).collect();
+        writeln!(out, "\nshares of the layers in the learnt mix: {}", shares.join(", "))?;
+    }
     let best = outcomes.folder.join("best");
     writeln!(out, "\nmodel    {}", best.display())?;
     let report = outcomes.folder.join("report.html");
@@ -374,6 +452,22 @@ mod tests {
         std::fs::create_dir_all(parent.join("mails-2")).unwrap();
         assert_eq!(free(&parent, "mails"), parent.join("mails-3"));
         std::fs::remove_dir_all(parent).unwrap();
+    }
+
+    #[test]
+    fn heads_have_names_and_sizes() {
+        let head = |body, crf| Ok(HeadName { body, crf });
+        assert_eq!(HeadName::parse("mlp:64"), head(Body::Mlp { width: 64 }, false));
+        assert_eq!(HeadName::parse("bilstm-crf:128:2"), head(Body::BiLstm { width: 128, layers: 2 }, true));
+        assert_eq!(HeadName::parse("crf"), head(Body::Own, true));
+        for (wrong, said) in
+            [("bilstn", "\"bilstm\""), ("mlp:0", "above 0"), ("linear:3", "takes 0"), ("mlp:3:1", "takes 1")]
+        {
+            let error = HeadName::parse(wrong).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        assert_eq!(layers("mix"), Ok(Layers::Mix));
+        assert!(layers("mixed").unwrap_err().contains("\"mix\""));
     }
 
     #[test]

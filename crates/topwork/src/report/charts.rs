@@ -212,6 +212,25 @@ pub(crate) fn lengths(data: &Lengths) -> String {
     chart.finish()
 }
 
+/// The share of each layer in a learnt mix.
+pub(crate) fn layers(data: &[(String, f64)]) -> String {
+    let x = Axis::from_zero(data.len() as f64, LEFT, RIGHT, data.len().min(12));
+    let y = Axis::around(data.iter().map(|(_, share)| *share).chain([0.0]), BOTTOM, TOP, 4);
+    let mut chart = Chart::new("What the head reads", &x, "layer (0: embeddings)", &y, "share");
+    for (at, (name, share)) in data.iter().enumerate() {
+        let (left, right) = (x.at(at as f64), x.at(at as f64 + 1.0));
+        let top = y.at(*share);
+        let width = (right - left - 2.0).max(0.8);
+        let height = (BOTTOM - top).max(1.0);
+        chart.push(format_args!(
+            "<rect class=\"bar\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"><title>{name}: \
+             {share:.3}</title></rect>"
+        ));
+    }
+    chart.note("The softmax of the learnt weights: how much of each layer's hidden states is in what the head reads.");
+    chart.finish()
+}
+
 /// Predicted probability against what came true.
 pub(crate) fn calibration(data: &Calibration) -> String {
     let x = Axis::fixed(0.0, 1.0, 0.2, LEFT, RIGHT);

@@ -88,25 +88,34 @@ fn results(report: &Report, out: &mut String) {
         }
         out.push_str("</div>\n");
     }
-    let mut figures = String::new();
+    let (mut figures, mut titles) = (String::new(), Vec::new());
     if let Some(calibration) = report.calibration.as_ref().filter(|c| !c.bins.is_empty()) {
         figures.push_str(&charts::calibration(calibration));
+        titles.push("Probabilities");
+    }
+    if !report.layers.is_empty() {
+        figures.push_str(&charts::layers(&report.layers));
+        titles.push("Layers");
     }
     if let Some(lengths) = report.lengths.as_ref().filter(|l| !l.bins.is_empty()) {
         figures.push_str(&charts::lengths(lengths));
+        titles.push("Lengths");
     }
     if !figures.is_empty() {
-        section(out, "Probabilities and lengths", "", &format!("<div class=\"charts\">{figures}</div>"));
+        section(out, &titles.join(", "), "", &format!("<div class=\"charts\">{figures}</div>"));
     }
     if let Some(mistakes) = &report.mistakes {
         let share = percent(mistakes.total as f64 / mistakes.texts.max(1) as f64);
         let about = match mistakes.total {
             0 => format!("None on {} test texts.", count(mistakes.texts)),
             n => format!(
-                "{} of {} test texts ({share}) are wrong; the {} the model was surest of:",
+                "{} of {} test texts ({share}) are wrong; {}:",
                 count(n),
                 count(mistakes.texts),
-                mistakes.worst.len()
+                match mistakes.worst.iter().any(|mistake| mistake.probability.is_some()) {
+                    true => format!("the {} the model was surest of", mistakes.worst.len()),
+                    false => format!("{} of them", mistakes.worst.len()),
+                }
             ),
         };
         section(out, "Worst mistakes", &about, &sections::mistakes(mistakes));

@@ -43,6 +43,8 @@ pub struct Report {
     pub confusion: Option<Confusion>,
     /// Precision, recall and F1 of each class.
     pub classes: Vec<ClassScore>,
+    /// The share of each layer in a mix that was learnt: name and share.
+    pub layers: Vec<(String, f64)>,
     /// How long the texts are and where they are cut.
     pub lengths: Option<Lengths>,
     /// Whether the probabilities can be believed.

@@ -1,13 +1,15 @@
 //! A label for each word: parts of speech, named entities.
 //!
-//! The first piece of a word stands for it, in training and in answers.
+//! The first piece of a word stands for it, in training and in answers. Answers are the best labels of a sentence as a whole in
+//! which no tag stands where its scheme does not allow it.
 //!
 //! Paper: Devlin et al. 2019, "BERT", section 5.3, <https://arxiv.org/abs/1810.04805>
 
 use rayon::prelude::*;
 use topwork_data::{Dataset, Inputs, Label, LabelMap, Labels, Ragged, TaggedWord};
 use topwork_kernels::loss::IGNORE;
-use topwork_models::HeadSpec;
+use topwork_models::tagging::forbidden;
+use topwork_models::{HeadSpec, Model};
 use topwork_text::{Encoding, Packed};
 use topwork_train::metrics::{ClassReport, Reading, Scheme, Task as MetricTask, entities, tags};
 
@@ -72,8 +74,13 @@ impl LanguageTask for Tag {
         Ok(Part { dataset, inputs, units: Units::Words(words) })
     }
 
-    fn head(&self, _: &TaskRecipe, labels: &[String]) -> HeadSpec {
-        HeadSpec::tagger(labels.to_vec())
+    fn head(&self, task: &TaskRecipe, labels: &[String]) -> HeadSpec {
+        HeadSpec::Tag {
+            labels: labels.to_vec(),
+            body: task.body.unwrap_or_default(),
+            crf: task.crf,
+            layers: task.layers.unwrap_or_default(),
+        }
     }
 
     fn default_metric(&self, data: &Prepared) -> &'static str {
@@ -83,7 +90,7 @@ impl LanguageTask for Tag {
     fn measure(&self, run: &Run, part: &Part) -> Result<Measured, Error> {
         let outputs = run.outputs(part)?;
         let truth = truth(&part.dataset)?;
-        let answers = answers(part, &outputs.values, run.judge.labels, &truth);
+        let answers = answers(run, part, &outputs.values, &truth)?;
         let (mut sums, mut types) = tags(&truth, &answers, Scheme::Bio, Reading::Lenient)?;
         if !has_entities(run.judge.labels) {
             // Parts of speech mark no entities.
@@ -260,25 +267,35 @@ pub(crate) fn first_pieces(
         .collect()
 }
 
-/// The answered tag of each word; words that no token stands for (cut off, or of characters that the tokenizer drops)
-/// get the tag of words outside.
-fn answers(part: &Part, values: &[f32], labels: &[String], truth: &[Vec<String>]) -> Vec<Vec<String>> {
-    let Units::Words(which) = &part.units else { return Vec::new() };
-    let Labels::Tokens(targets) = &part.inputs.labels else { return Vec::new() };
-    let width = labels.len();
+/// The answered tag of each word: the best labels of a sentence as a whole, in which no tag stands where it cannot. Words that
+/// no token stands for (cut off, or of characters that the tokenizer drops) get the tag of words outside.
+fn answers(run: &Run, part: &Part, values: &[f32], truth: &[Vec<String>]) -> Result<Vec<Vec<String>>, Error> {
+    let (Units::Words(which), Labels::Tokens(targets)) = (&part.units, &part.inputs.labels) else {
+        return Err(Error::Task("there are no tags to compare with".to_string()));
+    };
+    let asked: Vec<bool> = targets.values.iter().map(|&label| label != IGNORE).collect();
+    let best = best_labels(run.model, values, &part.inputs.packed.offsets, &asked, run.judge.labels)?;
     let mut answers = Vec::with_capacity(truth.len());
     for (at, truth) in truth.iter().enumerate() {
         let mut tags = vec![OUTSIDE.to_string(); truth.len()];
-        let rows = part.inputs.packed.range(at);
-        let asked = targets.of(at).iter().enumerate().filter(|&(_, &label)| label != IGNORE);
-        for ((token, _), &word) in asked.zip(which.of(at)) {
-            let row = rows.start + token;
-            let best = first_greatest(&values[row * width..(row + 1) * width]);
-            tags[word as usize].clone_from(&labels[best]);
+        let found = best[part.inputs.packed.range(at)].iter().filter(|&&label| label != IGNORE);
+        for (&label, &word) in found.zip(which.of(at)) {
+            tags[word as usize].clone_from(&run.judge.labels[label as usize]);
         }
         answers.push(tags);
     }
-    answers
+    Ok(answers)
+}
+
+/// The best labels of the tokens asked for, and [`IGNORE`] for the others: none that cannot follow the one before.
+pub(crate) fn best_labels(
+    model: &Model,
+    values: &[f32],
+    offsets: &[u32],
+    asked: &[bool],
+    labels: &[String],
+) -> Result<Vec<u32>, Error> {
+    Ok(model.best_labels(values, offsets, Some(asked), Some(&forbidden(labels)))?)
 }
 
 /// Index of the greatest value, the first of equals.

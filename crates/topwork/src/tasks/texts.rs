@@ -89,9 +89,13 @@ impl LanguageTask for Texts {
 
     fn head(&self, task: &TaskRecipe, labels: &[String]) -> HeadSpec {
         let pool = task.pool.unwrap_or(Pooling::Family);
+        let (body, layers) = (task.body.unwrap_or_default(), task.layers.unwrap_or_default());
         match self.0 {
-            Kind::Regress => HeadSpec::regressor(pool),
-            kind => HeadSpec::classifier(labels.to_vec(), kind == Kind::MultiLabel, pool),
+            Kind::Regress => HeadSpec::Regress { pool, body, layers },
+            kind => {
+                let several = kind == Kind::MultiLabel;
+                HeadSpec::Classify { labels: labels.to_vec(), several, pool, body, layers }
+            }
         }
     }
 
