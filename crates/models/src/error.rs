@@ -176,6 +176,16 @@ pub enum Error {
         /// What is there.
         got: String,
     },
+    /// Places of spans that texts do not have.
+    #[error("text {text} of the batch (counted from 0): expected {expected}, got {got}")]
+    Spans {
+        /// The number of the text.
+        text: usize,
+        /// What would be right.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
     /// A loss over clusters of words was to be weighted or smoothed.
     #[error(
         "the {head} head of this family predicts words in clusters: its loss takes no class weights and no smoothing"

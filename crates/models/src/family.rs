@@ -281,6 +281,11 @@ pub trait Encoder: Send + Sync {
         TaggerStyle::plain("head.out", self.classifier().dropout)
     }
 
+    /// How the family scores tokens as the first and the last of a span.
+    fn spans(&self) -> TaggerStyle {
+        TaggerStyle::plain("head.span", 0.0)
+    }
+
     /// How the family scores the texts among which one is right: as its classifier does, unless it differs.
     fn chooser(&self) -> ClassifierStyle {
         self.classifier()

@@ -104,6 +104,8 @@ pub enum HeadSpec {
         #[serde(default, skip_serializing_if = "is_default")]
         layers: Layers,
     },
+    /// The first and the last token of a span.
+    Span,
     /// A vector for a text.
     Embed {
         /// How a text becomes a vector; the family's own way is its first token.
@@ -149,6 +151,7 @@ impl HeadSpec {
             HeadSpec::Seq2Seq => heads::seq2seq::ENTRY.name,
             HeadSpec::PermutationLm => heads::permutation_lm::ENTRY.name,
             HeadSpec::Tag { .. } => heads::tag::ENTRY.name,
+            HeadSpec::Span => heads::span::ENTRY.name,
             HeadSpec::Embed { .. } => heads::embed::ENTRY.name,
             HeadSpec::ReplacedToken => heads::replaced_token::ENTRY.name,
             HeadSpec::NextSentence => heads::next_sentence::ENTRY.name,
@@ -170,6 +173,7 @@ impl HeadSpec {
             | HeadSpec::Seq2Seq
             | HeadSpec::PermutationLm
             | HeadSpec::Tag { .. }
+            | HeadSpec::Span
             | HeadSpec::ReplacedToken
             | HeadSpec::Pretraining
             | HeadSpec::DoubleHeads => None,
@@ -182,6 +186,7 @@ impl HeadSpec {
             HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels, .. } => Some(labels.len()),
             HeadSpec::Regress { .. } | HeadSpec::MultipleChoice | HeadSpec::ReplacedToken => Some(1),
             HeadSpec::NextSentence => Some(heads::next_sentence::OUTPUTS),
+            HeadSpec::Span => Some(heads::span::OUTPUTS),
             HeadSpec::MaskedLm
             | HeadSpec::CausalLm
             | HeadSpec::Seq2Seq
@@ -209,6 +214,13 @@ pub enum Targets {
     Scores(Vec<f32>),
     /// A token id, or the number of a label, for each token, `topwork_kernels::loss::IGNORE` where none is asked for.
     Tokens(Arc<[u32]>),
+    /// A span of each text.
+    Spans {
+        /// Its first token, counted from the text's first; `topwork_kernels::loss::IGNORE` in a text that does not count.
+        starts: Arc<[u32]>,
+        /// Its last token.
+        ends: Arc<[u32]>,
+    },
     /// The right text of each question.
     Choices {
         /// The number of the right text, counted from the question's first.
@@ -284,6 +296,7 @@ impl Targets {
             Targets::Several(_) => "several labels",
             Targets::Scores(_) => "scores",
             Targets::Tokens(_) => "tokens",
+            Targets::Spans { .. } => "spans",
             Targets::Choices { .. } => "choices",
             Targets::Both { .. } => "tokens and texts",
             Targets::Texts { .. } => "texts",
@@ -402,6 +415,7 @@ pub const HEADS: &[&HeadEntry] = &[
     &heads::seq2seq::ENTRY,
     &heads::permutation_lm::ENTRY,
     &heads::tag::ENTRY,
+    &heads::span::ENTRY,
     &heads::embed::ENTRY,
     &heads::replaced_token::ENTRY,
     &heads::next_sentence::ENTRY,
@@ -437,6 +451,7 @@ mod tests {
             HeadSpec::Seq2Seq,
             HeadSpec::PermutationLm,
             HeadSpec::tagger(labels),
+            HeadSpec::Span,
             HeadSpec::Embed { pool: Pooling::Max, normalise: true },
             HeadSpec::ReplacedToken,
             HeadSpec::NextSentence,

@@ -44,6 +44,8 @@ pub struct PostNormConfig {
     pub classifier: ClassifierStyle,
     /// The family's tagger.
     pub tagger: TaggerStyle,
+    /// How it scores tokens as the first and the last of a span.
+    pub spans: TaggerStyle,
     /// How it scores texts among which one is right.
     pub chooser: ClassifierStyle,
     /// How it says whether one text follows another.
@@ -79,6 +81,7 @@ impl PostNormConfig {
             attention_dropout: 0.1,
             classifier,
             tagger: TaggerStyle::plain("head.out", classifier.dropout),
+            spans: TaggerStyle::plain("head.span", 0.0),
             chooser: classifier,
             next_sentence: ClassifierStyle { out: "head.next", dropout: 0.0, ..classifier },
             language_model: LanguageModelStyle::transformed(size.hidden, activation, eps),
@@ -236,6 +239,10 @@ impl Encoder for PostNorm {
 
     fn tagger(&self) -> TaggerStyle {
         self.config.tagger
+    }
+
+    fn spans(&self) -> TaggerStyle {
+        self.config.spans
     }
 
     fn chooser(&self) -> ClassifierStyle {

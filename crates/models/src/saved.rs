@@ -77,7 +77,7 @@ pub fn saved_config(config: &Value, spec: &HeadSpec, family: &Family) -> Value {
             keys.insert("label2id".to_string(), json!({"score": 0}));
             keys.insert("problem_type".to_string(), json!("regression"));
         }
-        HeadSpec::NextSentence | HeadSpec::Pretraining => {
+        HeadSpec::NextSentence | HeadSpec::Pretraining | HeadSpec::Span => {
             // Labels of another task would be outputs of this one for some classes: without them there are the two it has.
             for key in ["id2label", "label2id", "num_labels", "problem_type"] {
                 keys.remove(key);
@@ -132,6 +132,7 @@ fn named(head: &str, config: &Value) -> Option<HeadSpec> {
         "seq2seq" => HeadSpec::Seq2Seq,
         "permutation-lm" => HeadSpec::PermutationLm,
         "tag" => HeadSpec::tagger(label_names(config)),
+        "span" => HeadSpec::Span,
         "replaced-token" => HeadSpec::ReplacedToken,
         "next-sentence" => HeadSpec::NextSentence,
         "pretraining" => HeadSpec::Pretraining,

@@ -28,6 +28,7 @@ pub const DEBERTA: Family = Family {
         ("classify", "DebertaForSequenceClassification"),
         ("masked-lm", "DebertaForMaskedLM"),
         ("tag", "DebertaForTokenClassification"),
+        ("span", "DebertaForQuestionAnswering"),
     ],
     weights: Table {
         rules: &[
@@ -74,6 +75,8 @@ pub const DEBERTA: Family = Family {
             ("pooler.dense.bias", "pooler.bias", Keep),
             ("classifier.weight", "head.out.weight", Keep),
             ("classifier.bias", "head.out.bias", Keep),
+            ("qa_outputs.weight", "head.span.weight", Keep),
+            ("qa_outputs.bias", "head.span.bias", Keep),
             ("cls.predictions.transform.dense.weight", "head.mlm.dense.weight", Keep),
             ("cls.predictions.transform.dense.bias", "head.mlm.dense.bias", Keep),
             ("cls.predictions.transform.LayerNorm.weight", "head.mlm.norm.weight", Keep),

@@ -30,6 +30,7 @@ pub const DEBERTA_V2: Family = Family {
         ("classify", "DebertaV2ForSequenceClassification"),
         ("masked-lm", "DebertaV2ForMaskedLM"),
         ("tag", "DebertaV2ForTokenClassification"),
+        ("span", "DebertaV2ForQuestionAnswering"),
     ],
     weights: Table {
         rules: &[
@@ -90,6 +91,8 @@ pub const DEBERTA_V2: Family = Family {
             ("pooler.dense.bias", "pooler.bias", Keep),
             ("classifier.weight", "head.out.weight", Keep),
             ("classifier.bias", "head.out.bias", Keep),
+            ("qa_outputs.weight", "head.span.weight", Keep),
+            ("qa_outputs.bias", "head.span.bias", Keep),
             ("cls.predictions.transform.dense.weight", "head.mlm.dense.weight", Keep),
             ("cls.predictions.transform.dense.bias", "head.mlm.dense.bias", Keep),
             ("cls.predictions.transform.LayerNorm.weight", "head.mlm.norm.weight", Keep),

@@ -26,6 +26,7 @@ pub const DISTILBERT: Family = Family {
         ("classify", "DistilBertForSequenceClassification"),
         ("masked-lm", "DistilBertForMaskedLM"),
         ("tag", "DistilBertForTokenClassification"),
+        ("span", "DistilBertForQuestionAnswering"),
         ("multiple-choice", "DistilBertForMultipleChoice"),
     ],
     weights: Table {
@@ -54,6 +55,8 @@ pub const DISTILBERT: Family = Family {
             ("pre_classifier.bias", "head.dense.bias", Keep),
             ("classifier.weight", "head.out.weight", Keep),
             ("classifier.bias", "head.out.bias", Keep),
+            ("qa_outputs.weight", "head.span.weight", Keep),
+            ("qa_outputs.bias", "head.span.bias", Keep),
             ("vocab_transform.weight", "head.mlm.dense.weight", Keep),
             ("vocab_transform.bias", "head.mlm.dense.bias", Keep),
             ("vocab_layer_norm.weight", "head.mlm.norm.weight", Keep),
@@ -93,6 +96,7 @@ fn settings(config: Config) -> Result<PostNormConfig, Error> {
         attention_dropout: config.probability_or("attention_dropout", 0.1)?,
         // The reference's tagger drops as the blocks do, not as its classifier.
         tagger: TaggerStyle::plain("head.out", dropout),
+        spans: TaggerStyle::plain("head.span", config.probability_or("qa_dropout", 0.1)?),
         ..PostNormConfig::new(size, activation, eps, classifier)
     })
 }

@@ -34,6 +34,7 @@ pub const GPT2: Family = Family {
         ("double-heads", "GPT2DoubleHeadsModel"),
         ("classify", "GPT2ForSequenceClassification"),
         ("tag", "GPT2ForTokenClassification"),
+        ("span", "GPT2ForQuestionAnswering"),
     ],
     weights: Table {
         rules: &[
@@ -56,6 +57,8 @@ pub const GPT2: Family = Family {
             ("score.weight", "head.out.weight", Keep),
             ("classifier.weight", "head.tag.weight", Keep),
             ("classifier.bias", "head.tag.bias", Keep),
+            ("qa_outputs.weight", "head.span.weight", Keep),
+            ("qa_outputs.bias", "head.span.bias", Keep),
             ("multiple_choice_head.summary.weight", "head.choice.weight", Keep),
             ("multiple_choice_head.summary.bias", "head.choice.bias", Keep),
         ],

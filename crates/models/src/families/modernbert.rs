@@ -42,6 +42,7 @@ pub const MODERNBERT: Family = Family {
         ("classify", "ModernBertForSequenceClassification"),
         ("masked-lm", "ModernBertForMaskedLM"),
         ("tag", "ModernBertForTokenClassification"),
+        ("span", "ModernBertForQuestionAnswering"),
     ],
     weights: Table {
         rules: &[
@@ -270,6 +271,10 @@ impl Encoder for ModernBert {
     fn tagger(&self) -> TaggerStyle {
         let Settings { dense, classifier_dropout, .. } = &self.settings;
         TaggerStyle { dense: Some(*dense), ..TaggerStyle::plain("head.out", *classifier_dropout) }
+    }
+
+    fn spans(&self) -> TaggerStyle {
+        self.tagger()
     }
 
     fn language_model(&self) -> LanguageModelStyle {

@@ -37,6 +37,7 @@ pub const MPNET: Family = Family {
         ("classify", "MPNetForSequenceClassification"),
         ("masked-lm", "MPNetForMaskedLM"),
         ("tag", "MPNetForTokenClassification"),
+        ("span", "MPNetForQuestionAnswering"),
     ],
     weights: Table {
         rules: &[
@@ -69,6 +70,8 @@ pub const MPNET: Family = Family {
             ("classifier.out_proj.bias", "head.out.bias", Keep),
             ("classifier.weight", "head.tag.weight", Keep),
             ("classifier.bias", "head.tag.bias", Keep),
+            ("qa_outputs.weight", "head.span.weight", Keep),
+            ("qa_outputs.bias", "head.span.bias", Keep),
             ("lm_head.dense.weight", "head.mlm.dense.weight", Keep),
             ("lm_head.dense.bias", "head.mlm.dense.bias", Keep),
             ("lm_head.layer_norm.weight", "head.mlm.norm.weight", Keep),

@@ -27,6 +27,7 @@ pub const ROBERTA: Family = Family {
         ("classify", "RobertaForSequenceClassification"),
         ("masked-lm", "RobertaForMaskedLM"),
         ("tag", "RobertaForTokenClassification"),
+        ("span", "RobertaForQuestionAnswering"),
         ("multiple-choice", "RobertaForMultipleChoice"),
     ],
     weights: Table {
@@ -64,6 +65,8 @@ pub const ROBERTA: Family = Family {
             ("classifier.out_proj.bias", "head.out.bias", Keep),
             ("classifier.weight", "head.tag.weight", Keep),
             ("classifier.bias", "head.tag.bias", Keep),
+            ("qa_outputs.weight", "head.span.weight", Keep),
+            ("qa_outputs.bias", "head.span.bias", Keep),
             ("classifier.weight", "head.choice.weight", Keep),
             ("classifier.bias", "head.choice.bias", Keep),
             ("lm_head.dense.weight", "head.mlm.dense.weight", Keep),
@@ -98,6 +101,7 @@ pub const XLM_ROBERTA: Family = Family {
         ("classify", "XLMRobertaForSequenceClassification"),
         ("masked-lm", "XLMRobertaForMaskedLM"),
         ("tag", "XLMRobertaForTokenClassification"),
+        ("span", "XLMRobertaForQuestionAnswering"),
         ("multiple-choice", "XLMRobertaForMultipleChoice"),
     ],
     ..ROBERTA
@@ -116,6 +120,7 @@ pub const CAMEMBERT: Family = Family {
         ("classify", "CamembertForSequenceClassification"),
         ("masked-lm", "CamembertForMaskedLM"),
         ("tag", "CamembertForTokenClassification"),
+        ("span", "CamembertForQuestionAnswering"),
         ("multiple-choice", "CamembertForMultipleChoice"),
     ],
     ..ROBERTA

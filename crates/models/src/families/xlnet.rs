@@ -40,6 +40,7 @@ pub const XLNET: Family = Family {
         ("embed", "XLNetModel"),
         ("classify", "XLNetForSequenceClassification"),
         ("tag", "XLNetForTokenClassification"),
+        ("span", "XLNetForQuestionAnsweringSimple"),
         ("permutation-lm", "XLNetLMHeadModel"),
     ],
     weights: Table {
@@ -69,6 +70,8 @@ pub const XLNET: Family = Family {
             ("logits_proj.bias", "head.out.bias", Same),
             ("classifier.weight", "head.tag.weight", Same),
             ("classifier.bias", "head.tag.bias", Same),
+            ("qa_outputs.weight", "head.span.weight", Same),
+            ("qa_outputs.bias", "head.span.bias", Same),
             ("lm_loss.bias", "head.lm.bias", Same),
         ],
         tied: &[("lm_loss.weight", "embed.word.weight")],

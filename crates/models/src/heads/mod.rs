@@ -19,5 +19,6 @@ pub mod pretraining;
 pub mod regress;
 pub mod replaced_token;
 pub mod seq2seq;
+pub mod span;
 pub mod tag;
 mod words;

@@ -183,6 +183,7 @@ fn heads_without_an_upstream_class_have_graphs_too() {
         HeadSpec::classifier(labels.clone(), true, Pooling::Mean),
         HeadSpec::regressor(Pooling::Last),
         HeadSpec::tagger(labels),
+        HeadSpec::Span,
         HeadSpec::Embed { pool: Pooling::Family, normalise: false },
     ];
     for spec in specs {

@@ -48,6 +48,7 @@ fn every_head_works_with_every_kind_of_family_and_survives_saving() {
         HeadSpec::classifier(labels.clone(), false, Pooling::Family),
         HeadSpec::classifier(labels.clone(), false, Pooling::Mean),
         HeadSpec::tagger(labels),
+        HeadSpec::Span,
         HeadSpec::MaskedLm,
         HeadSpec::ReplacedToken,
         HeadSpec::NextSentence,
@@ -81,7 +82,7 @@ fn every_head_works_with_every_kind_of_family_and_survives_saving() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 9 * 8 + 3 * 2, "the last two heads are for the three that read from left to right");
+    assert_eq!(seen, 9 * 9 + 3 * 2, "the last two heads are for the three that read from left to right");
 }
 
 #[test]
