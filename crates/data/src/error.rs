@@ -33,7 +33,7 @@ pub enum Error {
         formats: Vec<&'static str>,
     },
     /// A format that cannot hold what the task needs.
-    #[error("{}: {format} files hold no {task}; {task} are read from {}", .path.display(), .formats.join(", "))]
+    #[error("{}: {format} files hold no labels for the task {task}; those are read from {}", .path.display(), .formats.join(", "))]
     Unfit {
         /// The file.
         path: PathBuf,

@@ -58,7 +58,11 @@ impl Format {
         if path.is_dir() {
             return Some(if crate::read::is_hf(path) { Format::Hf } else { Format::Folder });
         }
-        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        let mut extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        if extension == "gz" {
+            // What it holds, unpacked.
+            extension = Path::new(path.file_stem()?).extension()?.to_str()?.to_ascii_lowercase();
+        }
         match extension.as_str() {
             "csv" => Some(Format::Csv),
             "tsv" | "tab" => Some(Format::Tsv),

@@ -37,9 +37,8 @@ fn named(folder: &Path) -> Option<Splits> {
     for entry in fs::read_dir(folder).ok()? {
         let path = entry.ok()?.path();
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let other = [".md", ".py", ".sh", ".pdf", ".html", ".log", ".gz", ".zip"]
-            .iter()
-            .any(|end| name.ends_with(end));
+        let other =
+            [".md", ".py", ".sh", ".pdf", ".html", ".log", ".zip"].iter().any(|end| name.ends_with(end));
         if !name.starts_with('.') && !other {
             entries.push((role(&name), path));
         }

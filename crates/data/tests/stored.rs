@@ -124,7 +124,7 @@ fn folders_of_datasets_have_splits_and_names_of_classes() {
     let back = ReadOptions { text: Some("de".into()), ..task(Task::Texts) };
     check(&fixture("translations"), &back, &["a tree", "a house"]);
     let error = read(fixture("tagged"), &task(Task::Trees)).unwrap_err().to_string();
-    assert!(error.contains("hf files hold no trees"), "{error}");
+    assert!(error.contains("hf files hold no labels for the task trees"), "{error}");
 }
 
 #[test]

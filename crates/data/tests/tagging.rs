@@ -95,8 +95,18 @@ fn broken_columns_are_refused_by_line() {
     refused("a.conll", "EU\nPeter\n", &tagged(), &["no column beside the words", "--label"]);
     refused("a.conll", "EU A O\n", &with_label("ner2"), &["\"ner2\"", "1 (\"EU\"), 2 (\"A\"), 3 (\"O\")"]);
     refused("a.conll", "\n\n", &tagged(), &["no word"]);
-    refused("a.conll", "EU O\n", &task(Task::Class), &["conll files hold no class", "csv"]);
-    refused("a.csv", "text,label\na,b\n", &task(Task::Tags), &["csv files hold no tags", "conll, conllu"]);
+    refused(
+        "a.conll",
+        "EU O\n",
+        &task(Task::Class),
+        &["conll files hold no labels for the task class", "csv"],
+    );
+    refused(
+        "a.csv",
+        "text,label\na,b\n",
+        &task(Task::Tags),
+        &["csv files hold no labels for the task tags", "conll, conllu"],
+    );
     let small = ReadOptions { max_record_bytes: 100, ..tagged() };
     refused("a.conll", &format!("a O\n\n{}", "word O\n".repeat(50)), &small, &["line 3", "100 bytes"]);
     let folder = tempfile::tempdir().unwrap();
@@ -200,7 +210,12 @@ fn what_is_no_tree_is_refused() {
     refused("a.conllu", &blind, &tagged(), &["no label in column \"upos\""]);
     refused("a.conllu", TREES, &with_label("uposs"), &["did you mean \"upos\""]);
     refused("a.conllu", "# only\n\n", &trees, &["no sentence"]);
-    refused("a.conllu", TREES, &task(Task::Answers), &["conllu files hold no answers", "squad"]);
+    refused(
+        "a.conllu",
+        TREES,
+        &task(Task::Answers),
+        &["conllu files hold no labels for the task answers", "squad"],
+    );
 }
 
 #[test]

@@ -127,6 +127,11 @@ impl Show {
             Err(Error::UnclearColumn { role: "label", why, .. }) if self.label.is_empty() => {
                 global.note(&format!("shown without labels: {why}"));
             }
+            // What the file holds shows only in it.
+            Err(Error::Unfit { format, .. }) if format.only_task().is_some() => {
+                let task = format.only_task().unwrap_or(Task::Unlabelled);
+                return Ok(topwork_data::read(path, &options(task))?);
+            }
             read => return Ok(read?),
         }
         Ok(topwork_data::read(path, &options(Task::Unlabelled))?)

@@ -207,6 +207,9 @@ impl Surface {
     }
 }
 
+/// The text of a sentence, and where each word or contraction stands in it.
+type Placed = (String, Vec<Range<usize>>);
+
 #[derive(Default)]
 struct Sentence {
     /// The first line of a word.
@@ -363,7 +366,7 @@ impl Sentence {
 
     /// The text and where each word or contraction stands in it; else the word that is not where it should be and what
     /// is there.
-    fn place_words(&mut self) -> std::result::Result<(String, Vec<Range<usize>>), (String, String)> {
+    fn place_words(&mut self) -> std::result::Result<Placed, (String, String)> {
         let Some(text) = self.text.take() else {
             let mut text = String::new();
             let mut ranges = Vec::with_capacity(self.surfaces.len());

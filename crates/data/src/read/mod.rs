@@ -16,6 +16,7 @@ mod hf;
 mod jsonl;
 mod lines;
 mod offsets;
+mod packed;
 mod pages;
 mod parquet;
 mod plain;

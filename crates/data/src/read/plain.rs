@@ -1,14 +1,13 @@
 //! Plain text: one text a line, or lines up to a blank one; read whole, or one text at a time for files larger than memory.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::cell::{Cell, Table};
 use super::lines::{Lines, bare};
-use super::source::Source;
+use super::source::{self, Source};
 use crate::{Error, Format, ReadOptions, Result, Unit};
 
 pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
@@ -49,8 +48,7 @@ pub fn texts(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Texts<'sta
         },
         _ => return Err(Error::UnknownFormat { path: path.into(), formats: vec!["text", "jsonl"] }),
     };
-    let file = File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    Ok(Texts::new(Box::new(BufReader::with_capacity(1 << 16, file)), path, kind, options))
+    Ok(Texts::new(source::open(path)?, path, kind, options))
 }
 
 enum Kind {

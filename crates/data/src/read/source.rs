@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use super::packed::unpacked;
 use super::{arrow, conll, conllu, delimited, squad};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
@@ -14,6 +15,16 @@ const SAMPLE: u64 = 256 << 10;
 pub(crate) struct Source {
     path: PathBuf,
     bytes: Option<Vec<u8>>,
+}
+
+/// A file from the beginning, unpacked if it is packed.
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    let opened = || {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        unpacked(Box::new(BufReader::with_capacity(1 << 16, file)), length)
+    };
+    opened().map_err(|source| Error::Read { path: path.into(), source })
 }
 
 impl Source {
@@ -39,13 +50,14 @@ impl Source {
         self.bytes.as_deref()
     }
 
+    /// The bytes from the beginning, unpacked if they are packed.
     pub fn open(&self) -> Result<Box<dyn BufRead + '_>> {
         match &self.bytes {
-            Some(bytes) => Ok(Box::new(Cursor::new(bytes.as_slice()))),
-            None => {
-                let file = File::open(&self.path).map_err(|error| self.failed(error))?;
-                Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
+            Some(bytes) => {
+                let length = bytes.len() as u64;
+                unpacked(Box::new(Cursor::new(bytes.as_slice())), length).map_err(|error| self.failed(error))
             }
+            None => open(&self.path),
         }
     }
 
@@ -63,6 +75,9 @@ impl Source {
     /// The format by name, or by what the file begins with; with a note for the report when the name does not say.
     pub fn detect(&self, options: &ReadOptions) -> Result<(Format, Option<String>)> {
         let by_name = Format::of(&self.path);
+        if matches!(by_name, None | Some(Format::Jsonl)) && squad::looks_so(&self.sample()?) {
+            return Ok((Format::Squad, Some("format told by its keys".into())));
+        }
         match by_name {
             // Files of words and tags have many names; tables that hold neither are not asked for here.
             None | Some(Format::Text | Format::Tsv | Format::Csv)
@@ -74,11 +89,6 @@ impl Source {
                 }
                 if options.task == Task::Tags && conll::looks_so(&sample) {
                     return Ok((Format::Conll, Some("format told by a word in each line".into())));
-                }
-            }
-            None | Some(Format::Jsonl) if options.task == Task::Answers => {
-                if squad::looks_so(&self.sample()?) {
-                    return Ok((Format::Squad, Some("format told by its keys".into())));
                 }
             }
             None if options.pair_file.is_some() && options.task == Task::Texts => {

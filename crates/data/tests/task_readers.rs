@@ -78,6 +78,7 @@ fn answers_stand_in_their_passages() {
     assert_eq!(from("a.jsonl", &list, &task(Task::Answers)).unwrap().examples, flat.examples);
     let bom = format!("\u{feff}{SQUAD}");
     assert_eq!(from("a.json", &bom, &task(Task::Answers)).unwrap().examples, nested.examples);
+    refused("a.json", SQUAD, &task(Task::Class), &["squad files hold no labels for the task class", "csv"]);
     let texts = from("a.json", SQUAD, &ReadOptions { format: Some(Format::Squad), ..task(Task::Unlabelled) })
         .unwrap();
     assert_eq!((texts.len(), texts.has_labels()), (3, false));
@@ -127,7 +128,12 @@ fn answers_that_do_not_stand_there_are_refused() {
         &options,
         &["the pair", "context, passage", "--pair"],
     );
-    refused("a.csv", "question,context,answers\na,b,c\n", &options, &["csv files hold no answers"]);
+    refused(
+        "a.csv",
+        "question,context,answers\na,b,c\n",
+        &options,
+        &["csv files hold no labels for the task answers"],
+    );
     let skip = ReadOptions { skip_unlabelled: true, ..options.clone() };
     let kept = from("a.jsonl", &FLAT.replace("{\"text\": [\"Zoë\"], \"answer_start\": [0]}", "null"), &skip)
         .unwrap();
@@ -210,6 +216,12 @@ fn two_files_go_line_by_line() {
             assert!(error.contains(part), "{part:?} is not in: {error}");
         }
     }
+    // The same packed, by whatever name.
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, b"ein Baum\nnichts\nein Haus\n").unwrap();
+    std::fs::write(folder.path().join("train.de.gz"), packed.finish().unwrap()).unwrap();
+    let again = read(&english, &options(folder.path().join("train.de.gz"))).unwrap();
+    assert_eq!(targets(&again), targets(&dataset));
     let missing = read(&english, &options(folder.path().join("none.de"))).unwrap_err().to_string();
     assert!(missing.contains("none.de"), "{missing}");
 }
@@ -292,7 +304,12 @@ fn choices_without_a_right_one_are_refused() {
     check(row("[\"a\", \"b\"]", "\"\""), &["no label", "rows 1"]);
     check("{\"question\": \"q?\", \"answer\": 1}\n".into(), &["options", "choices, options, endings"]);
     check("{\"question\": \"q?\", \"choices\": [\"a\", \"b\"]}\n".into(), &["--label", "answer"]);
-    refused("a.conll", "a b\n", &options, &["conll files hold no choice", "csv, tsv, jsonl"]);
+    refused(
+        "a.conll",
+        "a b\n",
+        &options,
+        &["conll files hold no labels for the task choice", "csv, tsv, jsonl"],
+    );
 }
 
 #[test]
