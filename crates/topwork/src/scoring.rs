@@ -98,13 +98,16 @@ pub(crate) fn outputs_of(
     Ok(all)
 }
 
+/// Outputs, and a mean loss with the number of answers it is the mean of.
+type Answered = (Vec<f32>, Option<(f64, usize)>);
+
 /// Outputs of the head over one batch's features, and its mean loss with the number of answers it is the mean of.
 fn head_outputs(
     model: &Model,
     pass: &Pass,
     features: Tensor<2>,
     batch: &TaskBatch,
-) -> Result<(Vec<f32>, Option<(f64, usize)>), Error> {
+) -> Result<Answered, Error> {
     let values = plain(model.head(pass, features.clone(), &batch.packed)?)?;
     let loss = match &batch.targets {
         None => None,
