@@ -100,10 +100,7 @@ impl Predictor {
         model.store.keep_packed();
         let answers = matches!(
             model.spec(),
-            HeadSpec::Classify { .. }
-                | HeadSpec::Regress { .. }
-                | HeadSpec::Tag { .. }
-                | HeadSpec::ReplacedToken
+            HeadSpec::Classify { .. } | HeadSpec::Regress { .. } | HeadSpec::Tag { .. } | HeadSpec::Span
         );
         if !answers {
             return Err(Error::Task(format!(
@@ -160,7 +157,7 @@ impl Predictor {
     where
         I: Into<Input<'a>> + Copy + Sync,
     {
-        if matches!(self.model.spec(), HeadSpec::ReplacedToken) {
+        if matches!(self.model.spec(), HeadSpec::Span) {
             return self.answer_questions(inputs);
         }
         let encodings = self.tokenizer.encode_batch(inputs, Some(self.max_length))?;

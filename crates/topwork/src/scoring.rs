@@ -56,7 +56,9 @@ pub fn targets(labels: &Labels) -> Option<Targets> {
             ids: numbers.values.as_slice().into(),
             offsets: numbers.offsets.as_slice().into(),
         }),
-        Labels::Spans { .. } => None,
+        Labels::Spans { starts, ends } => {
+            Some(Targets::Spans { starts: starts.as_slice().into(), ends: ends.as_slice().into() })
+        }
     }
 }
 

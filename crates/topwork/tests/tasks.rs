@@ -238,3 +238,35 @@ fn a_text_is_written_for_a_text() {
     let written = generator.generate(&[prompt], &GenerateOptions::default(), &mut |_, _| true).unwrap();
     assert_eq!(written[0].text.trim(), expected);
 }
+
+#[test]
+fn an_answer_is_found_in_a_passage_that_is_longer_than_a_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let article = |n: usize| {
+        let mut words: Vec<&str> = (0..24).map(|k| ["the", "a", "to", "in"][(n * 5 + k * k) % 4]).collect();
+        let place = (n * 7) % 22;
+        // The answer follows "of" or "and", as the question says.
+        let (asked, other) = if n % 2 == 0 { ("of", "and") } else { ("and", "of") };
+        words[place] = asked;
+        words[place + 1] = ["is", "it"][n % 3 % 2];
+        words[(place + 11) % 22] = other;
+        let start = words[..place + 1].iter().map(|word| word.len() + 1).sum::<usize>();
+        json!({"title": "t", "paragraphs": [{"context": words.join(" "), "qas": [{
+            "id": format!("q{n}"), "question": asked, "answers": [{"text": words[place + 1], "answer_start": start}],
+        }]}]})
+    };
+    let page = json!({"version": "1.1", "data": (0..160).map(article).collect::<Vec<_>>()});
+    let data = write(folder.path(), "questions.json", std::iter::once(page.to_string()));
+    let more = epochs(12, 2e-3, "kind = \"question-answering\"\nmax-length = 20\nstride = 6");
+    let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
+    assert!(run.data.train.len() > run.data.train.dataset.len(), "passages are cut into windows");
+    assert!(test_value(&run, "answer-f1") > 0.9, "{}", run.test.unwrap().evaluation);
+    assert!(measured_again(&run, &data, "em") > 0.9);
+    let passage = "the a to of is in a the to in and it the a to in the a to in a the";
+    let predictor = Predictor::open(run.best()).unwrap();
+    let answers = predictor.predict(&[("of", passage), ("and", passage)]).unwrap();
+    let found: Vec<&str> = answers.iter().map(|a| a.answer.as_ref().unwrap().text.as_str()).collect();
+    assert_eq!(found, ["is", "it"]);
+    let error = predictor.predict(&["of"]).unwrap_err().to_string();
+    assert!(error.contains("--pair"), "{error}");
+}

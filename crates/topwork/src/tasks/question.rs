@@ -121,7 +121,7 @@ impl LanguageTask for Question {
     }
 
     fn head(&self, _: &TaskRecipe, _: &[String]) -> HeadSpec {
-        HeadSpec::ReplacedToken
+        HeadSpec::Span
     }
 
     fn default_metric(&self, _: &Prepared) -> &'static str {
