@@ -246,7 +246,7 @@ fn an_answer_is_found_in_a_passage_that_is_longer_than_a_window() {
         let mut words: Vec<&str> = (0..24).map(|k| ["the", "a", "to", "in"][(n * 5 + k * k) % 4]).collect();
         let place = (n * 7) % 22;
         // The answer follows "of" or "and", as the question says.
-        let (asked, other) = if n % 2 == 0 { ("of", "and") } else { ("and", "of") };
+        let (asked, other) = if n.is_multiple_of(2) { ("of", "and") } else { ("and", "of") };
         words[place] = asked;
         words[place + 1] = ["is", "it"][n % 3 % 2];
         words[(place + 11) % 22] = other;
