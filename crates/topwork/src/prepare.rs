@@ -120,14 +120,7 @@ pub fn prepare(
         Some(length) => length,
         None => task.max_length(lengths.proposed(), model_max),
     };
-    let cut = lengths.cut_at(max_length);
-    notes.push(format!(
-        "maximum length {max_length} tokens ({}): cuts {} of {} training texts and {:.2}% of their tokens",
-        if recipe.task.max_length.is_some() { "as given" } else { "proposed: covers 99% of the texts" },
-        cut.texts,
-        lengths.texts(),
-        100.0 * cut.tokens as f64 / lengths.tokens().max(1) as f64
-    ));
+    notes.push(length_note(task, &lengths, max_length, recipe.task.max_length.is_some()));
     encode.max_length = Some(max_length);
     let (train, dev, test) =
         (task.encode(train, &encode)?, task.encode(dev, &encode)?, task.encode(test, &encode)?);
@@ -157,6 +150,21 @@ pub fn prepare(
         fingerprint,
         notes,
     })
+}
+
+/// What the longest length does to the texts.
+fn length_note(task: &dyn LanguageTask, lengths: &LengthReport, max_length: usize, given: bool) -> String {
+    if task.windows() {
+        return format!("windows of at most {max_length} tokens: no text loses its end");
+    }
+    let cut = lengths.cut_at(max_length);
+    format!(
+        "maximum length {max_length} tokens ({}): cuts {} of {} training texts and {:.2}% of their tokens",
+        if given { "as given" } else { "proposed: covers 99% of the texts" },
+        cut.texts,
+        lengths.texts(),
+        100.0 * cut.tokens as f64 / lengths.tokens().max(1) as f64
+    )
 }
 
 /// How the recipe says a file is to be read.

@@ -270,10 +270,11 @@ fn thinned(curve: &[(u64, f64)]) -> Vec<(u64, f64)> {
 
 fn lengths(outcomes: &Outcomes) -> Lengths {
     let data = &outcomes.data;
-    let cut = data.lengths.cut_at(data.max_length);
+    let windows = data.task().windows();
+    let cut = data.lengths.cut_at(if windows { usize::MAX } else { data.max_length });
     Lengths {
         bins: data.lengths.bins().iter().map(|b| (b.from as u64, b.to as u64, b.count as u64)).collect(),
-        maximum: Some(data.max_length as u64),
+        maximum: (!windows).then_some(data.max_length as u64),
         texts_cut: cut.texts as u64,
         tokens_cut: cut.tokens as u64,
         texts: data.lengths.texts() as u64,
@@ -370,7 +371,11 @@ fn limits(outcomes: &Outcomes) -> Vec<String> {
             "Measured on {} texts from the same source as the training data; other texts may do worse.",
             data.test.dataset.len()
         ),
-        format!("Reads the first {} tokens of a text.", data.max_length),
+        if data.task().windows() {
+            format!("Reads a text in windows of {} tokens.", data.max_length)
+        } else {
+            format!("Reads the first {} tokens of a text.", data.max_length)
+        },
     ]
 }
 

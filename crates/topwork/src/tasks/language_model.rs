@@ -107,6 +107,10 @@ impl LanguageTask for LanguageModel {
         true
     }
 
+    fn windows(&self) -> bool {
+        true
+    }
+
     fn max_length(&self, _: usize, most: usize) -> usize {
         WINDOW.min(most)
     }

@@ -74,6 +74,11 @@ pub trait LanguageTask: Sync {
         false
     }
 
+    /// Whether a text that is longer than the model reads is read in several windows, instead of losing its end.
+    fn windows(&self) -> bool {
+        false
+    }
+
     /// Whether the examples are one running text, whose order counts.
     fn running(&self) -> bool {
         false

@@ -96,6 +96,10 @@ impl LanguageTask for Question {
         topwork_data::Task::Answers
     }
 
+    fn windows(&self) -> bool {
+        true
+    }
+
     fn max_length(&self, proposed: usize, most: usize) -> usize {
         proposed.max(WINDOW.min(proposed)).min(WINDOW).min(most)
     }
