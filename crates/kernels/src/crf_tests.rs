@@ -1,3 +1,5 @@
+//! Claims about chains of labels: likelihood, marginals and the best labelling, against every labelling there is.
+
 use super::*;
 use crate::testing::{close, gradient, random, same_on_any_threads};
 
