@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use topwork_data::{
     ClassWeights, Dataset, Format, Label, LengthReport, NearOptions, ReadOptions, ReadReport, SplitOptions,
-    SplitReport, Task, few, leaks, read, split,
+    SplitReport, Task, Unit, few, leaks, read, split,
 };
 use topwork_text::Tokenizer;
 
@@ -175,6 +175,11 @@ pub fn read_options(data: &DataRecipe, task: Task) -> Result<ReadOptions, Error>
     let mut options =
         ReadOptions { task, text: data.text.clone(), pair: data.pair.clone(), ..ReadOptions::default() };
     options.label = data.label.clone();
+    options.pair_file = data.pair_file.clone();
+    options.split = data.split.clone();
+    if data.documents {
+        options.unit = Unit::Document;
+    }
     options.format = data.format.as_deref().map(str::parse).transpose()?;
     if let Some(separator) = &data.separator {
         let mut characters = separator.chars();
@@ -337,4 +342,20 @@ fn fingerprint(sets: &[Dataset]) -> String {
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_recipe_says_of_files_reaches_the_reader() {
+        let text = "[data]\ntrain = \"a.en\"\npair-file = \"a.de\"\ndocuments = true\nsplit = \"train\"\n";
+        let recipe = Recipe::parse(text, "r").unwrap();
+        let options = read_options(&recipe.data, Task::Texts).unwrap();
+        assert_eq!(options.pair_file.as_deref(), Some(Path::new("a.de")));
+        assert_eq!((options.unit, options.split.as_deref()), (Unit::Document, Some("train")));
+        let wrong = DataRecipe { separator: Some("||".into()), ..DataRecipe::default() };
+        assert!(read_options(&wrong, Task::Multi).is_err());
+    }
 }

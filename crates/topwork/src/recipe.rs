@@ -82,6 +82,15 @@ pub struct DataRecipe {
     /// Column of a second text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pair: Option<String>,
+    /// The file whose lines are the texts to be written, where they stand in another one than the texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pair_file: Option<PathBuf>,
+    /// Plain text is documents with blank lines between them, instead of a text a line.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub documents: bool,
+    /// The split to read of a folder that HuggingFace datasets saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Column of the label, or several 0/1 columns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub label: Vec<String>,
