@@ -1,6 +1,7 @@
 //! The charts of a report, each from its part of the data.
 
 use super::chart::{BOTTOM, Chart, LEFT, RIGHT, TOP};
+use super::html::escape;
 use super::number::{count, percent, score, tick};
 use super::scale::Axis;
 use super::{ByLabels, Calibration, Lengths, Training};
@@ -223,8 +224,9 @@ pub(crate) fn layers(data: &[(String, f64)]) -> String {
         let width = (right - left - 2.0).max(0.8);
         let height = (BOTTOM - top).max(1.0);
         chart.push(format_args!(
-            "<rect class=\"bar\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"><title>{name}: \
-             {share:.3}</title></rect>"
+            "<rect class=\"bar\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"><title>{}: \
+             {share:.3}</title></rect>",
+            escape(name)
         ));
     }
     chart.note("The softmax of the learnt weights: how much of each layer's hidden states is in what the head reads.");
