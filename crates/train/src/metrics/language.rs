@@ -5,7 +5,7 @@
 use super::summed::{first_by_second, listed};
 use super::{Computed, MetricError, MetricSpec, Summed, Task, Undefined};
 
-const TASKS: &[Task] = &[Task::Words, Task::Texts];
+const TASKS: &[Task] = &[Task::Words];
 
 /// The entry in the list.
 pub(super) const PERPLEXITY: MetricSpec = MetricSpec {
@@ -14,7 +14,8 @@ pub(super) const PERPLEXITY: MetricSpec = MetricSpec {
         "perplexity",
         "exponential of the mean negative log likelihood of a token",
         "https://huggingface.co/docs/transformers/perplexity",
-        TASKS,
+        // Of texts that were not written but given: what the right ones cost.
+        &[Task::Words, Task::Texts],
     )
 };
 
