@@ -38,6 +38,19 @@ pub struct TextTaskSettings {
     pub save: SaveOptions,
 }
 
+impl TextTaskSettings {
+    /// What the development data is judged with.
+    fn judge(&self) -> Judge<'_> {
+        Judge {
+            labels: &self.labels,
+            positive: self.positive,
+            // Writing takes its time: only where the checkpoint is chosen by what was written.
+            writes: self.metric.spec().is_some_and(|spec| spec.name != "perplexity"),
+            ..Judge::default()
+        }
+    }
+}
+
 /// A model, tokenized training and development data, and a metric.
 pub struct TextTask<'a> {
     task: &'a dyn LanguageTask,
@@ -64,8 +77,7 @@ impl<'a> TextTask<'a> {
         [train, dev]: [&'a Part; 2],
         settings: TextTaskSettings,
     ) -> Result<Self, Error> {
-        let judge = Judge { labels: &settings.labels, positive: settings.positive, ..Judge::default() };
-        task.check(dev, &settings.metric, &judge)?;
+        task.check(dev, &settings.metric, &settings.judge())?;
         let seed = topwork_kernels::rng::derive(settings.seed, "order");
         let sampler = Sampler::new(train.costs(), settings.batch, seed)?;
         // For evaluations; released after each, so that steps do not carry them.
@@ -121,14 +133,10 @@ impl<'a> TextTask<'a> {
         &self.model
     }
 
-    fn judge(&self) -> Judge<'_> {
-        Judge { labels: &self.settings.labels, positive: self.settings.positive, ..Judge::default() }
-    }
-
     fn scores(&self) -> Result<Scores, Error> {
         let run = Run {
             frozen: Some((&self.frozen, Set::Dev)),
-            ..Run::new(&self.model, self.tokenizer, self.settings.precision, self.judge())
+            ..Run::new(&self.model, self.tokenizer, self.settings.precision, self.settings.judge())
         };
         let evaluation = self.task.measure(&run, self.dev)?.evaluation;
         self.model.store.release_packed();
