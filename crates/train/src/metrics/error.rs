@@ -131,6 +131,14 @@ pub enum MetricError {
         /// Why.
         reason: String,
     },
+    /// The metric applies, but was not among those measured.
+    #[error("metric {name:?} was not measured here: there are {measured}")]
+    NotMeasured {
+        /// The metric.
+        name: String,
+        /// The names of those that were.
+        measured: String,
+    },
     /// `loss` was asked for, but the evaluation was given none.
     #[error(
         "no loss was recorded in this evaluation: ask for \"log-loss\" (classes) or \"mse\" (scores) instead"

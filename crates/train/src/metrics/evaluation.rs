@@ -226,7 +226,8 @@ impl Evaluation {
                 .ok_or_else(|| undefined(value.undefined.as_deref().unwrap_or("not recorded")));
         }
         let Some((base, label)) = name.split_once(':') else {
-            return Err(undefined("it was not measured"));
+            let measured: Vec<&str> = self.values.iter().map(|value| value.name.as_str()).collect();
+            return Err(MetricError::NotMeasured { name: name.to_string(), measured: measured.join(", ") });
         };
         let class = self.classes.iter().find(|class| class.label == label);
         let value = class.and_then(|class| match base {
