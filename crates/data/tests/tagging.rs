@@ -2,21 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
 
+mod reads;
+
+use reads::{from, refused, said, task};
 use topwork_data::{
-    Dataset, Example, Label, Node, ReadOptions, Result, Task, read, read_from,
+    Dataset, Example, Label, Node, ReadOptions, Task, read, read_from,
     tags::{self, Scheme},
 };
-
-fn from(name: &str, text: &str, options: &ReadOptions) -> Result<Dataset> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, text).unwrap();
-    read(&path, options)
-}
-
-fn task(task: Task) -> ReadOptions {
-    ReadOptions { task, ..ReadOptions::default() }
-}
 
 fn tagged() -> ReadOptions {
     task(Task::Tags)
@@ -41,18 +33,6 @@ fn check(name: &str, text: &str, options: &ReadOptions, expected: &[(&str, usize
         expected.iter().map(|(words, row)| (words.to_string(), *row)).collect();
     assert_eq!(found, expected, "{text:?}\n{}", dataset.report.lines().join("\n"));
     dataset
-}
-
-fn refused(name: &str, text: &str, options: &ReadOptions, parts: &[&str]) {
-    let error = from(name, text, options).expect_err(text).to_string();
-    for part in parts.iter().chain(&[name]) {
-        assert!(error.contains(part), "{part:?} is not in: {error}");
-    }
-}
-
-fn said(dataset: &Dataset, part: &str) {
-    let lines = dataset.report.lines().join("\n");
-    assert!(lines.contains(part), "{part:?} is not in:\n{lines}");
 }
 
 #[test]

@@ -2,37 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // in helpers too: a test that cannot go on has failed
 
+mod reads;
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use reads::{from, refused, said, task};
 use topwork_data::{
-    Answer, Dataset, Format, Label, LabelMap, Labels, ReadOptions, Result, SplitOptions, Task, few, leaks,
-    read, read_from, split, tags,
+    Answer, Dataset, Format, Label, LabelMap, Labels, ReadOptions, SplitOptions, Task, few, leaks, read,
+    read_from, split, tags,
 };
-
-fn from(name: &str, text: &str, options: &ReadOptions) -> Result<Dataset> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, text).unwrap();
-    read(&path, options)
-}
-
-fn task(task: Task) -> ReadOptions {
-    ReadOptions { task, ..ReadOptions::default() }
-}
-
-fn refused(name: &str, text: &str, options: &ReadOptions, parts: &[&str]) {
-    let error = from(name, text, options).expect_err(text).to_string();
-    for part in parts.iter().chain(&[name]) {
-        assert!(error.contains(part), "{part:?} is not in: {error}");
-    }
-}
-
-fn said(dataset: &Dataset, part: &str) {
-    let lines = dataset.report.lines().join("\n");
-    assert!(lines.contains(part), "{part:?} is not in:\n{lines}");
-}
 
 const SQUAD: &str = r#"{"version": "v2.0", "data": [{"title": "T", "paragraphs": [
 {"context": "Zoë met Bob in Paris.", "qas": [

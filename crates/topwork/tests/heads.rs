@@ -4,19 +4,21 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+mod gradients;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use gradients::dense;
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
 use topwork_models::model::{HEAD_WEIGHTS, plain};
 use topwork_models::tagging::forbidden;
 use topwork_models::{Body, HeadSpec, Layers, LossOptions, Model, Pooling, SaveOptions, Targets};
-use topwork_nn::{Gradients, ParamId, Pass, param::download};
-use topwork_ops::Gradient;
+use topwork_nn::{Gradients, ParamId, Pass};
 use topwork_testkit::{Golden, close, close_with_floor};
 use topwork_text::Packed;
 use topwork_train::TrainOptions;
@@ -104,20 +106,6 @@ impl Case {
         match path.starts_with("head.") {
             true => path.to_string(),
             false => model.family.weights.export_with(path, "").unwrap().0,
-        }
-    }
-}
-
-fn dense(gradient: &Gradient, shape: &[usize]) -> Vec<f32> {
-    match gradient {
-        Gradient::Dense(grad) => download(grad.clone(), shape.len()).unwrap(),
-        Gradient::Rows { rows, grad } => {
-            let (values, width) = (download(grad.clone(), 2).unwrap(), shape[1]);
-            let mut all = vec![0.0; shape[0] * width];
-            for (n, &row) in rows.iter().enumerate() {
-                all[row as usize * width..][..width].copy_from_slice(&values[n * width..][..width]);
-            }
-            all
         }
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+mod gradients;
 #[path = "parity/saving.rs"]
 mod saving;
 #[path = "parity/table.rs"]
@@ -15,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
+use gradients::dense;
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
 use topwork_models::model::plain;
 use topwork_models::{Error, HeadSpec, LossOptions, Model, Permuted, Pooling, SaveOptions, Sources, Targets};
-use topwork_nn::{Gradients, Pass, Site, Tap, param::download};
-use topwork_ops::Gradient;
+use topwork_nn::{Gradients, Pass, Site, Tap};
 use topwork_testkit::{Golden, close, close_with_floor};
 use topwork_text::Packed;
 use topwork_train::TrainOptions;
@@ -384,21 +385,6 @@ fn a_frozen_part_computed_before_changes_no_bit_of_a_gradient() {
         }
     }
     assert!(seen > 300, "{seen}");
-}
-
-/// A gradient as plain numbers, rows spread out.
-fn dense(gradient: &Gradient, shape: &[usize]) -> Vec<f32> {
-    match gradient {
-        Gradient::Dense(grad) => download(grad.clone(), shape.len()).unwrap(),
-        Gradient::Rows { rows, grad } => {
-            let (values, width) = (download(grad.clone(), 2).unwrap(), shape[1]);
-            let mut all = vec![0.0; shape[0] * width];
-            for (n, &row) in rows.iter().enumerate() {
-                all[row as usize * width..][..width].copy_from_slice(&values[n * width..][..width]);
-            }
-            all
-        }
-    }
 }
 
 /// Some gradients are zero by construction (a key's bias) and rounding noise in both programs: they are held against a share
