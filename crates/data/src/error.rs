@@ -113,8 +113,9 @@ pub enum Error {
     /// A row with another number of fields than the first.
     #[error(
         "{} line {line}: expected {expected} fields as in line {first}, got {got}: {start:?}; \
-         {count} of {rows} rows are so; quote fields that contain {delimiter:?}, or say the delimiter",
-        .path.display()
+         {count} of {rows} rows are so (lines {}); quote fields that contain {delimiter:?}, say the delimiter, or leave \
+         such rows out (skip-bad-rows)",
+        .path.display(), some(.lines, *.count)
     )]
     Ragged {
         /// The file.
@@ -129,12 +130,31 @@ pub enum Error {
         got: usize,
         /// How the row begins.
         start: String,
+        /// The first lines that are so.
+        lines: Vec<usize>,
         /// How many rows differ.
         count: usize,
         /// Rows in all.
         rows: usize,
         /// The delimiter used.
         delimiter: char,
+    },
+    /// More rows cannot be read than can be left out.
+    #[error(
+        "{}: {bad} of the first {rows} rows cannot be read (rows {}, ...), too many to leave out: {last}",
+        .path.display(), list(.first)
+    )]
+    BadRows {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        bad: usize,
+        /// Rows read by then, these included.
+        rows: usize,
+        /// The first of them.
+        first: Vec<usize>,
+        /// What is wrong with the last of them.
+        last: Box<Error>,
     },
     /// A line of a JSONL file that is no JSON object.
     #[error("{} line {line}: expected one JSON object a line, got {got}", .path.display())]
@@ -205,7 +225,7 @@ pub enum Error {
         option: &'static str,
     },
     /// A cell that is not what its column should hold.
-    #[error("{}, column {column:?}: expected {expected}, got {got}{}; {way_out}", .place, more(*.count))]
+    #[error("{}, column {column:?}: expected {expected}, got {got}{}; {way_out}", .place, more(.rows, *.count))]
     Cell {
         /// File and row.
         place: String,
@@ -215,7 +235,9 @@ pub enum Error {
         expected: String,
         /// What stands there.
         got: String,
-        /// How many rows are so, this one included.
+        /// The first rows that are so, this one included.
+        rows: Vec<usize>,
+        /// How many rows are so.
         count: usize,
         /// What to do.
         way_out: &'static str,
@@ -346,8 +368,13 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
 }
 
-fn more(count: usize) -> String {
-    if count > 1 { format!(" ({count} rows are so)") } else { String::new() }
+fn more(rows: &[usize], count: usize) -> String {
+    if count > 1 { format!(" ({count} rows are so: {})", some(rows, count)) } else { String::new() }
+}
+
+/// The first of some rows.
+fn some(rows: &[usize], count: usize) -> String {
+    format!("{}{}", list(rows), if count > rows.len() { ", ..." } else { "" })
 }
 
 fn also(count: usize) -> String {

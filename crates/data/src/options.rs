@@ -231,6 +231,9 @@ pub struct ReadOptions {
     pub max_record_bytes: usize,
     /// Leave rows without a label out (counted) instead of refusing the file.
     pub skip_unlabelled: bool,
+    /// Leave rows out that cannot be read (each named) instead of refusing the file: of CSV, TSV and JSON lines those that are
+    /// broken, and of all tables those with a label that is none. Refused all the same where they are many.
+    pub skip_bad_rows: bool,
     /// The file of the second texts, a text a line, for [`Task::Texts`]: `train.de` beside `train.en`.
     pub pair_file: Option<PathBuf>,
     /// What is a text in plain text.
@@ -255,6 +258,7 @@ impl Default for ReadOptions {
             separator: '|',
             max_record_bytes: 64 << 20,
             skip_unlabelled: false,
+            skip_bad_rows: false,
             pair_file: None,
             unit: Unit::default(),
             split: None,

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Format;
 
+/// Rows that are named where some are left out or refused.
+pub(crate) const NAMED: usize = 20;
+
 /// A column that was chosen, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChosenColumn {
@@ -22,7 +25,7 @@ pub struct Skipped {
     pub reason: String,
     /// How many.
     pub count: usize,
-    /// The first of them (at most 5): line numbers, or record numbers.
+    /// The first of them (at most 20): line numbers, or record numbers.
     pub first: Vec<usize>,
 }
 
@@ -98,7 +101,7 @@ impl ReadReport {
         };
         let entry = &mut self.skipped[at];
         entry.count += 1;
-        if entry.first.len() < 5 {
+        if entry.first.len() < NAMED {
             entry.first.push(row);
         }
     }

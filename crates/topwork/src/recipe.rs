@@ -97,6 +97,9 @@ pub struct DataRecipe {
     /// What separates several labels in one column, e.g. `|`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
+    /// Leave rows out that cannot be read (each named) instead of refusing the file.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_bad_rows: bool,
     /// Share of the training data set aside for development when there is no file for it. Default 0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dev_share: Option<f64>,

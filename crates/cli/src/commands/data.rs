@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use topwork::corpus::{Corpus, SPAM_ASSASSIN, View, spam_assassin};
 use topwork_data::{
-    ChosenColumn, Dataset, Error, Example, Format, Inputs, Label, LengthReport, NearOptions, ReadOptions,
-    ReadReport, Task,
+    ChosenColumn, Dataset, Encoder, Error, Example, Format, Inputs, Label, LengthReport, NearOptions,
+    ReadOptions, ReadReport, Task,
 };
 
 use crate::Ended;
@@ -57,6 +57,9 @@ pub struct Show {
     /// Format: csv, tsv, jsonl, parquet, text, folder, conll, conllu, squad, arrow, hf [default: by the name]
     #[arg(long)]
     format: Option<Format>,
+    /// Leave rows out that cannot be read, each named, instead of refusing the file
+    #[arg(long)]
+    skip_bad_rows: bool,
     /// Development data, searched for texts of the first file
     #[arg(long, value_name = "FILE")]
     dev: Option<PathBuf>,
@@ -112,6 +115,7 @@ impl Show {
             text: self.text.clone(),
             pair: self.pair.clone(),
             label: self.label.clone(),
+            skip_bad_rows: self.skip_bad_rows,
             ..ReadOptions::default()
         };
         let format = self.format.or_else(|| Format::of(path));
@@ -162,7 +166,7 @@ impl Show {
         // Labels are of no interest here, so that what is wrong with them does not stand in the way.
         let mut bare = dataset.clone();
         bare.examples.iter_mut().for_each(|example| example.label = None);
-        let inputs = Inputs::new(&bare, &tokenizer, None, None)?;
+        let inputs = Inputs::new(&bare, &Encoder::new(&tokenizer), None, None)?;
         let report = LengthReport::new(inputs.lengths, most);
         writeln!(out, "\nlength in tokens, special ones counted:\n{}", report.render(columns).trim_end())?;
         Ok(())

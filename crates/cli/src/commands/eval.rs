@@ -37,6 +37,9 @@ pub struct Eval {
     /// Format: csv, tsv, jsonl, parquet, folder [default: by the name]
     #[arg(long)]
     format: Option<topwork_data::Format>,
+    /// Leave rows out that cannot be read, each named, instead of refusing the file
+    #[arg(long)]
+    skip_bad_rows: bool,
     /// Resamples behind the confidence intervals; 0 for none
     #[arg(long, value_name = "N", default_value_t = 1000)]
     resamples: usize,
@@ -62,6 +65,7 @@ impl Eval {
             text: self.text.clone(),
             pair: self.pair.clone(),
             label: self.label.clone(),
+            skip_bad_rows: self.skip_bad_rows,
             ..DataRecipe::default()
         };
         let precision = PrecisionName::or_best(self.precision);

@@ -75,6 +75,9 @@ pub struct Start {
     /// Train on so many examples only, chosen with all classes in proportion
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Leave rows out that cannot be read, each named, instead of refusing the file
+    #[arg(long)]
+    skip_bad_rows: bool,
     /// Leave parameters as they are: `encoder` (or `all`: all but the head), or a path pattern such as `embed` or `layers.{0..4}`; may be repeated. Embeddings and layers frozen from the bottom up are computed once for all epochs, without dropout
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
@@ -326,6 +329,7 @@ impl Start {
         }
         data.format = self.format.map(|format| format.to_string()).or(data.format.take());
         data.limit = self.limit.unwrap_or(data.limit);
+        data.skip_bad_rows |= self.skip_bad_rows;
         task.max_length = self.max_length.or(task.max_length);
         task.pool = self.pool.map(PoolName::pooling).or(task.pool);
         task.kind = self.task.or(task.kind);
@@ -427,7 +431,7 @@ pub fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     writeln!(out, "time     {}", time(outcomes.seconds))?;
     let task = outcomes.data.task();
-    if !matches!(outcomes.data.kind, Kind::Classify | Kind::MultiLabel | Kind::Regress) {
+    if !task.pools() {
         writeln!(out, "use      {}", task.how_to_use(&shell(&best)))?;
         return Ok(());
     }

@@ -4,10 +4,12 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use super::bad_rows::BadRows;
 use super::cell::{Cell, Table};
 use super::header;
 use super::lines::{Lines, bare};
 use super::source::Source;
+use crate::report::NAMED;
 use crate::{Error, Format, ReadOptions, Result};
 
 const CLOSE_QUOTE: &str = "a quote inside a quoted field is written twice (\"\"); if quotes are plain characters in this file, read it with quotes off";
@@ -34,13 +36,20 @@ pub(super) fn read(source: &Source, format: Format, options: &ReadOptions) -> Re
         });
     }
     let quotes = options.quotes.unwrap_or(delimiter != '\t');
-    let mut records = parse(source, delimiter, quotes, options.max_record_bytes)?;
+    let whole = |quotes: bool| {
+        parse(source, delimiter, quotes, options.max_record_bytes, &mut BadRows::refused(source.path()))
+    };
+    let mut bad = BadRows::new(source.path(), options);
+    let mut records = match whole(quotes) {
+        Err(_) if bad.skips() => parse(source, delimiter, quotes, options.max_record_bytes, &mut bad)?,
+        records => records?,
+    };
     if delimiter == '\t' && options.quotes.is_none() {
         // Tab separated files have no quotes by their definition, but some programs write them: seen when quoted
         // tabs or line ends leave the rows uneven.
         let uneven = records.uneven().is_some();
         if uneven
-            && let Ok(quoted) = parse(source, delimiter, true, options.max_record_bytes)
+            && let Ok(quoted) = whole(true)
             && quoted.uneven().is_none()
         {
             records = quoted;
@@ -56,7 +65,11 @@ pub(super) fn read(source: &Source, format: Format, options: &ReadOptions) -> Re
         }
     }
     if let Some(uneven) = records.uneven() {
-        return Err(uneven.error(source.path(), delimiter));
+        if !bad.skips() {
+            return Err(uneven.error(source.path(), delimiter));
+        }
+        drop(records);
+        records = parse(source, delimiter, quotes, options.max_record_bytes, &mut bad)?;
     }
     let Records { rows: mut records, blank } = records;
     if records.is_empty() {
@@ -74,7 +87,7 @@ pub(super) fn read(source: &Source, format: Format, options: &ReadOptions) -> Re
         .into_iter()
         .map(|(line, fields)| (line, fields.into_iter().map(Cell::Text).collect()))
         .collect();
-    let skipped = blank.into_iter().map(|line| ("blank line", line)).collect();
+    let skipped = blank.into_iter().map(|line| ("blank line", line)).chain(bad.found).collect();
     Ok(Table { columns, named, rows, notes, skipped, ..Table::default() })
 }
 
@@ -100,7 +113,7 @@ pub(super) fn consistent(sample: &[u8], delimiter: char, quotes: bool) -> Option
     let mut lines = Lines::new(Box::new(Cursor::new(whole)), path, usize::MAX >> 1);
     let mut count = None;
     for _ in 0..200 {
-        match record(&mut lines, path, delimiter, quotes, usize::MAX >> 1) {
+        match record(&mut lines, &mut String::new(), path, delimiter, quotes, usize::MAX >> 1) {
             Ok(Some((_, fields))) if fields.len() == 1 && fields[0].is_empty() => {}
             Ok(Some((_, fields))) => match count {
                 None => count = Some(fields.len()),
@@ -124,6 +137,7 @@ struct Records {
 struct Uneven<'a> {
     first: &'a (usize, Vec<String>),
     row: &'a (usize, Vec<String>),
+    lines: Vec<usize>,
     count: usize,
     rows: usize,
 }
@@ -131,14 +145,15 @@ struct Uneven<'a> {
 impl Records {
     fn uneven(&self) -> Option<Uneven<'_>> {
         let first = self.rows.first()?;
-        let mut odd = self.rows.iter().filter(|(_, fields)| fields.len() != first.1.len());
-        let row = odd.next()?;
-        Some(Uneven { first, row, count: 1 + odd.count(), rows: self.rows.len() })
+        let odd = || self.rows.iter().filter(|(_, fields)| fields.len() != first.1.len());
+        let row = odd().next()?;
+        let lines = odd().map(|(line, _)| *line).take(NAMED).collect();
+        Some(Uneven { first, row, lines, count: odd().count(), rows: self.rows.len() })
     }
 }
 
 impl Uneven<'_> {
-    fn error(&self, path: &Path, delimiter: char) -> Error {
+    fn error(self, path: &Path, delimiter: char) -> Error {
         let (line, fields) = self.row;
         Error::Ragged {
             path: path.into(),
@@ -147,6 +162,7 @@ impl Uneven<'_> {
             first: self.first.0,
             got: fields.len(),
             start: fields.join(&delimiter.to_string()).chars().take(60).collect(),
+            lines: self.lines,
             count: self.count,
             rows: self.rows,
             delimiter,
@@ -154,14 +170,50 @@ impl Uneven<'_> {
     }
 }
 
-fn parse(source: &Source, delimiter: char, quotes: bool, limit: usize) -> Result<Records> {
-    let mut lines = Lines::new(source.open()?, source.path(), limit);
+/// All records; of a bad row that is left out, only the line it begins in is lost.
+fn parse(source: &Source, delimiter: char, quotes: bool, limit: usize, bad: &mut BadRows) -> Result<Records> {
+    let path = source.path();
+    let mut lines = Lines::new(source.open()?, path, limit);
     let mut records = Records { rows: Vec::new(), blank: Vec::new() };
-    while let Some((line, fields)) = record(&mut lines, source.path(), delimiter, quotes, limit)? {
-        if fields.len() == 1 && fields[0].is_empty() {
-            records.blank.push(line);
-        } else {
-            records.rows.push((line, fields));
+    let mut text = String::new();
+    loop {
+        match record(&mut lines, &mut text, path, delimiter, quotes, limit) {
+            Ok(None) => break,
+            Ok(Some((line, fields))) if fields.len() == 1 && fields[0].is_empty() => {
+                records.blank.push(line);
+            }
+            Ok(Some(row)) => match records.rows.first() {
+                Some(first) if bad.skips() && first.1.len() != row.1.len() => {
+                    let rows = records.rows.len();
+                    let uneven = Uneven { first, row: &row, lines: vec![row.0], count: 1, rows: rows + 1 };
+                    bad.add(row.0, rows, uneven.error(path, delimiter))?;
+                    after_first(&mut lines, &text, row.0);
+                }
+                _ => records.rows.push(row),
+            },
+            Err(error) => {
+                let (at, taken) = (lines.line(), text.split_inclusive('\n').count());
+                let good = records.rows.len();
+                if !matches!(error, Error::NotUtf8 { .. } | Error::RecordTooLong { .. }) {
+                    let start = at + 1 - taken;
+                    bad.add(start, good, error)?;
+                    after_first(&mut lines, &text, start);
+                    continue;
+                }
+                // The line that is broken in itself is not in the text; what came before may be a record that began.
+                bad.add(at, good, error)?;
+                if taken > 0 {
+                    let start = at - taken;
+                    let problem = format!("does not close before line {at}, which cannot be read");
+                    let way_out = CLOSE_QUOTE;
+                    bad.add(
+                        start,
+                        good,
+                        Error::Quote { path: path.into(), line: start, column: 1, problem, way_out },
+                    )?;
+                    after_first(&mut lines, &text, start);
+                }
+            }
         }
     }
     let last = records.rows.last().map_or(0, |(line, _)| *line);
@@ -169,21 +221,30 @@ fn parse(source: &Source, delimiter: char, quotes: bool, limit: usize) -> Result
     Ok(records)
 }
 
-/// The next record and the line it starts on.
+/// Puts back what a record that begins in line `start` has taken beyond it.
+fn after_first(lines: &mut Lines<'_>, text: &str, start: usize) {
+    if let Some(end) = text.find('\n') {
+        lines.put_back(&text[end + 1..], start + 1);
+    }
+}
+
+/// The next record and the line it starts on; `text` holds its lines then, also where it is broken.
 fn record(
     lines: &mut Lines<'_>,
+    text: &mut String,
     path: &Path,
     delimiter: char,
     quotes: bool,
     limit: usize,
 ) -> Result<Option<(usize, Vec<String>)>> {
-    let mut text = match lines.next()? {
+    text.clear();
+    match lines.next()? {
         None => return Ok(None),
-        Some(line) => line.to_string(),
-    };
+        Some(line) => text.push_str(line),
+    }
     let start = lines.line();
     if !quotes || !text.contains('"') {
-        return Ok(Some((start, bare(&text).split(delimiter).map(String::from).collect())));
+        return Ok(Some((start, bare(text).split(delimiter).map(String::from).collect())));
     }
     let delimiter = delimiter as u8;
     let mut fields = Vec::new();
@@ -270,7 +331,8 @@ mod tests {
     use super::*;
 
     fn fields(text: &str, quotes: bool) -> Result<Vec<(usize, Vec<String>)>> {
-        parse(&Source::bytes("t.csv", text.into()), ',', quotes, 1000).map(|records| records.rows)
+        let source = Source::bytes("t.csv", text.into());
+        parse(&source, ',', quotes, 1000, &mut BadRows::refused(source.path())).map(|records| records.rows)
     }
 
     fn check(text: &str, expected: &[(usize, &[&str])]) {
@@ -319,7 +381,7 @@ mod tests {
         let text = format!("{}x\n", "\"a\nb\",".repeat(200_000));
         let begin = std::time::Instant::now();
         let source = Source::bytes("t.csv", text.into());
-        let records = parse(&source, ',', true, 1 << 24).unwrap();
+        let records = parse(&source, ',', true, 1 << 24, &mut BadRows::refused(source.path())).unwrap();
         assert_eq!(records.rows[0].1.len(), 200_001);
         // A pass for each field took minutes.
         assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());

@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
+use super::bad_rows::BadRows;
 use super::cell::{Cell, Table};
 use super::columns::{self, Chosen};
 use crate::dataset::{Dataset, Example, Label};
-use crate::report::ReadReport;
+use crate::report::{ChosenColumn, NAMED, ReadReport};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
 pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOptions) -> Result<Dataset> {
@@ -48,15 +49,18 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
     let mut examples = Vec::with_capacity(table.rows.len());
     let rows = table.rows.len();
     for (row, cells) in table.rows {
-        let Some((text, pair)) = reader.texts(row, &cells, &mut report)? else { continue };
+        let mut cells = cells;
+        let Some((text, pair)) = reader.texts(row, &mut cells, &mut report) else { continue };
         match reader.label(row, &cells) {
             Found::Label(label) => examples.push(Example { text, pair, label, row, id: None }),
-            Found::Missing if options.skip_unlabelled => report.skip("no label", row),
+            Found::Missing if options.skip_unlabelled || options.skip_bad_rows => {
+                report.skip("no label", row);
+            }
             Found::Missing => reader.unlabelled.push(row),
             Found::Fault => {}
         }
     }
-    reader.finish(rows)?;
+    reader.finish(rows, examples.len(), &mut report)?;
     if examples.is_empty() {
         let column = report.text.name.clone();
         return Err(match report.skipped.iter().find(|skipped| skipped.reason == "no label") {
@@ -102,35 +106,43 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The texts of a row; `None` if it is left out.
+    /// The texts of a row, taken out of it; `None` if it is left out.
     fn texts(
-        &self,
+        &mut self,
         row: usize,
-        cells: &[Cell],
+        cells: &mut [Cell],
         report: &mut ReadReport,
-    ) -> Result<Option<(String, Option<String>)>> {
-        let words = |(at, column): &(usize, crate::report::ChosenColumn)| match &cells[*at] {
-            Cell::Null => Ok(String::new()),
-            cell => cell.words().ok_or_else(|| Error::Cell {
-                place: format!("{} row {row}", self.path.display()),
-                column: column.name.clone(),
-                expected: "text".into(),
-                got: cell.show(),
-                count: 1,
-                way_out: "say the text column with --text",
-            }),
+    ) -> Option<(String, Option<String>)> {
+        let text = self.text(row, cells, &self.chosen.text)?;
+        let pair = match &self.chosen.pair {
+            Some(column) => Some(self.text(row, cells, column)?),
+            None => None,
         };
-        let text = words(&self.chosen.text)?;
-        let pair = self.chosen.pair.as_ref().map(words).transpose()?;
         if text.trim().is_empty() {
             report.skip("empty text", row);
-            return Ok(None);
+            return None;
         }
         if pair.as_ref().is_some_and(|pair| pair.trim().is_empty()) {
             report.skip("empty second text", row);
-            return Ok(None);
+            return None;
         }
-        Ok(Some((text, pair)))
+        Some((text, pair))
+    }
+
+    /// The text of one column; `None`, and a fault, for what is no text.
+    fn text(&mut self, row: usize, cells: &mut [Cell], column: &(usize, ChosenColumn)) -> Option<String> {
+        let (at, column) = column;
+        let again = self.chosen.label.iter().any(|(label, _)| label == at);
+        let words = match &mut cells[*at] {
+            Cell::Null => Some(String::new()),
+            Cell::Text(text) if !again => Some(std::mem::take(text)),
+            cell => cell.words(),
+        };
+        if words.is_none() {
+            let way_out = "say the text column with --text";
+            self.fault(row, column.name.clone(), "text".into(), &cells[*at], way_out);
+        }
+        words
     }
 
     fn label(&mut self, row: usize, cells: &[Cell]) -> Found {
@@ -238,23 +250,28 @@ impl Reader<'_> {
         Found::Fault
     }
 
-    fn finish(self, rows: usize) -> Result<()> {
+    fn finish(self, rows: usize, good: usize, report: &mut ReadReport) -> Result<()> {
         let count = self.faults.len();
-        if let Some(fault) = self.faults.into_iter().next() {
-            return Err(Error::Cell {
+        let named: Vec<usize> = self.faults.iter().map(|fault| fault.row).take(NAMED).collect();
+        let mut bad = BadRows::new(self.path, self.options);
+        for fault in self.faults {
+            let error = Error::Cell {
                 place: format!("{} row {}", self.path.display(), fault.row),
                 column: fault.column,
                 expected: fault.expected,
                 got: fault.got,
+                rows: named.clone(),
                 count,
                 way_out: fault.way_out,
-            });
+            };
+            bad.add(fault.row, good, error)?;
         }
+        bad.found.iter().for_each(|(reason, row)| report.skip(reason, *row));
         if !self.unlabelled.is_empty() {
             return Err(Error::MissingLabel {
                 path: self.path.into(),
                 column: self.chosen.label.first().map_or(String::new(), |(_, column)| column.name.clone()),
-                first: self.unlabelled.iter().take(5).copied().collect(),
+                first: self.unlabelled.iter().take(NAMED).copied().collect(),
                 count: self.unlabelled.len(),
                 rows,
             });

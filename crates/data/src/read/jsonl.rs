@@ -5,6 +5,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
+use super::bad_rows::BadRows;
 use super::cell::{CELL, Cell, Table, memory};
 use super::lines::{Lines, bare};
 use super::source::Source;
@@ -22,7 +23,16 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
         table.notes.push("one JSON array; rows are counted from 1".into());
     } else {
         let mut lines = Lines::new(source.open()?, source.path(), options.max_record_bytes);
-        while let Some(line) = lines.next()? {
+        let mut bad = BadRows::new(source.path(), options);
+        loop {
+            let line = match lines.next() {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    bad.add(lines.line(), table.rows.len(), error)?;
+                    continue;
+                }
+            };
             bytes += line.len() as u64;
             let parsed =
                 if bare(line).trim().is_empty() { None } else { Some(serde_json::from_str::<Value>(line)) };
@@ -37,12 +47,14 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Table> {
                         fits(source, &table.rows, keys.names.len(), bytes)?;
                     }
                 }
-                Some(Ok(other)) => return Err(wrong(kind(&other).into())),
+                Some(Ok(other)) => bad.add(line, table.rows.len(), wrong(kind(&other).into()))?,
                 Some(Err(error)) => {
-                    return Err(wrong(format!("{error}").replace(" at line 1 column", " at column")));
+                    let said = format!("{error}").replace(" at line 1 column", " at column");
+                    bad.add(line, table.rows.len(), wrong(said))?;
                 }
             }
         }
+        table.skipped.extend(bad.found);
     }
     table.columns = keys.names;
     let width = table.columns.len();

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrow;
+mod bad_rows;
 mod cell;
 mod choice;
 mod columns;
