@@ -1,10 +1,10 @@
 //! A data set as the model sees it: token ids laid end to end, and labels.
 
 use rayon::prelude::*;
-use topwork_text::{Input, Packed, Tokenizer};
+use topwork_text::{Encoding, Input, Packed};
 
 use crate::labels::Labels;
-use crate::{Dataset, Error, LabelMap, Result};
+use crate::{Dataset, Encoder, Error, LabelMap, Result};
 
 /// A whole tokenized set.
 #[derive(Clone, Debug)]
@@ -44,47 +44,63 @@ impl Inputs {
     /// [`Error::Text`] if the tokenizer refuses a text, and what [`Labels::new`] finds.
     pub fn new(
         dataset: &Dataset,
-        tokenizer: &Tokenizer,
+        encoder: &Encoder<'_>,
         max_tokens: Option<usize>,
         map: Option<&LabelMap>,
     ) -> Result<Self> {
         let labels = Labels::new(dataset, map)?;
-        Ok(Self { labels, ..Self::of_texts(dataset, tokenizer, max_tokens)? })
+        Ok(Self { labels, ..Self::of_texts(dataset, encoder, max_tokens)? })
     }
 
     /// The texts alone, without their labels.
     ///
     /// # Errors
     /// A text that the tokenizer refuses.
-    pub fn of_texts(dataset: &Dataset, tokenizer: &Tokenizer, max_tokens: Option<usize>) -> Result<Self> {
-        let mut inputs = Self {
-            packed: Packed::default(),
-            labels: Labels::None(dataset.len()),
-            rows: dataset.examples.iter().map(|example| example.row).collect(),
-            lengths: Vec::with_capacity(dataset.len()),
-            cut_texts: 0,
-            cut_tokens: 0,
-        };
+    pub fn of_texts(dataset: &Dataset, encoder: &Encoder<'_>, max_tokens: Option<usize>) -> Result<Self> {
+        let mut inputs = Self { labels: Labels::None(dataset.len()), ..Self::empty() };
         for (chunk, examples) in dataset.examples.chunks(CHUNK).enumerate() {
             let texts: Vec<Input<'_>> = examples
                 .par_iter()
                 .map(|example| Input { text: &example.text, pair: example.pair.as_deref() })
                 .collect();
-            let encodings = tokenizer.encode_batch(&texts, max_tokens).map_err(|source| Error::Text {
+            let encodings = encoder.encode_batch(&texts, max_tokens).map_err(|source| Error::Text {
                 place: match &source {
                     topwork_text::Error::Encode { index, .. } => dataset.place(chunk * CHUNK + index),
                     _ => dataset.report.path.display().to_string(),
                 },
                 source,
             })?;
-            for encoding in &encodings {
-                inputs.packed.push_encoding(encoding);
-                inputs.lengths.push(encoding.full_len());
-                inputs.cut_texts += usize::from(encoding.cut > 0);
-                inputs.cut_tokens += encoding.cut;
+            for (encoding, example) in encodings.iter().zip(examples) {
+                inputs.push(encoding, example.row);
             }
         }
         Ok(inputs)
+    }
+
+    /// No texts yet.
+    pub fn empty() -> Self {
+        Self {
+            packed: Packed::default(),
+            labels: Labels::None(0),
+            rows: Vec::new(),
+            lengths: Vec::new(),
+            cut_texts: 0,
+            cut_tokens: 0,
+        }
+    }
+
+    /// Adds a text of a row; its label is the caller's.
+    pub fn push(&mut self, encoding: &Encoding, row: usize) {
+        self.packed.push_encoding(encoding);
+        self.rows.push(row);
+        self.lengths.push(encoding.full_len());
+        self.count_cut(encoding.cut);
+    }
+
+    /// Counts a text that lost so many tokens, if it lost any.
+    pub fn count_cut(&mut self, tokens: usize) {
+        self.cut_texts += usize::from(tokens > 0);
+        self.cut_tokens += tokens;
     }
 
     /// Number of texts.

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use topwork_data::{
-    BatchSize, Dataset, Error, Inputs, LabelMap, Labels, LengthReport, ReadOptions, Sampler, Task, read_from,
+    BatchSize, Dataset, Encoder, Error, Inputs, LabelMap, Labels, LengthReport, ReadOptions, Sampler, Task,
+    read_from,
 };
 use topwork_text::Tokenizer;
 
@@ -29,7 +30,7 @@ fn mails() -> Dataset {
 fn batches_hold_what_the_file_holds() {
     let (dataset, tokenizer) = (mails(), tokenizer());
     let map = LabelMap::from_dataset(&dataset).unwrap();
-    let inputs = Inputs::new(&dataset, &tokenizer, None, Some(&map)).unwrap();
+    let inputs = Inputs::new(&dataset, &Encoder::new(&tokenizer), None, Some(&map)).unwrap();
     assert_eq!((inputs.len(), inputs.cut_texts, inputs.cut_tokens), (60, 0, 0));
     assert_eq!(inputs.lengths, inputs.packed.lengths().collect::<Vec<_>>());
     let size = BatchSize { examples: Some(8), tokens: Some(120) };
@@ -57,9 +58,9 @@ fn batches_hold_what_the_file_holds() {
 fn what_a_limit_cuts_is_counted() {
     let (dataset, tokenizer) = (mails(), tokenizer());
     let map = LabelMap::from_dataset(&dataset).unwrap();
-    let whole = Inputs::new(&dataset, &tokenizer, None, Some(&map)).unwrap();
+    let whole = Inputs::new(&dataset, &Encoder::new(&tokenizer), None, Some(&map)).unwrap();
     let report = LengthReport::new(whole.lengths.iter().copied(), Some(512));
-    let cut = Inputs::new(&dataset, &tokenizer, Some(16), Some(&map)).unwrap();
+    let cut = Inputs::new(&dataset, &Encoder::new(&tokenizer), Some(16), Some(&map)).unwrap();
     assert!(cut.packed.longest() <= 16);
     let expected = report.cut_at(16);
     assert_eq!((cut.cut_texts, cut.cut_tokens), (expected.texts, expected.tokens));
@@ -70,13 +71,13 @@ fn what_a_limit_cuts_is_counted() {
 
 #[test]
 fn a_limit_without_room_names_the_file() {
-    let text = Inputs::new(&mails(), &tokenizer(), Some(2), None).unwrap_err();
+    let text = Inputs::new(&mails(), &Encoder::new(&tokenizer()), Some(2), None).unwrap_err();
     assert!(matches!(text, Error::LabelMap { .. }), "classes need a map: {text}");
     let options = ReadOptions { task: Task::Unlabelled, ..ReadOptions::default() };
     let dataset = read_from("standard input", &b"one\ntwo\n"[..], &options).unwrap();
-    let error = Inputs::new(&dataset, &tokenizer(), Some(2), None).unwrap_err().to_string();
+    let error = Inputs::new(&dataset, &Encoder::new(&tokenizer()), Some(2), None).unwrap_err().to_string();
     assert!(error.contains("standard input") && error.contains("2 special tokens"), "{error}");
-    let inputs = Inputs::new(&dataset, &tokenizer(), Some(3), None).unwrap();
+    let inputs = Inputs::new(&dataset, &Encoder::new(&tokenizer()), Some(3), None).unwrap();
     assert_eq!(inputs.labels, Labels::None(2));
     assert_eq!(inputs.batch(&[1]).labels, Labels::None(1));
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use topwork_data::{BatchSize, Labels, few};
+use topwork_data::{BatchSize, Encoder, Labels, few};
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Source};
 use topwork_text::Tokenizer;
 use topwork_train::baseline::{
@@ -103,7 +103,7 @@ pub fn run(
     let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
     let (mut encoder, _) = Model::open(&model.path, &spec, 0, &Device::flex())?;
     encoder.store.keep_packed();
-    let data = prepare(&recipe, options.seed, &tokenizer, None, encoder.size().max_tokens)?;
+    let data = prepare(&recipe, options.seed, &Encoder::new(&tokenizer), None, encoder.size().max_tokens)?;
     data.notes.iter().for_each(|line| observer.note(line));
 
     let all = data.train.dataset.len();

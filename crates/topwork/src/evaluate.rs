@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use topwork_data::{LabelMap, read};
+use topwork_data::{Encoder, LabelMap, read};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
 
@@ -46,8 +46,9 @@ pub fn evaluate(
     let model_max = model.size().max_tokens;
     let max_length = saved.max_length.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
     let settings = TaskRecipe::default();
+    let targets = targets.as_ref().map(Encoder::new);
     let encode = Encode {
-        tokenizer: &tokenizer,
+        tokenizer: &Encoder::new(&tokenizer),
         targets: targets.as_ref(),
         max_length: Some(max_length),
         map: map.as_ref(),

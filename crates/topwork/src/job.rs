@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use topwork_data::BatchSize;
+use topwork_data::{BatchSize, Encoder, TokenCache};
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Source};
 use topwork_text::Tokenizer;
 use topwork_train::metrics::{Bootstrap, Metric, Outcome, tune_threshold};
@@ -164,12 +164,15 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
             size.vocab
         )));
     }
-    let data = prepare(recipe, seed, &tokenizer, targets.as_ref(), size.max_tokens)?;
+    let encoder = remembering(&tokenizer, hub)?;
+    let targets = targets.as_ref().map(|targets| remembering(targets, hub)).transpose()?;
+    let data = prepare(recipe, seed, &encoder, targets.as_ref(), size.max_tokens)?;
     data.notes.iter().for_each(|line| observer.note(line));
+    encoder.used().iter().for_each(|used| observer.note(&used.to_string()));
     for line in tokenizer.ignored_settings() {
         observer.note(&format!("tokenizer: {line}: not applied"));
     }
-    let (resolved, options) = resolve(recipe, &data, &source, size.hidden)?;
+    let (resolved, mut options) = resolve(recipe, &data, &source, size.hidden)?;
     check_unchanged(recipe, &resolved)?;
     if resume {
         // What a killed process had begun to write.
@@ -212,7 +215,6 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
             table.missing.len()
         ));
     }
-    let mut options = options;
     let unread = unread(&model);
     if !unread.is_empty() {
         observer.note(&format!(
@@ -285,6 +287,17 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     Ok(outcomes)
 }
 
+/// A tokenizer that remembers in the cache what it made of texts.
+fn remembering<'a>(tokenizer: &'a Tokenizer, hub: &Hub) -> Result<Encoder<'a>, Error> {
+    let identity: Vec<u8> = tokenizer_files(tokenizer)?
+        .iter()
+        .flat_map(|(name, content)| {
+            [name.as_bytes(), &[0], &(content.len() as u64).to_le_bytes(), content].concat()
+        })
+        .collect();
+    Ok(Encoder::cached(tokenizer, TokenCache::new(hub.cache().root().join("tokens"), &identity)))
+}
+
 /// Parameters of the layers above those that the head reads, which nothing would teach.
 fn unread(model: &Model) -> Vec<String> {
     let above = model.parts_read()..model.depth();
@@ -336,11 +349,10 @@ fn measure(
     judge.writes = true;
     judge.beams = outcomes.resolved.task.beams.unwrap_or(1);
     let test = run(&data.test, judge)?;
-    let threshold = judge.threshold;
-    if let Some(threshold) = threshold {
+    outcomes.threshold = judge.threshold;
+    if let Some(threshold) = judge.threshold {
         SavedNotes::set_threshold(&best, threshold)?;
     }
-    outcomes.threshold = threshold;
     outcomes.layers = model.layer_weights()?;
     outcomes.test = Some(test);
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use topwork_data::{Dataset, Example};
+use topwork_data::{Dataset, Encoder, Example};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
 use topwork_text::{Encoding, Input, Packed, Tokenizer};
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::model_files;
 use crate::recipe::TaskRecipe;
 use crate::saved::SavedNotes;
-use crate::scoring::in_batches;
+use crate::scoring::{first_greatest, in_batches};
 use crate::tasks::{Encode, LanguageTask, question, tag};
 
 /// A model folder whose head answers texts with labels, numbers, tags or spans.
@@ -217,7 +217,7 @@ impl Predictor {
         }
         let settings = TaskRecipe::default();
         let encode = Encode {
-            tokenizer: &self.tokenizer,
+            tokenizer: &Encoder::new(&self.tokenizer),
             targets: None,
             max_length: Some(self.max_length),
             map: None,
@@ -226,7 +226,6 @@ impl Predictor {
         let part = question::QUESTION.encode(Dataset::given(examples), &encode)?;
         let outputs =
             run_batches(&part.inputs.packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
-        let threshold = self.saved.threshold.unwrap_or(0.0);
         let found = question::spans(&part, &outputs);
         Ok(found
             .into_iter()
@@ -234,13 +233,12 @@ impl Predictor {
             .zip(&part.inputs.lengths)
             .map(|((found, example), &tokens)| {
                 let passage = example.pair.as_deref().unwrap_or_default();
-                let best = found.best.first().map(|best| Span {
+                let answer = found.accepted(self.saved.threshold).map(|best| Span {
                     start: best.start,
                     end: best.end,
                     text: passage[best.start..best.end].to_string(),
                     score: f64::from(best.score - found.none),
                 });
-                let answer = best.filter(|best| -best.score <= threshold);
                 Prediction { answer, ..Prediction::none(tokens, 0) }
             })
             .collect())
@@ -272,9 +270,7 @@ impl Predictor {
         {
             return if probabilities[positive] > threshold { positive } else { 1 - positive };
         }
-        // The first of equals, as the metrics do.
-        (1..probabilities.len())
-            .fold(0, |best, i| if probabilities[i] > probabilities[best] { i } else { best })
+        first_greatest(probabilities)
     }
 }
 

@@ -4,14 +4,13 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use topwork_data::{
-    ClassWeights, Dataset, Format, Label, LengthReport, NearOptions, ReadOptions, ReadReport, SplitOptions,
-    SplitReport, Task, Unit, few, leaks, read, split,
+    ClassWeights, Dataset, Encoder, Format, Label, LengthReport, NearOptions, ReadOptions, ReadReport,
+    SplitOptions, SplitReport, Task, Unit, few, leaks, read, split,
 };
-use topwork_text::Tokenizer;
 
 use crate::error::Error;
 use crate::recipe::{DataRecipe, Kind, Recipe};
-use crate::tasks::{Encode, Judge, LanguageTask, Part, task};
+use crate::tasks::{Encode, Judge, LanguageTask, Part, TASKS, task};
 
 /// Data ready to be trained on.
 pub struct Prepared {
@@ -63,8 +62,8 @@ impl Prepared {
 pub fn prepare(
     recipe: &Recipe,
     seed: u64,
-    tokenizer: &Tokenizer,
-    targets: Option<&Tokenizer>,
+    tokenizer: &Encoder,
+    targets: Option<&Encoder>,
     model_max: usize,
 ) -> Result<Prepared, Error> {
     let data = &recipe.data;
@@ -177,6 +176,7 @@ pub fn read_options(data: &DataRecipe, task: Task) -> Result<ReadOptions, Error>
     options.label = data.label.clone();
     options.pair_file = data.pair_file.clone();
     options.split = data.split.clone();
+    options.skip_bad_rows = data.skip_bad_rows;
     if data.documents {
         options.unit = Unit::Document;
     }
@@ -203,14 +203,12 @@ fn read_labelled(
     if let Some(kind) = kind {
         return Ok((kind, read(path, &read_options(data, task(kind).reader())?)?));
     }
-    let by_format = match data.format.as_deref().map(str::parse).transpose()?.or_else(|| Format::of(path)) {
-        Some(Format::Conll) => Some(Kind::Tag),
-        Some(Format::Squad) => Some(Kind::QuestionAnswering),
-        _ => None,
-    };
-    if let Some(kind) = by_format {
-        notes.push(format!("the format says what is learnt: {}", kind.name()));
-        return Ok((kind, read(path, &read_options(data, task(kind).reader())?)?));
+    let format: Option<Format> =
+        data.format.as_deref().map(str::parse).transpose()?.or_else(|| Format::of(path));
+    let only = format.and_then(Format::only_task);
+    if let Some(task) = TASKS.iter().find(|task| Some(task.reader()) == only) {
+        notes.push(format!("the format says what is learnt: {}", task.kind().name()));
+        return Ok((task.kind(), read(path, &read_options(data, task.reader())?)?));
     }
     if data.label.len() > 1 || data.separator.is_some() {
         let dataset = read(path, &read_options(data, Task::Multi)?)?;

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use topwork_data::Labels;
 use topwork_train::Event;
 use topwork_train::metrics::Evaluation;
 
 use crate::error::Error;
 use crate::job::Outcomes;
+use crate::linear_baseline::LinearBaseline;
 use crate::recipe::Kind;
 use crate::report::{
     self, Calibration, ClassScore, Confusion, DataAccount, Fact, Headline, Lengths, LoadAccount, Method,
@@ -20,7 +22,7 @@ use crate::tasks::{Judge, Measured, Part};
 /// Rows of the step curves at most: more than a chart has pixels helps nobody.
 const CURVE: usize = 400;
 
-/// Writes `report.html` and `card.md` into the run folder, and the card into `best/`; gives the path of the report.
+/// Writes `report.html`, `card.md` and `metrics.json` into the run folder, and the card into `best/`; gives the path of the report.
 ///
 /// # Errors
 /// The files cannot be written.
@@ -31,7 +33,43 @@ pub fn write(outcomes: &Outcomes) -> Result<std::path::PathBuf, Error> {
     let card = report::card(&report);
     topwork_weights::atomic::write(outcomes.folder.join("card.md"), card.as_bytes())?;
     topwork_weights::atomic::write(outcomes.folder.join("best").join("README.md"), card.as_bytes())?;
+    let measures = Measures::of(outcomes)?;
+    let text = serde_json::to_string_pretty(&measures)
+        .map_err(|e| Error::Task(format!("{MEASURES}: cannot be written: {e}")))?;
+    topwork_weights::atomic::write(outcomes.folder.join(MEASURES), text.as_bytes())?;
     Ok(path)
+}
+
+/// Name of what a run has measured, for programs.
+pub const MEASURES: &str = "metrics.json";
+
+/// What a run has measured on its test data. Nothing of it depends on the clock: the times are in `log.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    /// The metric that chose the checkpoint.
+    pub metric: String,
+    /// Its best value on the development data, where it had one.
+    pub development: Option<f64>,
+    /// The tuned threshold of a task of two labels.
+    pub threshold: Option<f64>,
+    /// Everything measured on the test data.
+    pub test: Option<Evaluation>,
+    /// The same of the linear baseline.
+    pub baseline: Option<Evaluation>,
+}
+
+impl Measures {
+    fn of(outcomes: &Outcomes) -> Result<Self, Error> {
+        let baseline = outcomes.baseline.as_ref();
+        let of_baseline = |it: &LinearBaseline| scoring::evaluation(&it.outcome, &outcomes.data.labels, None);
+        Ok(Measures {
+            metric: metric_name(outcomes),
+            development: outcomes.run.best.and_then(|(_, score)| score),
+            threshold: outcomes.threshold,
+            test: outcomes.test.as_ref().map(|test| test.evaluation.clone()),
+            baseline: baseline.map(of_baseline).transpose()?,
+        })
+    }
 }
 
 /// The report of a finished run.

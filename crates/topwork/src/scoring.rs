@@ -130,6 +130,11 @@ pub(crate) fn asked(targets: &Targets, units: usize) -> usize {
     }
 }
 
+/// Index of the greatest value, the first of equals.
+pub(crate) fn first_greatest<T: PartialOrd>(row: &[T]) -> usize {
+    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
 /// Pairs outputs with the truth.
 ///
 /// # Errors

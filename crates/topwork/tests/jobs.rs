@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use topwork::hub::{self, Hub, Settings};
 use topwork::job::{self, JobContext, JobObserver, Outcomes, Quiet};
+use topwork::run_report::Measures;
 use topwork::{Error, Predictor, Recipe};
 use topwork_data::Labels;
 use topwork_train::{Event, Observer};
@@ -97,7 +98,15 @@ fn a_classifier_from_a_csv_to_answers() {
     let run = train(&recipe(&classes(folder.path()), "epochs = 8\n"), folder.path(), "run").unwrap();
     let test = run.test.as_ref().unwrap();
     assert!(test.evaluation.value("accuracy").unwrap() > 0.9, "{}", test.evaluation);
-    for file in ["recipe.toml", "resolved.toml", "log.jsonl", "report.html", "card.md", "best/config.json"] {
+    for file in [
+        "recipe.toml",
+        "resolved.toml",
+        "log.jsonl",
+        "report.html",
+        "card.md",
+        "metrics.json",
+        "best/config.json",
+    ] {
         assert!(run.folder.join(file).is_file(), "{file}");
     }
     let predictor = Predictor::open(run.best()).unwrap();
@@ -109,6 +118,10 @@ fn a_classifier_from_a_csv_to_answers() {
         answers.iter().enumerate().filter(|(n, a)| a.label.as_deref() == Some(["ham", "spam"][text(*n).1]));
     assert!(right.count() >= 18);
     assert!(answers.iter().all(|a| (a.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9));
+    let measures: Measures =
+        serde_json::from_slice(&fs::read(run.folder.join("metrics.json")).unwrap()).unwrap();
+    assert_eq!(measures.test.as_ref(), Some(&test.evaluation));
+    assert!(measures.baseline.is_some_and(|baseline| baseline.value("accuracy").is_ok()));
     // The run's own resolved recipe says everything: running it again gives the same weights.
     let again = Recipe::load(&run.folder.join("resolved.toml")).unwrap();
     let second = train(&again, folder.path(), "again").unwrap();

@@ -31,6 +31,7 @@ fn a_labelled_file_becomes_a_model_that_answers() {
         "log.jsonl",
         "report.html",
         "card.md",
+        "metrics.json",
         "best/config.json",
         "best/model.safetensors",
         "best/tokenizer.json",

@@ -5,14 +5,15 @@
 
 use topwork_data::{Dataset, Inputs, Label, Labels};
 use topwork_models::HeadSpec;
-use topwork_text::{Input, Packed};
+use topwork_text::Input;
 use topwork_train::metrics::{Task as MetricTask, choices};
 
 use super::{Encode, LanguageTask, Measured, Part, Run, Units};
 use crate::error::Error;
 use crate::prepare::Prepared;
 use crate::recipe::{Kind, TaskRecipe};
-use crate::report::{Mistake, Mistakes};
+use crate::report::Mistakes;
+use crate::scoring::first_greatest;
 
 /// The entry in the list.
 pub const CHOICE: Choice = Choice;
@@ -70,14 +71,10 @@ impl LanguageTask for Choice {
             rows.extend(std::iter::repeat_n(example.row, options.len()));
         }
         let encodings = encode.tokenizer.encode_batch(&texts, encode.max_length)?;
-        let inputs = Inputs {
-            packed: Packed::from_encodings(&encodings),
-            labels: Labels::None(texts.len()),
-            rows,
-            lengths: encodings.iter().map(|encoding| encoding.full_len()).collect(),
-            cut_texts: encodings.iter().filter(|encoding| encoding.cut > 0).count(),
-            cut_tokens: encodings.iter().map(|encoding| encoding.cut).sum(),
-        };
+        let mut inputs = Inputs { labels: Labels::None(texts.len()), ..Inputs::empty() };
+        for (encoding, row) in encodings.iter().zip(rows) {
+            inputs.push(encoding, row);
+        }
         Ok(Part { dataset, inputs, units: Units::Choices { offsets, right } })
     }
 
@@ -113,31 +110,19 @@ impl LanguageTask for Choice {
     }
 
     fn mistakes(&self, measured: &Measured, data: &Prepared) -> Option<Mistakes> {
-        let all: Vec<Mistake> = measured
-            .texts
-            .iter()
-            .zip(&data.test.dataset.examples)
-            .enumerate()
-            .filter_map(|(at, (answer, example))| {
-                let Some(Label::Choice { options, right }) = &example.label else { return None };
-                (answer != &options[*right]).then(|| Mistake {
-                    id: data.test.dataset.place(at),
-                    text: example.text.clone(),
-                    gold: options[*right].clone(),
-                    predicted: answer.clone(),
-                    probability: None,
-                })
-            })
-            .collect();
-        let texts = data.test.dataset.len() as u64;
-        Some(Mistakes { total: all.len() as u64, texts, worst: all.into_iter().take(super::WORST).collect() })
+        Some(measured.wrong_texts(
+            "accuracy",
+            &data.test.dataset,
+            |answer| answer,
+            |example| match &example.label {
+                Some(Label::Choice { options, right }) => &options[*right],
+                _ => "",
+            },
+        ))
     }
 }
 
 /// The option with the highest score of each question, the first of equals.
 pub(crate) fn chosen(offsets: &[u32], scores: &[f32]) -> Vec<usize> {
-    offsets
-        .windows(2)
-        .map(|pair| super::tag::first_greatest(&scores[pair[0] as usize..pair[1] as usize]))
-        .collect()
+    offsets.windows(2).map(|pair| first_greatest(&scores[pair[0] as usize..pair[1] as usize])).collect()
 }

@@ -11,8 +11,8 @@ use topwork_data::{Dataset, Inputs, Labels};
 use topwork_kernels::loss::IGNORE;
 use topwork_kernels::rng::{Stream, derive};
 use topwork_models::{HeadSpec, Targets};
-use topwork_text::{Encoding, Packed, Tokenizer};
-use topwork_train::metrics::{Task as MetricTask, TextLoss, language};
+use topwork_text::{Encoding, Tokenizer};
+use topwork_train::metrics::Task as MetricTask;
 
 use super::{Encode, LanguageTask, Measured, Part, Run, TaskBatch, Units};
 use crate::error::Error;
@@ -182,22 +182,9 @@ impl LanguageTask for LanguageModel {
     }
 
     fn measure(&self, run: &Run, part: &Part) -> Result<Measured, Error> {
-        let losses = run.losses(self, part)?;
-        let bytes = part.dataset.texts().map(str::len).sum::<usize>() as f64;
-        let asked: f64 = losses.iter().map(|(_, asked)| *asked as f64).sum();
-        // The bytes that a window's words stand for, in proportion.
-        let texts: Vec<TextLoss> = losses
-            .iter()
-            .map(|&(loss, tokens)| TextLoss {
-                loss,
-                tokens: tokens as u64,
-                bytes: (self.0 == Kind::CausalLm)
-                    .then(|| (bytes * tokens as f64 / asked.max(1.0)).round() as u64),
-                ..TextLoss::default()
-            })
-            .collect();
-        let sums = language(&texts)?;
-        let loss = losses.iter().map(|(loss, _)| loss).sum::<f64>() / asked.max(1.0);
+        // Behind masks, a word says nothing of the bytes of the text.
+        let bytes = (self.0 == Kind::CausalLm).then(|| part.dataset.texts().map(str::len).sum());
+        let (sums, loss) = run.costs(self, part, bytes)?;
         Measured::of_sums(MetricTask::Words, sums, Vec::new(), &run.judge, Some(loss))
     }
 
@@ -216,33 +203,21 @@ impl LanguageModel {
         let tokenizer = encode.tokenizer;
         let texts: Vec<&str> = dataset.texts().collect();
         let encodings = tokenizer.encode_batch(&texts, None)?;
-        let mut inputs = Inputs {
-            packed: Packed::default(),
-            labels: Labels::None(0),
-            rows: Vec::new(),
-            lengths: Vec::new(),
-            cut_texts: 0,
-            cut_tokens: 0,
+        let mut inputs = Inputs::empty();
+        let Some(length) = encode.max_length else {
+            inputs.lengths = encodings.iter().map(Encoding::content_len).collect();
+            return Ok((inputs, Vec::new()));
         };
         let mut words = Vec::new();
         let frame = Frame::of(tokenizer, self.0 == Kind::CausalLm)?;
+        let room = length.saturating_sub(frame.before.len() + frame.after.len());
+        if room == 0 {
+            return Err(Error::Task(format!(
+                "task.max-length is {length}: no room for words beside the special tokens"
+            )));
+        }
         let mut running = Running { frame, ids: Vec::new(), words: Vec::new(), row: 0, next_word: 0 };
-        let room = |length: usize| {
-            length.checked_sub(running_room(&running)).filter(|&room| room > 0).ok_or_else(|| {
-                Error::Task(format!(
-                    "task.max-length is {length}: no room for words beside the special tokens"
-                ))
-            })
-        };
-        let room = match encode.max_length {
-            Some(length) => room(length)?,
-            None => usize::MAX,
-        };
         for (encoding, example) in encodings.iter().zip(&dataset.examples) {
-            if encode.max_length.is_none() {
-                inputs.lengths.push(encoding.content_len());
-                continue;
-            }
             if running.ids.is_empty() {
                 running.row = example.row;
             }
@@ -256,9 +231,7 @@ impl LanguageModel {
             }
         }
         running.cut(room, &mut inputs, &mut words);
-        if encode.max_length.is_some() {
-            inputs.lengths = inputs.packed.lengths().collect();
-        }
+        inputs.lengths = inputs.packed.lengths().collect();
         inputs.labels = Labels::None(inputs.packed.batch());
         Ok((inputs, words))
     }
@@ -285,10 +258,6 @@ impl Frame {
         let (before, after) = empty.split_at(empty.len().min(1));
         Ok(Frame { before: before.to_vec(), after: after.to_vec(), between: None })
     }
-}
-
-fn running_room(running: &Running) -> usize {
-    running.frame.before.len() + running.frame.after.len()
 }
 
 /// Text that has been read and not yet cut.

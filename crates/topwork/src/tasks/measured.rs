@@ -1,14 +1,18 @@
 //! Answering a set, and what the answers are worth.
 
+use topwork_data::{Dataset, Example};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{LossOptions, Model};
 use topwork_nn::Pass;
 use topwork_text::Tokenizer;
-use topwork_train::metrics::{Bootstrap, ClassReport, Evaluation, Outcome, Summed, Task as MetricTask};
+use topwork_train::metrics::{
+    Bootstrap, ClassReport, Evaluation, Outcome, Summed, Task as MetricTask, TextLoss, language,
+};
 
-use super::{Judge, LanguageTask, Part};
+use super::{Judge, LanguageTask, Part, WORST};
 use crate::error::Error;
 use crate::frozen::{Frozen, Set};
+use crate::report::{Mistake, Mistakes};
 use crate::scoring::{self, Outputs};
 
 /// A model that answers, and what its answers are judged with.
@@ -43,11 +47,34 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The summed loss of each unit, and over how many answers it is summed; for tasks whose outputs are too many to be kept.
+    /// What a set's words cost, as measures, and the mean loss of a word; for tasks whose outputs are too many to be kept. `bytes`
+    /// are those that all the words stand for, each unit in proportion, where that is known.
     ///
     /// # Errors
-    /// What the model finds wrong.
-    pub fn losses(&self, task: &dyn LanguageTask, part: &Part) -> Result<Vec<(f64, usize)>, Error> {
+    /// What the model finds wrong, a loss that is no number.
+    pub fn costs(
+        &self,
+        task: &dyn LanguageTask,
+        part: &Part,
+        bytes: Option<usize>,
+    ) -> Result<(Vec<Summed>, f64), Error> {
+        let losses = self.losses(task, part)?;
+        let asked: f64 = losses.iter().map(|(_, asked)| *asked as f64).sum::<f64>().max(1.0);
+        let texts: Vec<TextLoss> = losses
+            .iter()
+            .map(|&(loss, tokens)| TextLoss {
+                loss,
+                tokens: tokens as u64,
+                bytes: bytes.map(|bytes| (bytes as f64 * tokens as f64 / asked).round() as u64),
+                ..TextLoss::default()
+            })
+            .collect();
+        let loss = losses.iter().map(|(loss, _)| loss).sum::<f64>() / asked;
+        Ok((language(&texts)?, loss))
+    }
+
+    /// The summed loss of each unit, and over how many answers it is summed.
+    fn losses(&self, task: &dyn LanguageTask, part: &Part) -> Result<Vec<(f64, usize)>, Error> {
         let each = scoring::in_batches(part.costs(), |units| {
             let mut found = Vec::with_capacity(units.len());
             // One at a time, so that intervals know what each of them says.
@@ -128,6 +155,35 @@ impl Measured {
             None => evaluation,
         };
         Ok(Measured { evaluation, answers: Answers::Sums(sums), texts: Vec::new(), tags: Vec::new() })
+    }
+
+    /// The mistakes among answers that are texts: those whose `measure` is 0. `gold` is what was right, `shown` how an answer looks
+    /// in a table.
+    pub(crate) fn wrong_texts(
+        &self,
+        measure: &str,
+        dataset: &Dataset,
+        shown: impl Fn(&str) -> &str,
+        gold: impl Fn(&Example) -> &str,
+    ) -> Mistakes {
+        let hits = match &self.answers {
+            Answers::Sums(sums) => sums.iter().find(|sum| sum.name == measure),
+            Answers::Outcome(_) => None,
+        };
+        let wrong: Vec<usize> = (0..self.texts.len())
+            .filter(|&at| hits.is_some_and(|hits| hits.statistics[at * hits.width] == 0.0))
+            .collect();
+        let worst = wrong.iter().take(WORST).map(|&at| {
+            let example = &dataset.examples[at];
+            Mistake {
+                id: dataset.place(at),
+                text: example.text.clone(),
+                gold: gold(example).to_string(),
+                predicted: shown(&self.texts[at]).to_string(),
+                probability: None,
+            }
+        });
+        Mistakes { total: wrong.len() as u64, texts: dataset.len() as u64, worst: worst.collect() }
     }
 
     /// Answers that are classes, labels or numbers.

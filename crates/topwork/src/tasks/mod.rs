@@ -13,9 +13,8 @@ pub mod tag;
 pub mod texts;
 
 use topwork_data::tags::Scheme;
-use topwork_data::{Dataset, LabelMap};
+use topwork_data::{Dataset, Encoder, LabelMap};
 use topwork_models::HeadSpec;
-use topwork_text::Tokenizer;
 use topwork_train::metrics::{Metric, Task as MetricTask};
 
 pub use measured::{Answers, Measured, Run};
@@ -33,9 +32,9 @@ const WORST: usize = 20;
 #[derive(Clone, Copy)]
 pub struct Encode<'a> {
     /// The model's tokenizer.
-    pub tokenizer: &'a Tokenizer,
+    pub tokenizer: &'a Encoder<'a>,
     /// The tokenizer of texts that are to be written, where it is another one.
-    pub targets: Option<&'a Tokenizer>,
+    pub targets: Option<&'a Encoder<'a>>,
     /// Longest text in tokens, special tokens counted; `None` to learn how long they are.
     pub max_length: Option<usize>,
     /// The labels and their numbers, for tasks that have some.

@@ -8,14 +8,14 @@
 
 use topwork_data::{Answer, Dataset, Inputs, Label, Labels};
 use topwork_models::HeadSpec;
-use topwork_text::{Encoding, Input, Packed, Tokenizer};
+use topwork_text::{Encoding, Input, Tokenizer};
 use topwork_train::metrics::{Squad, Task as MetricTask, answers};
 
 use super::{Encode, LanguageTask, Measured, Part, Run, Units};
 use crate::error::Error;
 use crate::prepare::Prepared;
 use crate::recipe::{Kind, TaskRecipe};
-use crate::report::{Mistake, Mistakes};
+use crate::report::Mistakes;
 
 /// Longest window in tokens when nothing is said.
 const WINDOW: usize = 384;
@@ -101,7 +101,7 @@ impl LanguageTask for Question {
     }
 
     fn max_length(&self, proposed: usize, most: usize) -> usize {
-        proposed.max(WINDOW.min(proposed)).min(WINDOW).min(most)
+        proposed.min(WINDOW).min(most)
     }
 
     fn encode(&self, dataset: Dataset, encode: &Encode) -> Result<Part, Error> {
@@ -157,45 +157,29 @@ impl LanguageTask for Question {
     }
 
     fn mistakes(&self, measured: &Measured, data: &Prepared) -> Option<Mistakes> {
-        let wrong = measured.texts.iter().zip(&data.test.dataset.examples).enumerate().filter_map(
-            |(at, (answer, example))| {
-                let Some(Label::Answers(right)) = &example.label else { return None };
-                let fits = if right.is_empty() {
-                    answer.is_empty()
-                } else {
-                    right.iter().any(|right| same(answer, &right.text))
-                };
-                let gold = right.first().map_or("(no answer)", |answer| answer.text.as_str());
-                (!fits).then(|| Mistake {
-                    id: data.test.dataset.place(at),
-                    text: example.text.clone(),
-                    gold: gold.to_string(),
-                    predicted: if answer.is_empty() { "(no answer)".to_string() } else { answer.clone() },
-                    probability: None,
-                })
-            },
-        );
-        let all: Vec<Mistake> = wrong.collect();
-        let texts = data.test.dataset.len() as u64;
-        Some(Mistakes { total: all.len() as u64, texts, worst: all.into_iter().take(super::WORST).collect() })
+        Some(measured.wrong_texts("em", &data.test.dataset, shown, |example| match &example.label {
+            Some(Label::Answers(right)) => shown(right.first().map_or("", |answer| answer.text.as_str())),
+            _ => "",
+        }))
     }
 }
 
-/// Whether an answer is one of the right ones, as the official measure sees it.
-fn same(answer: &str, right: &str) -> bool {
-    let found = answers(&[[right]], &[answer], Squad::One);
-    found.is_ok_and(|sums| sums.iter().any(|sum| sum.name == "em" && sum.of().is_ok_and(|em| em == 1.0)))
+/// An answer in tables.
+fn shown(answer: &str) -> &str {
+    if answer.is_empty() { "(no answer)" } else { answer }
 }
 
 impl Found {
-    /// The text of the best span, or nothing where no answer scores higher by more than `threshold` (0 if there is none).
+    /// The best span, or none where "no answer" scores higher by more than `threshold` (0 if there is none).
+    pub fn accepted(&self, threshold: Option<f64>) -> Option<&Candidate> {
+        let fits = |best: &&Candidate| f64::from(self.none - best.score) <= threshold.unwrap_or(0.0);
+        self.best.first().filter(fits)
+    }
+
+    /// The text of the accepted span, or nothing.
     pub fn answer(&self, passage: &str, threshold: Option<f64>) -> String {
-        match self.best.first() {
-            Some(best) if f64::from(self.none - best.score) <= threshold.unwrap_or(0.0) => {
-                passage[best.start..best.end].to_string()
-            }
-            _ => String::new(),
-        }
+        let text = |best: &Candidate| passage[best.start..best.end].to_string();
+        self.accepted(threshold).map(text).unwrap_or_default()
     }
 }
 
@@ -211,14 +195,7 @@ struct Windows<'a> {
 
 impl<'a> Windows<'a> {
     fn new(encode: &'a Encode<'a>) -> Self {
-        let inputs = Inputs {
-            packed: Packed::default(),
-            labels: Labels::None(0),
-            rows: Vec::new(),
-            lengths: Vec::new(),
-            cut_texts: 0,
-            cut_tokens: 0,
-        };
+        let inputs = Inputs::empty();
         Windows { encode, inputs, windows: Vec::new(), starts: Vec::new(), ends: Vec::new(), labelled: true }
     }
 
@@ -241,8 +218,7 @@ impl<'a> Windows<'a> {
         let question: Vec<usize> = (0..begin).filter(|&at| encoding.sequences[at] == Some(0)).collect();
         let dropped = if around + 1 > most { over.min(question.len()) } else { 0 };
         let dropped: Vec<usize> = question[question.len() - dropped..].to_vec();
-        self.inputs.cut_texts += usize::from(!dropped.is_empty());
-        self.inputs.cut_tokens += dropped.len();
+        self.inputs.count_cut(dropped.len());
         let before: Vec<usize> = (0..begin).filter(|at| !dropped.contains(at)).collect();
         let room = most.saturating_sub(before.len() + all - end);
         if room == 0 {

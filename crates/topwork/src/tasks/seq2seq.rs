@@ -4,17 +4,17 @@
 //! "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", section 2.4,
 //! <https://arxiv.org/abs/1910.10683>
 
-use topwork_data::{Dataset, Inputs, Label, Labels, Ragged};
+use topwork_data::{Dataset, Example, Inputs, Label, Labels, Ragged};
 use topwork_models::HeadSpec;
 use topwork_models::generate::{self, Beam, Choice};
 use topwork_text::Packed;
-use topwork_train::metrics::{Task as MetricTask, TextLoss, language};
+use topwork_train::metrics::Task as MetricTask;
 
 use super::{Encode, LanguageTask, Measured, Part, Run, Units};
 use crate::error::Error;
 use crate::prepare::Prepared;
 use crate::recipe::{Kind, TaskRecipe};
-use crate::report::{Mistake, Mistakes};
+use crate::report::Mistakes;
 
 /// Longest target in tokens when nothing is said.
 pub const TARGET: usize = 128;
@@ -72,8 +72,7 @@ impl LanguageTask for Seq2Seq {
         let encodings = tokenizer.encode_batch(&targets, most)?;
         let mut ids = Ragged::new();
         for encoding in encodings {
-            inputs.cut_texts += usize::from(encoding.cut > 0);
-            inputs.cut_tokens += encoding.cut;
+            inputs.count_cut(encoding.cut);
             ids.push(encoding.ids);
         }
         inputs.labels = Labels::Texts(ids);
@@ -89,19 +88,12 @@ impl LanguageTask for Seq2Seq {
     }
 
     fn measure(&self, run: &Run, part: &Part) -> Result<Measured, Error> {
-        let losses = run.losses(self, part)?;
-        let truth = truth(&part.dataset);
-        let costs: Vec<TextLoss> = losses
-            .iter()
-            .map(|&(loss, tokens)| TextLoss { loss, tokens: tokens as u64, ..TextLoss::default() })
-            .collect();
-        let asked: usize = losses.iter().map(|(_, asked)| asked).sum();
-        let loss = losses.iter().map(|(loss, _)| loss).sum::<f64>() / asked.max(1) as f64;
-        let mut sums = language(&costs)?;
+        let (mut sums, loss) = run.costs(self, part, None)?;
         let mut written = Vec::new();
         if run.judge.writes {
             written = write(run, part)?;
-            let truth: Vec<[&str; 1]> = truth.iter().map(|text| [*text]).collect();
+            let truth: Vec<[&str; 1]> =
+                part.dataset.examples.iter().map(|example| [target(example)]).collect();
             sums.splice(0..0, topwork_train::metrics::texts(&truth, &written)?);
         }
         let mut measured = Measured::of_sums(MetricTask::Texts, sums, Vec::new(), &run.judge, Some(loss))?;
@@ -110,22 +102,7 @@ impl LanguageTask for Seq2Seq {
     }
 
     fn mistakes(&self, measured: &Measured, data: &Prepared) -> Option<Mistakes> {
-        let all: Vec<Mistake> = measured
-            .texts
-            .iter()
-            .zip(truth(&data.test.dataset))
-            .enumerate()
-            .filter(|(_, (text, truth))| text.as_str() != *truth)
-            .map(|(at, (text, truth))| Mistake {
-                id: data.test.dataset.place(at),
-                text: data.test.dataset.examples[at].text.clone(),
-                gold: truth.to_string(),
-                predicted: text.clone(),
-                probability: None,
-            })
-            .collect();
-        let texts = data.test.dataset.len() as u64;
-        Some(Mistakes { total: all.len() as u64, texts, worst: all.into_iter().take(super::WORST).collect() })
+        Some(measured.wrong_texts("exact-match", &data.test.dataset, |text| text, target))
     }
 
     fn how_to_use(&self, folder: &str) -> String {
@@ -133,17 +110,12 @@ impl LanguageTask for Seq2Seq {
     }
 }
 
-fn truth(dataset: &Dataset) -> Vec<&str> {
-    let text = |label: &Option<Label>| matches!(label, Some(Label::Text(_)));
-    debug_assert!(dataset.examples.iter().all(|example| text(&example.label)));
-    dataset
-        .examples
-        .iter()
-        .map(|example| match &example.label {
-            Some(Label::Text(target)) => target.as_str(),
-            _ => "",
-        })
-        .collect()
+/// The text that is to be written.
+fn target(example: &Example) -> &str {
+    match &example.label {
+        Some(Label::Text(target)) => target,
+        _ => "",
+    }
 }
 
 /// What the model writes for each text.

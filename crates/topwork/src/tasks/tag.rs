@@ -10,7 +10,7 @@ use topwork_data::{Dataset, Inputs, Label, LabelMap, Labels, Ragged, TaggedWord}
 use topwork_kernels::loss::IGNORE;
 use topwork_models::tagging::forbidden;
 use topwork_models::{HeadSpec, Model};
-use topwork_text::{Encoding, Packed};
+use topwork_text::Encoding;
 use topwork_train::metrics::{ClassReport, Reading, Scheme, Task as MetricTask, entities, tags};
 
 use super::{Encode, LanguageTask, Measured, Part, Run, Units};
@@ -186,14 +186,7 @@ fn tagged(dataset: &Dataset, encode: &Encode) -> Result<(Inputs, Ragged), Error>
     let all: Vec<&[TaggedWord]> = words(dataset).collect::<Result<_, _>>()?;
     let mut unknown = None;
     let (mut targets, mut which) = (Ragged::new(), Ragged::new());
-    let mut inputs = Inputs {
-        packed: Packed::default(),
-        labels: Labels::None(0),
-        rows: dataset.examples.iter().map(|example| example.row).collect(),
-        lengths: Vec::with_capacity(texts.len()),
-        cut_texts: 0,
-        cut_tokens: 0,
-    };
+    let mut inputs = Inputs::empty();
     let firsts: Vec<Vec<Option<u32>>> = encodings
         .par_iter()
         .zip(&texts)
@@ -217,10 +210,7 @@ fn tagged(dataset: &Dataset, encode: &Encode) -> Result<(Inputs, Ragged), Error>
         }
         targets.push(row);
         which.push(found);
-        inputs.packed.push_encoding(encoding);
-        inputs.lengths.push(encoding.full_len());
-        inputs.cut_texts += usize::from(encoding.cut > 0);
-        inputs.cut_tokens += encoding.cut;
+        inputs.push(encoding, dataset.examples[at].row);
     }
     if let Some((at, tag)) = unknown {
         let known: Vec<&str> =
@@ -296,9 +286,4 @@ pub(crate) fn best_labels(
     labels: &[String],
 ) -> Result<Vec<u32>, Error> {
     Ok(model.best_labels(values, offsets, Some(asked), Some(&forbidden(labels)))?)
-}
-
-/// Index of the greatest value, the first of equals.
-pub(crate) fn first_greatest(row: &[f32]) -> usize {
-    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
