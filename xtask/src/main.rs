@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod docs;
 mod fixtures;
+mod results;
 mod root;
 mod tidy;
 
@@ -21,6 +22,8 @@ usage: cargo xtask COMMAND
   check [--from STEP] [--only STEP]   everything a change must pass, cheapest first
   tidy                                the rules of STYLE.md that a program can check
   docs                                write docs/reference.md again from the program's own lists
+  results [--train] [--python P]      write docs/results.md from what was measured, and measure what is missing
+                                      (cargo xtask results --help)
   fixtures [NAME...] [--python P]     write the golden files again from their reference implementations
   bench cpu --python P [options]      topwork against PyTorch on this machine, in one run
                                       (cargo xtask bench --help)
@@ -50,6 +53,7 @@ fn run(mut args: Args) -> anyhow::Result<bool> {
             tidy::run(&root::find()?)
         }
         Some("docs") => docs::run(args),
+        Some("results") => results::run(args),
         Some("fixtures") => fixtures::run(args),
         Some("bench") => bench::run(args),
         Some("help") => {

@@ -181,7 +181,8 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         write_recipes(folder, recipe, &resolved)?;
     }
 
-    let baseline = if resolved.report.baseline { linear_baseline(&data)? } else { None };
+    let kept = hub.cache().root().join("baselines");
+    let baseline = if resolved.report.baseline { linear_baseline(&data, &kept)? } else { None };
     if let Some(baseline) = &baseline {
         let evaluation = scoring::evaluation(&baseline.outcome, &data.labels, None)?;
         let metric = resolved.task.metric.as_deref().unwrap_or("loss");

@@ -1,7 +1,11 @@
 //! What a linear model on words reaches on the same split: the bar every fine-tuning has to clear.
 
+use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use topwork_data::{Dataset, Labels};
 use topwork_train::baseline::{
     ClassWeights, TfidfLabels, TfidfLogistic, TfidfLogisticOptions, TfidfRidge, TfidfRidgeOptions,
@@ -17,19 +21,74 @@ pub struct LinearBaseline {
     pub outcome: Outcome,
     /// For each label the words that speak most for it.
     pub top_words: Vec<(String, Vec<String>)>,
-    /// Seconds to learn and answer.
+    /// Seconds to learn and answer, when that was done.
     pub seconds: f64,
 }
 
 /// Words looked at for each label in reports.
 const TOP: usize = 8;
 
+/// What is kept of a baseline: all but the truth.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// Probabilities, or numbers: `[texts, labels]`, row-major.
+    answers: Vec<f64>,
+    top_words: Vec<(String, Vec<String>)>,
+    seconds: f64,
+}
+
 /// Learns TF-IDF with logistic (or ridge) regression on the training texts and answers the test texts; `None` where
-/// the labels are not of whole texts.
+/// the labels are not of whole texts. What it found is kept in the folder `kept`, and found there again for the same data:
+/// where there are many texts, a second run need not wait for it.
 ///
 /// # Errors
 /// Texts without a single word.
-pub fn linear_baseline(data: &Prepared) -> Result<Option<LinearBaseline>, Error> {
+pub fn linear_baseline(data: &Prepared, kept: &Path) -> Result<Option<LinearBaseline>, Error> {
+    let path = kept.join(format!("{}.json", key(data)));
+    let before = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+    if let Some(kept) = before
+        && let Ok(Some(outcome)) = outcome(data, &kept.answers)
+    {
+        return Ok(Some(LinearBaseline { outcome, top_words: kept.top_words, seconds: kept.seconds }));
+    }
+    let Some(found) = learn(data)? else { return Ok(None) };
+    // A folder that cannot be written to costs the next run its time, and this one nothing.
+    if fs::create_dir_all(kept).is_ok()
+        && let Ok(text) = serde_json::to_vec(&found)
+    {
+        let _ = topwork_weights::atomic::write(&path, &text);
+    }
+    let outcome = outcome(data, &found.answers)?;
+    let (top_words, seconds) = (found.top_words, found.seconds);
+    Ok(outcome.map(|outcome| LinearBaseline { outcome, top_words, seconds }))
+}
+
+/// Everything that the answers depend on: the data, how its labels weigh, and the program.
+fn key(data: &Prepared) -> String {
+    let program = std::env::current_exe().and_then(fs::metadata);
+    let program = program.map(|file| (file.len(), file.modified().ok()));
+    let parts = format!("{:?} {} {:?} {:?}", program.ok(), data.fingerprint, data.labels, data.class_weights);
+    Sha256::digest(parts).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Answers paired with the truth; `None` where the labels are not of whole texts.
+fn outcome(data: &Prepared, answers: &[f64]) -> Result<Option<Outcome>, Error> {
+    let width = data.labels.len();
+    Ok(Some(match &data.test.inputs.labels {
+        Labels::Class(truth) => {
+            let outcome = Outcome::classes(truth, answers, width)?;
+            match data.positive {
+                Some(class) => outcome.with_positive(class)?,
+                None => outcome,
+            }
+        }
+        Labels::Multi { values, .. } => Outcome::multi_label(&flags(values), answers, width)?,
+        Labels::Score(truth) => Outcome::scores(truth, answers)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn learn(data: &Prepared) -> Result<Option<Kept>, Error> {
     let started = Instant::now();
     let (train, test) = (texts(&data.train.dataset), texts(&data.test.dataset));
     let width = data.labels.len();
@@ -41,30 +100,25 @@ pub fn linear_baseline(data: &Prepared) -> Result<Option<LinearBaseline>, Error>
         let words = |label| top(label).into_iter().map(|(word, _)| word).collect();
         data.labels.iter().enumerate().map(|(label, name)| (name.clone(), words(label))).collect()
     };
-    let (outcome, top_words) = match (&data.train.inputs.labels, &data.test.inputs.labels) {
-        (Labels::Class(classes), Labels::Class(truth)) => {
+    let wide = |answers: Vec<f32>| answers.into_iter().map(f64::from).collect();
+    let (answers, top_words) = match &data.train.inputs.labels {
+        Labels::Class(classes) => {
             let model = fit_choosing_c(data, &train, classes, &options)?;
-            let outcome = Outcome::classes(truth, &model.predict_proba(&test), width)?;
-            let outcome = match data.positive {
-                Some(class) => outcome.with_positive(class)?,
-                None => outcome,
-            };
-            (outcome, names(&|label| model.top_features(label, TOP)))
+            (wide(model.predict_proba(&test)), names(&|label| model.top_features(label, TOP)))
         }
-        (Labels::Multi { values, .. }, Labels::Multi { values: truth, .. }) => {
+        Labels::Multi { values, .. } => {
             options.logistic.class_weights = ClassWeights::None;
             let model = TfidfLabels::fit(&train, &flags(values), width, &options)?;
-            let outcome = Outcome::multi_label(&flags(truth), &model.predict_proba(&test), width)?;
-            (outcome, names(&|label| model.top_features(label, TOP)))
+            (wide(model.predict_proba(&test)), names(&|label| model.top_features(label, TOP)))
         }
-        (Labels::Score(scores), Labels::Score(truth)) => {
+        Labels::Score(scores) => {
             let model = TfidfRidge::fit(&train, scores, &TfidfRidgeOptions::default())?;
-            (Outcome::scores(truth, &model.predict(&test))?, Vec::new())
+            (model.predict(&test), Vec::new())
         }
         // Tasks over words or of writing have no such baseline.
         _ => return Ok(None),
     };
-    Ok(Some(LinearBaseline { outcome, top_words, seconds: started.elapsed().as_secs_f64() }))
+    Ok(Some(Kept { answers, top_words, seconds: started.elapsed().as_secs_f64() }))
 }
 
 /// The usual regularisation (C = 1) holds a model of few short texts back so much that anything beats it. So C is chosen

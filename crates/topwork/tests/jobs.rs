@@ -126,6 +126,20 @@ fn a_classifier_from_a_csv_to_answers() {
     let again = Recipe::load(&run.folder.join("resolved.toml")).unwrap();
     let second = train(&again, folder.path(), "again").unwrap();
     assert_eq!(bytes(&run.folder), bytes(&second.folder));
+    // What the first run found out of the data stands in the cache, and damage there costs time alone.
+    let kept: Vec<PathBuf> = fs::read_dir(folder.path().join("cache/baselines"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(kept.len(), 1);
+    assert!(folder.path().join("cache/tokens").is_dir());
+    let seconds = |run: &Outcomes| run.baseline.as_ref().unwrap().seconds;
+    assert_eq!(seconds(&second), seconds(&run));
+    fs::write(&kept[0], "{\"answers\": [1.0], \"top_words\": [], \"seconds\": 0.0}").unwrap();
+    let third = train(&again, folder.path(), "third").unwrap();
+    let metrics = |folder: &Path| fs::read(folder.join("metrics.json")).unwrap();
+    assert_eq!(metrics(&third.folder), metrics(&run.folder));
+    assert_eq!(metrics(&second.folder), metrics(&run.folder));
     // And a second run into the same folder is refused.
     let error = train(&again, folder.path(), "run").err().unwrap().to_string();
     assert!(error.contains("--resume"), "{error}");

@@ -1,0 +1,275 @@
+//! `cargo xtask results`: every recipe of docs/recipes, trained here and in PyTorch, side by side in docs/results.md.
+//!
+//! What was measured before is kept in fixtures/results and not measured again, so that a long list is got through in
+//! several goes; to measure something again, take its entry out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::args::Args;
+use crate::{bench, root};
+
+pub const HELP: &str = "\
+usage: cargo xtask results [--train] [--seeds 1,2,3] [--only NAME,...] [--python P]
+
+Writes docs/results.md from fixtures/results. With --train, what is missing there is trained first, by topwork; with
+--python, by fixtures/make/results.py as well. The data is laid out before, once:
+
+    python fixtures/make/results_data.py DATA results-data
+";
+
+/// The page.
+const PAGE: &str = "docs/results.md";
+/// The sets in the order of the page: name of the recipe, title, what is measured.
+const SETS: &[(&str, &str, &[&str])] = &[
+    ("sst2", "SST-2, sentences", &["accuracy"]),
+    ("subj", "Subj", &["accuracy"]),
+    ("trec", "TREC, 6 classes", &["accuracy"]),
+    ("banking77", "banking77", &["accuracy"]),
+    ("cola", "CoLA", &["matthews"]),
+    ("mrpc", "MRPC", &["f1", "accuracy"]),
+    ("rte", "RTE", &["accuracy"]),
+    ("stsb", "STS-B", &["pearson", "spearman"]),
+    ("wnut17", "WNUT-17, entities", &["entity-f1"]),
+    ("wikigold", "WikiGold, entities", &["entity-f1"]),
+    ("ewt", "UD-EWT, parts of speech", &["tag-accuracy"]),
+    ("xquad", "XQuAD, English", &["answer-f1", "em"]),
+];
+
+/// Of each set and each seed, what was measured: names and values.
+type Measured = BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>;
+
+/// Trains what is missing, if asked, and writes the page.
+pub fn run(mut args: Args) -> Result<bool> {
+    if args.flag("--help") || args.flag("-h") {
+        print!("{HELP}");
+        return Ok(true);
+    }
+    let (train, python) = (args.flag("--train"), args.value("--python")?);
+    let list = |text: Option<String>| -> Option<Vec<String>> {
+        text.map(|text| text.split(',').map(str::to_string).collect())
+    };
+    let seeds = list(args.value("--seeds")?).unwrap_or_else(|| vec!["1".into(), "2".into(), "3".into()]);
+    let only = list(args.value("--only")?);
+    args.finish()?;
+    let root = root::find()?;
+    let known: Vec<&str> = SETS.iter().map(|(name, ..)| *name).collect();
+    if let Some(name) = only.iter().flatten().find(|name| !known.contains(&name.as_str())) {
+        bail!("unknown set \"{name}\": there are {}", known.join(", "));
+    }
+    let wanted =
+        known.into_iter().filter(|name| only.as_ref().is_none_or(|only| only.iter().any(|o| o == name)));
+    if train || python.is_some() {
+        let program = bench::build(&root)?;
+        let wanted: Vec<&str> = wanted.collect();
+        // Seed by seed, so that a list that is stopped has something of each set.
+        for seed in &seeds {
+            for name in &wanted {
+                if train {
+                    once(&root, &program, name, seed)?;
+                }
+                if let Some(python) = &python {
+                    let mut command = Command::new(python);
+                    command.args(["fixtures/make/results.py", "--seeds", seed, name]).current_dir(&root);
+                    let status = command.status().with_context(|| format!("{python}: cannot be started"))?;
+                    if !status.success() {
+                        bail!("fixtures/make/results.py failed on {name}");
+                    }
+                }
+            }
+        }
+    }
+    let (ours, theirs) = (read(&root, "topwork")?, read(&root, "pytorch")?);
+    fs::write(root.join(PAGE), page(&ours, &theirs)).context(PAGE)?;
+    println!("written: {PAGE}");
+    Ok(true)
+}
+
+fn path(root: &Path, side: &str) -> PathBuf {
+    root.join("fixtures/results").join(format!("{side}.json"))
+}
+
+fn read(root: &Path, side: &str) -> Result<Measured> {
+    let path = path(root, side);
+    if !path.exists() {
+        return Ok(Measured::new());
+    }
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
+}
+
+/// Trains one recipe with one seed, unless that was done before.
+fn once(root: &Path, program: &Path, name: &str, seed: &str) -> Result<()> {
+    let mut all = read(root, "topwork")?;
+    if all.get(name).is_some_and(|seeds| seeds.contains_key(seed)) {
+        return Ok(());
+    }
+    let folder = root.join("results-data/runs").join(format!("{name}-{seed}"));
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
+    println!("{name}, seed {seed}");
+    let mut command = Command::new(program);
+    command.arg("train").arg(format!("docs/recipes/{name}.toml")).args(["--quiet", "--seed", seed, "--out"]);
+    let status = command.arg(&folder).current_dir(root).status();
+    if !status.with_context(|| format!("{}: cannot be started", program.display()))?.success() {
+        bail!("topwork train docs/recipes/{name}.toml failed");
+    }
+    let entry = measured(&folder)?;
+    all.entry(name.to_string()).or_default().insert(seed.to_string(), entry);
+    let path = path(root, "topwork");
+    fs::create_dir_all(root.join("fixtures/results"))?;
+    fs::write(&path, serde_json::to_string_pretty(&json!(all))? + "\n")
+        .with_context(|| path.display().to_string())?;
+    // The numbers are what is kept; a folder holds a model of 90 MB, and its checkpoints three times that.
+    fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())
+}
+
+/// What a run folder says of its test data, and the seconds that its steps took.
+fn measured(folder: &Path) -> Result<BTreeMap<String, f64>> {
+    let text = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
+    let metrics: Value = serde_json::from_str(&text("metrics.json")?)?;
+    let mut found = BTreeMap::new();
+    for (prefix, part) in [("", "test"), ("baseline ", "baseline")] {
+        for value in metrics[part]["values"].as_array().into_iter().flatten() {
+            if let (Some(name), Some(value)) = (value["name"].as_str(), value["value"].as_f64()) {
+                found.insert(format!("{prefix}{name}"), value);
+            }
+        }
+    }
+    let (mut seconds, mut tokens) = (0.0, 0.0);
+    for line in text("log.jsonl")?.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        if event["event"] == "step" {
+            seconds += event["seconds"].as_f64().unwrap_or(0.0);
+            tokens += event["tokens"].as_f64().unwrap_or(0.0);
+        }
+    }
+    found.insert("seconds".into(), (seconds * 10.0).round() / 10.0);
+    found.insert("tokens".into(), tokens);
+    Ok(found)
+}
+
+/// The mean of some values and their standard deviation; `None` without values.
+fn mean(values: &[f64]) -> Option<(f64, f64)> {
+    if values.is_empty() {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Some((mean, (squares / (values.len() as f64 - 1.0).max(1.0)).sqrt()))
+}
+
+fn values(side: &Measured, name: &str, metric: &str) -> Vec<f64> {
+    side.get(name).into_iter().flatten().filter_map(|(_, found)| found.get(metric).copied()).collect()
+}
+
+/// `91.2 ± 0.4`, in percent, with the number of seeds where it is not three.
+fn cell(values: &[f64]) -> String {
+    let Some((mean, spread)) = mean(values) else { return String::new() };
+    let seeds = match values.len() {
+        3 => String::new(),
+        1 => " (1 seed)".into(),
+        count => format!(" ({count} seeds)"),
+    };
+    let spread = if values.len() > 1 { format!(" ± {:.1}", 100.0 * spread) } else { String::new() };
+    format!("{:.1}{spread}{seeds}", 100.0 * mean)
+}
+
+/// The whole page.
+fn page(ours: &Measured, theirs: &Measured) -> String {
+    let mut text = String::from(HEAD);
+    for (name, title, metrics) in SETS {
+        for (at, metric) in metrics.iter().enumerate() {
+            let mine = values(ours, name, metric);
+            if mine.is_empty() {
+                continue;
+            }
+            let title = if at == 0 { format!("[{title}](recipes/{name}.toml)") } else { String::new() };
+            let baseline = mean(&values(ours, name, &format!("baseline {metric}")));
+            let baseline = baseline.map_or(String::new(), |(mean, _)| format!("{:.1}", 100.0 * mean));
+            let theirs = cell(&values(theirs, name, metric));
+            let _ = writeln!(text, "| {title} | {metric} | {baseline} | {} | {theirs} |", cell(&mine));
+        }
+    }
+    text
+}
+
+const HEAD: &str = "\
+# Results
+
+What MiniLM (all-MiniLM-L6-v2, 22.7 million parameters) learns from published data sets, in percent, mean and standard
+deviation over three seeds, beside the same recipe in PyTorch.
+Each recipe names its files, its epochs and its rate; the checkpoint that is best on the development part is measured on the
+test part. Where a set has no labelled part to choose by or to measure on, one was drawn from the training part with a fixed
+seed (`fixtures/make/results_data.py`), the same for both programs; so some numbers are of other examples than those in papers.
+PyTorch is transformers with the same files, rate, warm-up, decay, clipping and dropout (`fixtures/make/results.py`); the order
+of the examples and the first values of the head are its own.
+The baseline is what topwork trains beside every run: TF-IDF and a linear model, its strength chosen on the development part.
+Precision is f32.
+
+```
+python fixtures/make/results_data.py DATA results-data
+topwork train docs/recipes/trec.toml --seed 1
+python fixtures/make/results.py --seeds 1 trec
+```
+
+`cargo xtask results --train --python P` does all of it and writes this page; what is not in the table was not measured yet.
+
+| | measure | baseline | topwork | PyTorch |
+|---|---|--:|--:|--:|
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(values: &[f64]) -> Measured {
+        let seeds = values.iter().enumerate().map(|(seed, value)| {
+            let found = [("accuracy".to_string(), *value), ("baseline accuracy".to_string(), 0.5)];
+            (seed.to_string(), BTreeMap::from(found))
+        });
+        BTreeMap::from([("trec".to_string(), seeds.collect())])
+    }
+
+    #[test]
+    fn a_row_has_means_and_spreads() {
+        let text = page(&side(&[0.9, 0.92, 0.94]), &side(&[0.91]));
+        let row = text.lines().last().unwrap();
+        assert_eq!(
+            row,
+            "| [TREC, 6 classes](recipes/trec.toml) | accuracy | 50.0 | 92.0 ± 2.0 | 91.0 (1 seed) |"
+        );
+        assert!(!page(&Measured::new(), &side(&[0.9])).contains("TREC"));
+    }
+
+    #[test]
+    fn every_set_has_a_recipe_and_every_recipe_a_row() {
+        let root = root::find().unwrap();
+        let mut found: Vec<String> = fs::read_dir(root.join("docs/recipes"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        found.sort();
+        let mut listed: Vec<&str> = SETS.iter().map(|(name, ..)| *name).collect();
+        listed.sort_unstable();
+        assert_eq!(found, listed);
+    }
+
+    #[test]
+    fn the_page_is_what_the_numbers_say() {
+        let root = root::find().unwrap();
+        let expected = page(&read(&root, "topwork").unwrap(), &read(&root, "pytorch").unwrap());
+        let page = fs::read_to_string(root.join(PAGE)).unwrap();
+        assert!(page == expected, "{PAGE} is stale: cargo xtask results");
+    }
+}
