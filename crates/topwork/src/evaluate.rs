@@ -6,20 +6,47 @@ use burn::tensor::Device;
 use topwork_data::{Encoder, LabelMap, read};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
+use topwork_train::metrics::Metric;
 
 use crate::error::Error;
 use crate::model_files;
 use crate::prepare::read_options;
 use crate::recipe::{DataRecipe, Kind, TaskRecipe};
 use crate::saved::SavedNotes;
-use crate::tasks::{Encode, Judge, Measured, Run, task};
+use crate::slices::{Predicate, SliceScore, slices};
+use crate::tasks::{Encode, Judge, Measured, Part, Run, task};
 
 /// A model's answers on a file, and what they are worth.
 pub struct Evaluated {
     /// Answers paired with the truth, and every metric, with intervals for the main ones.
     pub measured: Measured,
+    /// The examples that were answered.
+    pub part: Part,
+    /// The kind of task.
+    pub kind: Kind,
     /// What reading did, and what was cut.
     pub notes: Vec<String>,
+    labels: Vec<String>,
+    positive: Option<usize>,
+}
+
+impl Evaluated {
+    /// A metric on parts of the data: by length, and as described. Without a name the metric is the first of the headline.
+    ///
+    /// # Errors
+    /// A metric that is not known or does not apply.
+    pub fn slices(
+        &self,
+        metric: Option<&str>,
+        predicates: &[Predicate],
+        resamples: usize,
+    ) -> Result<(String, Vec<SliceScore>), Error> {
+        let measures = task(self.kind).measures();
+        let first = || self.measured.evaluation.headline().first().map(|name| name.to_string());
+        let name = metric.map(str::to_string).or_else(first).unwrap_or_else(|| "loss".to_string());
+        let metric = Metric::parse(&name, measures, &self.labels, self.positive)?;
+        Ok((name, slices(&self.measured, &self.part, &metric, predicates, resamples)?))
+    }
 }
 
 /// Measures a model folder on the file `data.train` names (the other files are not looked at).
@@ -75,7 +102,7 @@ pub fn evaluate(
         beams: 1,
     };
     let measured = task.measure(&Run::new(&model, &tokenizer, precision, judge), &part)?;
-    Ok(Evaluated { measured, notes })
+    Ok(Evaluated { measured, part, kind, notes, labels, positive: saved.positive })
 }
 
 /// What a saved model's head does.

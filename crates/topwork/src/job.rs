@@ -22,6 +22,7 @@ use crate::prepare::{Prepared, prepare};
 use crate::recipe::{Facts, Kind, Recipe};
 use crate::saved::SavedNotes;
 use crate::scoring;
+use crate::slices::{Predicate, SliceScore, slices};
 use crate::tasks::{Judge, Measured, Part, Run};
 use crate::text_task::{TextTask, TextTaskSettings};
 use crate::vectors::start_from_vectors;
@@ -79,6 +80,8 @@ pub struct Outcomes {
     pub test: Option<Measured>,
     /// The linear baseline on the same data, if asked for.
     pub baseline: Option<LinearBaseline>,
+    /// How the test went on parts of the data.
+    pub slices: Vec<SliceScore>,
     /// The tuned threshold, if there is one.
     pub threshold: Option<f64>,
     /// The share of each layer's hidden states, embeddings first, in a mix that was learnt.
@@ -150,6 +153,8 @@ impl Observer for Keeping<'_> {
 fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcomes, Error> {
     let started = Instant::now();
     let JobContext { folder, hub, progress, stop, observer } = context;
+    // Before anything takes time.
+    predicates(&recipe.report.slices)?;
     let source = hub.model(&recipe.model, progress)?;
     let tokenizer = model_files::tokenizer(&source.path)?;
     let targets = model_files::target_tokenizer(&source.path)?;
@@ -273,6 +278,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         hidden: size.hidden,
         test: None,
         baseline,
+        slices: Vec::new(),
         threshold: None,
         layers: None,
         events,
@@ -286,6 +292,10 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         crate::run_report::write(&outcomes)?;
     }
     Ok(outcomes)
+}
+
+fn predicates(texts: &[String]) -> Result<Vec<Predicate>, Error> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 /// A tokenizer that remembers in the cache what it made of texts.
@@ -355,6 +365,8 @@ fn measure(
         SavedNotes::set_threshold(&best, threshold)?;
     }
     outcomes.layers = model.layer_weights()?;
+    let predicates = predicates(&outcomes.resolved.report.slices)?;
+    outcomes.slices = slices(&test, &data.test, metric, &predicates, judge.resamples)?;
     outcomes.test = Some(test);
     Ok(())
 }

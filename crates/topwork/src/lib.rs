@@ -39,6 +39,7 @@ pub mod report;
 pub mod run_report;
 pub mod saved;
 pub mod scoring;
+pub mod slices;
 mod stream;
 pub mod tasks;
 pub mod text_task;

@@ -239,11 +239,14 @@ pub struct ReportRecipe {
     pub threshold: bool,
     /// Resamples of the bootstrap behind the confidence intervals.
     pub resamples: usize,
+    /// Parts of the test data to measure by themselves: `text contains not`, `words > 30 and label = spam`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<String>,
 }
 
 impl Default for ReportRecipe {
     fn default() -> Self {
-        ReportRecipe { baseline: true, threshold: true, resamples: 1000 }
+        ReportRecipe { baseline: true, threshold: true, resamples: 1000, slices: Vec::new() }
     }
 }
 

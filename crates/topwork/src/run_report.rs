@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use topwork_data::Labels;
 use topwork_train::Event;
-use topwork_train::metrics::Evaluation;
+use topwork_train::metrics::{Evaluation, Metric};
 
 use crate::error::Error;
 use crate::job::Outcomes;
@@ -14,9 +14,10 @@ use crate::linear_baseline::LinearBaseline;
 use crate::recipe::Kind;
 use crate::report::{
     self, Calibration, ClassScore, Confusion, DataAccount, Fact, Headline, Lengths, LoadAccount, Method,
-    Methods, ModelFacts, Report, Score, Training,
+    Methods, ModelFacts, Report, Score, Slice, Slices, Training,
 };
 use crate::scoring;
+use crate::slices::SliceScore;
 use crate::tasks::{Judge, Measured, Part};
 
 /// Rows of the step curves at most: more than a chart has pixels helps nobody.
@@ -56,6 +57,8 @@ pub struct Measures {
     pub test: Option<Evaluation>,
     /// The same of the linear baseline.
     pub baseline: Option<Evaluation>,
+    /// The metric on parts of the test data.
+    pub slices: Vec<SliceScore>,
 }
 
 impl Measures {
@@ -68,6 +71,7 @@ impl Measures {
             threshold: outcomes.threshold,
             test: outcomes.test.as_ref().map(|test| test.evaluation.clone()),
             baseline: baseline.map(of_baseline).transpose()?,
+            slices: outcomes.slices.clone(),
         })
     }
 }
@@ -122,6 +126,7 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
         let bins = bins.map(|b| (b.confidence, b.accuracy, b.examples)).collect();
         report.calibration = Some(Calibration { bins, error });
     }
+    report.slices = parts(outcomes, test, &metric);
     report.layers = layer_shares(outcomes);
     report.mistakes = data.task().mistakes(test, data);
     report.model = Some(ModelFacts {
@@ -360,6 +365,27 @@ fn headline(evaluation: &Evaluation, metric: &str) -> Vec<Headline> {
             Some(Headline { name: format!("test {name}"), value: format!("{:.3}", score.value), detail })
         })
         .collect()
+}
+
+/// The parts of the test data, if there are any.
+fn parts(outcomes: &Outcomes, test: &Measured, metric: &str) -> Option<Slices> {
+    let whole = score(&test.evaluation, metric)?;
+    let higher =
+        Metric::parse(metric, outcomes.data.task().measures(), &outcomes.data.labels, outcomes.data.positive)
+            .is_ok_and(|metric| metric.higher_is_better());
+    let rows = outcomes.slices.iter().map(|slice| {
+        let interval = slice.interval.map(|interval| (interval.lower, interval.upper));
+        let worse =
+            |(lower, upper): (f64, f64)| if higher { upper < whole.value } else { lower > whole.value };
+        Slice {
+            name: slice.name.clone(),
+            texts: slice.examples as u64,
+            score: slice.value.map(|value| Score { value, interval }),
+            worse: interval.is_some_and(worse),
+        }
+    });
+    let rows: Vec<Slice> = rows.collect();
+    (!rows.is_empty()).then(|| Slices { metric: metric.to_string(), whole, rows })
 }
 
 fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {

@@ -95,7 +95,10 @@ fn bytes(folder: &Path) -> Vec<u8> {
 #[test]
 fn a_classifier_from_a_csv_to_answers() {
     let folder = tempfile::tempdir().unwrap();
-    let run = train(&recipe(&classes(folder.path()), "epochs = 8\n"), folder.path(), "run").unwrap();
+    let mut recipe = recipe(&classes(folder.path()), "epochs = 8\n");
+    recipe.task.metric = Some("accuracy".into());
+    recipe.report.slices = vec!["words >= 0".into(), "words < 0".into()];
+    let run = train(&recipe, folder.path(), "run").unwrap();
     let test = run.test.as_ref().unwrap();
     assert!(test.evaluation.value("accuracy").unwrap() > 0.9, "{}", test.evaluation);
     for file in [
@@ -118,6 +121,12 @@ fn a_classifier_from_a_csv_to_answers() {
         answers.iter().enumerate().filter(|(n, a)| a.label.as_deref() == Some(["ham", "spam"][text(*n).1]));
     assert!(right.count() >= 18);
     assert!(answers.iter().all(|a| (a.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9));
+    // The whole as a part is the whole; what holds of no text has no value.
+    let [whole, none] = &run.slices[run.slices.len() - 2..] else { panic!("{:?}", run.slices) };
+    assert_eq!(whole.value, test.evaluation.value("accuracy").ok());
+    assert_eq!((whole.examples, none.examples, none.value), (test.evaluation.examples, 0, None));
+    let report = fs::read_to_string(run.folder.join("report.html")).unwrap();
+    assert!(report.contains("Parts of the test texts") && report.contains("words &gt;= 0"));
     let measures: Measures =
         serde_json::from_slice(&fs::read(run.folder.join("metrics.json")).unwrap()).unwrap();
     assert_eq!(measures.test.as_ref(), Some(&test.evaluation));

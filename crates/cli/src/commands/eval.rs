@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde_json::json;
 use topwork::recipe::DataRecipe;
+use topwork::slices::{Predicate, SliceScore};
 
 use crate::Ended;
 use crate::global::Global;
@@ -40,6 +41,12 @@ pub struct Eval {
     /// Leave rows out that cannot be read, each named, instead of refusing the file
     #[arg(long)]
     skip_bad_rows: bool,
+    /// Measure a part of the data by itself, such as "text contains not", "words > 30 and label = spam"; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    slice: Vec<String>,
+    /// Metric of the parts [default: the first that is shown]
+    #[arg(long, value_name = "METRIC", requires = "slice")]
+    slice_metric: Option<String>,
     /// Resamples behind the confidence intervals; 0 for none
     #[arg(long, value_name = "N", default_value_t = 1000)]
     resamples: usize,
@@ -57,6 +64,8 @@ pub struct Eval {
 impl Eval {
     /// Measures and prints.
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let predicates: Vec<Predicate> =
+            self.slice.iter().map(|text| text.parse()).collect::<Result<_, topwork::Error>>()?;
         let wanted = self.at_least.iter().map(|text| threshold(text)).collect::<anyhow::Result<Vec<_>>>()?;
         let folder = global.model_folder(&self.model)?;
         let data = DataRecipe {
@@ -72,13 +81,19 @@ impl Eval {
         let evaluated = topwork::evaluate(&folder, &data, precision, self.resamples)?;
         evaluated.notes.iter().for_each(|note| global.note(note));
         let evaluation = &evaluated.measured.evaluation;
+        let (metric, slices) = match predicates.is_empty() {
+            true => (String::new(), Vec::new()),
+            false => evaluated.slices(self.slice_metric.as_deref(), &predicates, self.resamples)?,
+        };
         if self.json {
             let page = json!({
                 "model": folder, "data": PathBuf::from(&self.data), "evaluation": evaluation, "notes": evaluated.notes,
+                "slice_metric": metric, "slices": slices,
             });
             writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
         } else {
             write!(out, "{evaluation}")?;
+            parts(&metric, &slices, out)?;
         }
         let mut ended = Ended::Done;
         for (metric, least) in wanted {
@@ -94,6 +109,22 @@ impl Eval {
         }
         Ok(ended)
     }
+}
+
+/// A metric on parts of the data, as a table.
+fn parts(metric: &str, slices: &[SliceScore], out: &mut dyn Write) -> anyhow::Result<()> {
+    if slices.is_empty() {
+        return Ok(());
+    }
+    let width = slices.iter().map(|slice| slice.name.chars().count()).max().unwrap_or(0);
+    writeln!(out, "\n  {:width$}  examples  {metric}", "part")?;
+    for slice in slices {
+        let value = slice.value.map_or("no value".to_string(), |value| format!("{value:.4}"));
+        let interval =
+            slice.interval.map_or(String::new(), |i| format!("  {:.4} to {:.4}", i.lower, i.upper));
+        writeln!(out, "  {:width$}  {:>8}  {value}{interval}", slice.name, slice.examples)?;
+    }
+    Ok(())
 }
 
 fn threshold(text: &str) -> anyhow::Result<(String, f64)> {

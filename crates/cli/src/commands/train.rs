@@ -134,6 +134,9 @@ pub struct Start {
     /// Stop as soon as the development score is as good as this
     #[arg(long, value_name = "SCORE")]
     stop_at: Option<f64>,
+    /// Measure a part of the test data by itself, such as "text contains not", "words > 30 and label = spam"; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    slice: Vec<String>,
     /// Do not train the TF-IDF baseline
     #[arg(long)]
     no_baseline: bool,
@@ -340,6 +343,9 @@ impl Start {
         recipe.batch.examples = self.batch.or(recipe.batch.examples);
         recipe.from_scratch |= self.from_scratch;
         recipe.report.baseline &= !self.no_baseline;
+        if !self.slice.is_empty() {
+            recipe.report.slices.clone_from(&self.slice);
+        }
         let mut lines = self.loop_settings();
         lines.extend(overrides.into_iter().cloned());
         let recipe = recipe.with_overrides(&lines)?;

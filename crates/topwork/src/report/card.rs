@@ -111,6 +111,15 @@ fn scores(report: &Report, out: &mut String) {
         }
         out.push('\n');
     }
+    if let Some(slices) = &report.slices {
+        let _ = writeln!(out, "| part of the test texts | texts | {} |\n|---|--:|--:|", text(&slices.metric));
+        for row in &slices.rows {
+            let value = row.score.as_ref().map_or_else(|| "no value".to_string(), interval);
+            let worse = if row.worse { " (worse than the whole)" } else { "" };
+            let _ = writeln!(out, "| {} | {} | {value}{worse} |", text(&row.name), count(row.texts));
+        }
+        out.push('\n');
+    }
     if let Some(calibration) = &report.calibration {
         let _ =
             writeln!(out, "Expected calibration error of its probabilities: {}.\n", score(calibration.error));

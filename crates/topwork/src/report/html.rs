@@ -88,6 +88,14 @@ fn results(report: &Report, out: &mut String) {
         }
         out.push_str("</div>\n");
     }
+    if let Some(slices) = &report.slices {
+        let about = format!(
+            "The same metric on parts of the test texts, with 95% intervals; on all of them it is {}. What is worse than that by \
+             more than chance stands out.",
+            tables::interval(&slices.whole)
+        );
+        section(out, "Parts of the test texts", &about, &tables::slices(slices));
+    }
     let (mut figures, mut titles) = (String::new(), Vec::new());
     if let Some(calibration) = report.calibration.as_ref().filter(|c| !c.bins.is_empty()) {
         figures.push_str(&charts::calibration(calibration));

@@ -43,6 +43,8 @@ pub struct Report {
     pub confusion: Option<Confusion>,
     /// Precision, recall and F1 of each class.
     pub classes: Vec<ClassScore>,
+    /// How it fares on parts of the test texts.
+    pub slices: Option<Slices>,
     /// The share of each layer in a mix that was learnt: name and share.
     pub layers: Vec<(String, f64)>,
     /// How long the texts are and where they are cut.
@@ -127,6 +129,32 @@ pub struct Method {
     pub baseline: bool,
     /// True for the method this report is about.
     pub main: bool,
+}
+
+/// A metric on parts of the test texts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Slices {
+    /// The metric.
+    pub metric: String,
+    /// On all of them.
+    pub whole: Score,
+    /// The parts.
+    pub rows: Vec<Slice>,
+}
+
+/// A part of the test texts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Slice {
+    /// What is in it: `26 to 50 tokens`, `text contains not`.
+    pub name: String,
+    /// Its texts.
+    pub texts: u64,
+    /// The score there, where the metric has a value.
+    pub score: Option<Score>,
+    /// True if it is worse than on all texts by more than chance: the interval does not reach the whole's value.
+    pub worse: bool,
 }
 
 /// Score by the number of labelled texts, for several methods.

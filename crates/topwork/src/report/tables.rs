@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::html::escape;
 use super::number::{bytes, compact, count, percent, score, seconds};
 use super::scale::Axis;
-use super::{ByLabels, ClassScore, Confusion, Method, Methods, Score};
+use super::{ByLabels, ClassScore, Confusion, Method, Methods, Score, Slices};
 
 /// More classes than this, and the confusion is a list of the commonest pairs: a larger table cannot be read.
 const MOST_COLUMNS: usize = 12;
@@ -235,6 +235,27 @@ fn confusion_pairs(data: &Confusion) -> String {
             name(gold),
             name(predicted),
             count(n)
+        );
+    }
+    out.push_str("</tbody></table></div>");
+    out
+}
+
+/// A metric on parts of the test texts; parts that fare worse than the whole stand out.
+pub(crate) fn slices(data: &Slices) -> String {
+    let mut out = format!(
+        "<div class=\"scroll\"><table><thead><tr><th>part</th><th class=\"n\">texts</th><th class=\"n\">{}</th></tr></thead>\
+         <tbody>",
+        escape(&data.metric)
+    );
+    for row in &data.rows {
+        let value = row.score.as_ref().map_or_else(|| "no value".to_string(), interval);
+        let value = if row.worse { format!("<em class=\"wrong\">{value}</em>") } else { value };
+        let _ = write!(
+            out,
+            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{value}</td></tr>",
+            escape(&row.name),
+            count(row.texts)
         );
     }
     out.push_str("</tbody></table></div>");

@@ -40,6 +40,14 @@ fn full(text: &str) -> Report {
         }),
         confusion: Some(Confusion { labels: vec![s(), s()], counts: vec![vec![400, 16], vec![22, 308]] }),
         classes: vec![ClassScore { label: s(), precision: 0.9, recall: 0.8, f1: 0.847, support: 1416 }],
+        slices: Some(Slices {
+            metric: s(),
+            whole: score,
+            rows: vec![
+                Slice { name: s(), texts: 20, score: Some(score), worse: true },
+                Slice { name: s(), texts: 2, score: None, worse: false },
+            ],
+        }),
         layers: vec![(s(), 0.25), (s(), 0.75)],
         lengths: Some(Lengths {
             bins: vec![(0, 9, 100), (10, 19, 20), (20, 29, 1)],

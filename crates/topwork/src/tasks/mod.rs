@@ -5,7 +5,7 @@
 
 pub mod choice;
 pub mod language_model;
-mod measured;
+pub(crate) mod measured;
 mod part;
 pub mod question;
 pub mod seq2seq;

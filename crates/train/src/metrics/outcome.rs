@@ -273,6 +273,29 @@ impl Outcome {
         })
     }
 
+    /// The chosen examples as an outcome of their own, in the order given.
+    ///
+    /// # Panics
+    /// On an example that is not there.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        fn wide<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
+            rows.iter().flat_map(|row| values[row * width..][..width].iter().copied()).collect()
+        }
+        let of = |answers: &Answers| match answers {
+            Answers::Classes(classes) => Answers::Classes(wide(classes, 1, rows)),
+            Answers::Labels(labels) => Answers::Labels(wide(labels, self.labels, rows)),
+            Answers::Scores(scores) => Answers::Scores(wide(scores, 1, rows)),
+        };
+        Self {
+            examples: rows.len(),
+            truth: of(&self.truth),
+            predicted: of(&self.predicted),
+            probabilities: wide(&self.probabilities, self.labels, rows),
+            orders: OnceLock::new(),
+            ..*self
+        }
+    }
+
     /// The kind of answer.
     pub fn task(&self) -> Task {
         self.task

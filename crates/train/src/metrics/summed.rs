@@ -82,6 +82,15 @@ impl Summed {
         self.statistics.len().checked_div(self.width).unwrap_or(0)
     }
 
+    /// The measure of the chosen examples, in the order given.
+    ///
+    /// # Panics
+    /// On an example that is not there.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let row = |&row: &usize| &self.statistics[row * self.width..][..self.width];
+        Self { statistics: rows.iter().flat_map(row).copied().collect(), ..self.clone() }
+    }
+
     /// Its value on all examples.
     ///
     /// # Errors
