@@ -208,3 +208,24 @@ fn parquet_is_read_however_pyarrow_lays_it_out() {
     let dataset = read(folder.join("lists.parquet"), &task(Task::Multi)).unwrap();
     assert_eq!(rows(&dataset), expect(["a", "a+b", "", "b", "a+b+c", "c"]));
 }
+
+#[test]
+fn a_folder_of_parquet_files_is_one_table() {
+    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parquet");
+    let folder = tempfile::tempdir().unwrap();
+    // The same rows in two forms, in the order of the names.
+    for (number, form) in ["gzip", "plain"].iter().enumerate() {
+        let to = folder.path().join(format!("000{number}.parquet"));
+        std::fs::copy(from.join(format!("{form}.parquet")), to).unwrap();
+    }
+    let options = ReadOptions { skip_unlabelled: true, ..task(Task::Class) };
+    let dataset = read(folder.path(), &options).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((dataset.len(), dataset.report.rows_read, dataset.report.rows_skipped()), (10, 12, 2));
+    let found = rows(&dataset);
+    assert_eq!((found[0].2, &found[5].0, found[5].2), (1, &found[0].0, 7), "rows are counted through");
+    assert_eq!(dataset.report.skipped[0].first, [6, 12]);
+    assert_eq!(dataset.report.format, Format::Parquet);
+    // Anything else beside them, and it is what it was before: a folder that is no table.
+    std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
+    assert!(read(folder.path(), &options).is_err());
+}

@@ -21,6 +21,7 @@ mod packed;
 mod pages;
 mod parquet;
 mod plain;
+mod shards;
 mod source;
 mod squad;
 mod stored;
@@ -35,7 +36,7 @@ use cell::Table;
 pub use plain::{Texts, texts};
 use source::Source;
 
-/// Reads the examples of a file, or of a folder with one folder a class.
+/// Reads the examples of a file, of a folder with one folder a class, or of a folder of Parquet files that are one table.
 ///
 /// # Errors
 /// Anything wrong with the file, naming row and column; see [`enum@Error`].
@@ -43,6 +44,11 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Dataset> {
     let path = path.as_ref();
     let meta = std::fs::metadata(path).map_err(|source| Error::Read { path: path.into(), source })?;
     if meta.is_dir() {
+        if matches!(options.format, None | Some(Format::Parquet))
+            && let Some(files) = shards::of(path)
+        {
+            return shards::read(path, &files, options);
+        }
         return match options.format {
             Some(Format::Hf) => from_hf(path, options),
             None if hf::looks_so(path) => from_hf(path, options),
