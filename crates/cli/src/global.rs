@@ -19,6 +19,9 @@ pub struct Global {
     /// Folder for what is fetched [default: TOPWORK_CACHE, or the platform's cache folder]
     #[arg(long, global = true, value_name = "FOLDER")]
     cache: Option<PathBuf>,
+    /// Folder in which data sets are found by name, laid out as they are published [default: TOPWORK_DATA]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_home: Option<PathBuf>,
     /// Threads [default: RAYON_NUM_THREADS, or one a core]; changes the time and no result
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -40,6 +43,9 @@ impl Global {
             None => Settings::from_env()?,
         };
         settings.offline = self.is_offline();
+        if let Some(home) = &self.data_home {
+            settings.data_home = Some(home.clone());
+        }
         Ok(Hub::with(settings))
     }
 
@@ -101,5 +107,6 @@ fn bare(cache: PathBuf) -> Settings {
         hf_token: None,
         certificates: None,
         search_path: std::env::var_os("PATH").unwrap_or_default(),
+        data_home: std::env::var_os("TOPWORK_DATA").filter(|folder| !folder.is_empty()).map(PathBuf::from),
     }
 }

@@ -56,6 +56,28 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// No data set has this name.
+    #[error(
+        "there is no data set {name:?} among the {count} that are known; did you mean {meant:?}? (topwork list datasets)"
+    )]
+    UnknownDataSet {
+        /// The name.
+        name: String,
+        /// How many there are.
+        count: usize,
+        /// The nearest name.
+        meant: &'static str,
+    },
+    /// A data set that is known by name cannot be had, or not used so.
+    #[error("data set {name}: {problem}; {way_out}")]
+    DataSet {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        way_out: String,
+    },
     /// A task does not fit the data or the model.
     #[error("{0}")]
     Task(String),

@@ -14,6 +14,7 @@ use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
 use topwork_weights::{LoadReport, WordVectors};
 
 use crate::convert::tokenizer_files;
+use crate::datasets;
 use crate::error::Error;
 use crate::hub::{Found, Hub, Progress};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
@@ -155,6 +156,10 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     let JobContext { folder, hub, progress, stop, observer } = context;
     // Before anything takes time.
     predicates(&recipe.report.slices)?;
+    let given = recipe;
+    let (recipe, said) = datasets::settle(given, hub, progress)?;
+    let recipe = &recipe;
+    said.iter().for_each(|line| observer.note(line));
     let source = hub.model(&recipe.model, progress)?;
     let tokenizer = model_files::tokenizer(&source.path)?;
     let targets = model_files::target_tokenizer(&source.path)?;
@@ -183,7 +188,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         // What a killed process had begun to write.
         topwork_weights::atomic::sweep(folder)?;
     } else {
-        write_recipes(folder, recipe, &resolved)?;
+        write_recipes(folder, given, &resolved)?;
     }
 
     let kept = hub.cache().root().join("baselines");
@@ -384,7 +389,8 @@ fn clear_gain(dev: &Outcome, threshold: f64, metric: &Metric) -> Result<bool, Er
     })
 }
 
-fn seed_of(recipe: &Recipe) -> Result<u64, Error> {
+/// The seed of a recipe, or the default one.
+pub(crate) fn seed_of(recipe: &Recipe) -> Result<u64, Error> {
     match recipe.train.get("seed") {
         None => Ok(TrainOptions::default().seed),
         Some(value) => value.as_integer().and_then(|n| u64::try_from(n).ok()).ok_or_else(|| Error::Recipe {

@@ -20,6 +20,7 @@
 pub mod bench;
 pub mod convert;
 pub mod corpus;
+pub mod datasets;
 pub mod demo;
 pub mod embedder;
 pub mod error;

@@ -65,7 +65,11 @@ impl Pinned {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct DataRecipe {
+    /// A data set by name (`topwork list datasets`): it says what is not said here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
     /// The labelled file or folder.
+    #[serde(skip_serializing_if = "no_path")]
     pub train: PathBuf,
     /// Development data; without it a share of the training data is set aside.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +89,12 @@ pub struct DataRecipe {
     /// The file whose lines are the texts to be written, where they stand in another one than the texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pair_file: Option<PathBuf>,
+    /// The same for the development data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev_pair_file: Option<PathBuf>,
+    /// The same for the test data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_pair_file: Option<PathBuf>,
     /// Plain text is documents with blank lines between them, instead of a text a line.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub documents: bool,
@@ -94,6 +104,9 @@ pub struct DataRecipe {
     /// Column of the label, or several 0/1 columns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub label: Vec<String>,
+    /// Names of the labels that the files have as numbers, in the order of the numbers from 0.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     /// What separates several labels in one column, e.g. `|`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
@@ -108,6 +121,10 @@ pub struct DataRecipe {
     pub test_share: Option<f64>,
     /// Train on this many examples only, stratified; 0 = all.
     pub limit: usize,
+}
+
+fn no_path(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// What is learnt.

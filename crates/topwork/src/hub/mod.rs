@@ -50,10 +50,12 @@ pub struct Settings {
     pub certificates: Option<PathBuf>,
     /// Where `pip` and `npm` are looked for: the form of `PATH`.
     pub search_path: OsString,
+    /// The folder with data sets in their original layout, which are found there by name.
+    pub data_home: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Reads `TOPWORK_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `SSL_CERT_FILE` and `PATH`.
+    /// Reads `TOPWORK_CACHE`, `TOPWORK_DATA`, `HF_ENDPOINT`, `HF_TOKEN`, `SSL_CERT_FILE` and `PATH`.
     ///
     /// # Errors
     /// No `TOPWORK_CACHE` and no home folder to put a cache into.
@@ -69,6 +71,7 @@ impl Settings {
             hf_token: text("HF_TOKEN"),
             certificates: text("SSL_CERT_FILE").map(PathBuf::from),
             search_path: std::env::var_os("PATH").unwrap_or_default(),
+            data_home: text("TOPWORK_DATA").map(PathBuf::from),
         })
     }
 }
@@ -150,12 +153,17 @@ impl Hub {
         &self.cache
     }
 
+    /// The folder with data sets in their original layout, if one was named.
+    pub fn data_home(&self) -> Option<&Path> {
+        self.settings.data_home.as_deref()
+    }
+
     /// The path of a model: a folder with `config.json` and weights, or a GGUF file.
     ///
     /// # Errors
     /// A malformed reference, a missing path, a failed or forbidden fetch, a damaged cache, no model inside.
     pub fn model(&self, reference: &str, progress: &dyn Progress) -> Result<Found> {
-        self.get(&reference.parse()?, Purpose::Model, false, progress)
+        self.get(&Wanted::new(reference, Purpose::Model)?, false, progress)
     }
 
     /// The path of data: a file or a folder.
@@ -163,7 +171,17 @@ impl Hub {
     /// # Errors
     /// As [`Hub::model`].
     pub fn data(&self, reference: &str, progress: &dyn Progress) -> Result<Found> {
-        self.get(&reference.parse()?, Purpose::Data, false, progress)
+        self.get(&Wanted::new(reference, Purpose::Data)?, false, progress)
+    }
+
+    /// The Parquet files in some folders of a data set's repository, such as `sst2/train`; the path is that of a folder in
+    /// which they lie as in the repository.
+    ///
+    /// # Errors
+    /// As [`Hub::model`]; and [`Error::NoFolder`].
+    pub fn folders(&self, reference: &str, folders: &[String], progress: &dyn Progress) -> Result<Found> {
+        let wanted = Wanted { folders: folders.to_vec(), ..Wanted::new(reference, Purpose::Data)? };
+        self.get(&wanted, false, progress)
     }
 
     /// Fetches again even what is in the cache: for `hf:` branches that have moved, and to repair.
@@ -171,7 +189,7 @@ impl Hub {
     /// # Errors
     /// As [`Hub::model`]; and [`Error::HashMismatch`] when a fixed version has changed its content.
     pub fn update(&self, reference: &str, purpose: Purpose, progress: &dyn Progress) -> Result<Found> {
-        self.get(&reference.parse()?, purpose, true, progress)
+        self.get(&Wanted::new(reference, purpose)?, true, progress)
     }
 
     /// Hashes every file of a cached reference and compares it to what was fetched.
@@ -179,39 +197,33 @@ impl Hub {
     /// # Errors
     /// [`Error::Damaged`] naming the first file that differs; [`Error::Offline`] when it is not in the cache.
     pub fn verify(&self, reference: &str, purpose: Purpose, progress: &dyn Progress) -> Result<Verified> {
-        let reference: Reference = reference.parse()?;
-        if let Reference::Local(path) = &reference {
+        let wanted = Wanted::new(reference, purpose)?;
+        if let Reference::Local(path) = &wanted.reference {
             return Err(Error::Reference {
                 reference: path.display().to_string(),
                 problem: "it is a local path, and only what was fetched has a hash to compare with".into(),
                 way_out: "give a hf:, pypi: or npm: reference".into(),
             });
         }
-        let Some(entry) = self.cache.lookup(&key(&reference, purpose))? else {
-            return Err(self.missing(&reference, purpose));
+        let Some(entry) = self.cache.lookup(&wanted.key())? else {
+            return Err(self.missing(&wanted));
         };
         match self.cache.check(&entry, Depth::Full, progress)? {
             State::Good { files, bytes } => Ok(Verified { files, bytes }),
-            State::Missing => Err(self.missing(&reference, purpose)),
-            State::Damaged { file, problem } => Err(damaged(&reference, purpose, file, problem)),
+            State::Missing => Err(self.missing(&wanted)),
+            State::Damaged { file, problem } => Err(damaged(&wanted, file, problem)),
         }
     }
 
-    fn get(
-        &self,
-        reference: &Reference,
-        purpose: Purpose,
-        update: bool,
-        progress: &dyn Progress,
-    ) -> Result<Found> {
-        if let Reference::Local(path) = reference {
-            return local(path, purpose);
+    fn get(&self, wanted: &Wanted, update: bool, progress: &dyn Progress) -> Result<Found> {
+        if let Reference::Local(path) = &wanted.reference {
+            return local(path, wanted.purpose);
         }
-        let (entry, fetched) = self.entry(reference, purpose, update, progress)?;
+        let (entry, fetched) = self.entry(wanted, update, progress)?;
         let files = self.cache.files(&entry);
-        let path = match purpose {
+        let path = match wanted.purpose {
             Purpose::Model => model_in(&files)?,
-            Purpose::Data => data_in(&files, reference),
+            Purpose::Data => data_in(&files, &wanted.reference),
         };
         let listed = known(&entry.reference).map(|known| known.licence.to_owned());
         Ok(Found {
@@ -226,14 +238,9 @@ impl Hub {
     }
 
     /// The entry of a reference whose tree is whole, and whether it was fetched now.
-    fn entry(
-        &self,
-        reference: &Reference,
-        purpose: Purpose,
-        update: bool,
-        progress: &dyn Progress,
-    ) -> Result<(Entry, bool)> {
-        let key = key(reference, purpose);
+    fn entry(&self, wanted: &Wanted, update: bool, progress: &dyn Progress) -> Result<(Entry, bool)> {
+        let Wanted { reference, purpose, folders } = wanted;
+        let key = wanted.key();
         if !update && let Some(entry) = self.whole(&key, progress)?.0 {
             return Ok((entry, false));
         }
@@ -243,8 +250,8 @@ impl Hub {
                     progress.note(&format!("--offline: {reference} stays as it was fetched"));
                     Ok((entry, false))
                 }
-                (None, Some((file, problem))) => Err(damaged(reference, purpose, file, problem)),
-                (None, None) => Err(self.missing(reference, purpose)),
+                (None, Some((file, problem))) => Err(damaged(wanted, file, problem)),
+                (None, None) => Err(self.missing(wanted)),
             };
         }
         let lock = self.cache.lock(&key, progress)?;
@@ -258,7 +265,7 @@ impl Hub {
                 (None, None) => {}
             }
         }
-        let text = reference.to_string();
+        let text = wanted.text();
         let known = known(&text);
         let previous = self.cache.lookup(&key)?;
         let mut pins: Vec<(&str, &'static str)> = Vec::new();
@@ -286,7 +293,13 @@ impl Hub {
                 let pinned =
                     previous.as_ref().filter(|_| !may_move).and_then(|entry| entry.commit.as_deref());
                 let revision = pinned.or(revision.as_deref()).unwrap_or("main");
-                server.fetch(name, revision, purpose, staging, progress)
+                server.fetch(
+                    name,
+                    revision,
+                    huggingface::Files { purpose: *purpose, folders },
+                    staging,
+                    progress,
+                )
             }
             Reference::Local(_) => unreachable!("local paths never reach the cache"),
         })?;
@@ -308,39 +321,62 @@ impl Hub {
         })
     }
 
-    fn missing(&self, reference: &Reference, purpose: Purpose) -> Error {
+    fn missing(&self, wanted: &Wanted) -> Error {
         Error::Offline {
-            reference: reference.to_string(),
+            reference: wanted.text(),
             cache: self.cache.root().to_owned(),
             way_out: format!(
                 "where there is a network, {}; or copy that cache folder from a machine that has it",
-                repair(reference, purpose)
+                wanted.repair()
             ),
         }
     }
 }
 
-fn repair(reference: &Reference, purpose: Purpose) -> String {
-    match purpose {
-        Purpose::Model => format!("run `topwork model pull {reference}`"),
-        Purpose::Data => format!("run `topwork data show {reference}`"),
+/// What is asked for.
+struct Wanted {
+    reference: Reference,
+    purpose: Purpose,
+    /// Only what lies in these folders of the repository; none for all of it.
+    folders: Vec<String>,
+}
+
+impl Wanted {
+    fn new(reference: &str, purpose: Purpose) -> Result<Wanted> {
+        Ok(Wanted { reference: reference.parse()?, purpose, folders: Vec::new() })
+    }
+
+    /// As it stands in the cache and in messages.
+    fn text(&self) -> String {
+        match self.folders.as_slice() {
+            [] => self.reference.to_string(),
+            folders => format!("{}#{}", self.reference, folders.join(",")),
+        }
+    }
+
+    /// Its name in the cache: a model and a data set of a hub may be called the same.
+    fn key(&self) -> String {
+        match (&self.reference, self.purpose) {
+            (Reference::HuggingFace { .. }, Purpose::Data) => format!("{} (data)", self.text()),
+            _ => self.text(),
+        }
+    }
+
+    fn repair(&self) -> String {
+        let reference = &self.reference;
+        match self.purpose {
+            Purpose::Model => format!("run `topwork model pull {reference}`"),
+            Purpose::Data => format!("run `topwork data show {reference}`"),
+        }
     }
 }
 
-fn damaged(reference: &Reference, purpose: Purpose, file: PathBuf, problem: String) -> Error {
+fn damaged(wanted: &Wanted, file: PathBuf, problem: String) -> Error {
     Error::Damaged {
-        reference: reference.to_string(),
+        reference: wanted.text(),
         file,
         problem,
-        way_out: format!("where there is a network, {}", repair(reference, purpose)),
-    }
-}
-
-/// The name of a reference in the cache: a model and a data set of a hub may be called the same.
-fn key(reference: &Reference, purpose: Purpose) -> String {
-    match (reference, purpose) {
-        (Reference::HuggingFace { .. }, Purpose::Data) => format!("{reference} (data)"),
-        _ => reference.to_string(),
+        way_out: format!("where there is a network, {}", wanted.repair()),
     }
 }
 
@@ -348,7 +384,9 @@ fn local(path: &Path, purpose: Purpose) -> Result<Found> {
     if !path.exists() {
         let text = path.to_string_lossy();
         let like_a_name = !text.starts_with(['.', '/', '~']) && text.matches('/').count() == 1;
-        let hint = if like_a_name {
+        let hint = if let Some(name) = crate::datasets::meant(&text).filter(|_| purpose == Purpose::Data) {
+            format!("; did you mean the data set {name:?}? (topwork list datasets)")
+        } else if like_a_name {
             format!("; for a repository of a hub write `hf:{text}`")
         } else {
             String::new()

@@ -41,6 +41,7 @@ impl Bench {
             hf_token: None,
             certificates: None,
             search_path: format!("{}:/usr/bin:/bin", bin.display()).into(),
+            data_home: None,
         })
     }
 
@@ -401,6 +402,42 @@ fn a_repository_is_resolved_to_a_commit_and_only_needed_files_come() {
     );
     assert!(!bench.offline().model("hf:org/tiny@v1", &Silent).unwrap().fetched);
     assert!(bench.offline().model("hf:org/tiny", &Silent).is_err(), "another revision is another entry");
+}
+
+#[test]
+fn of_a_data_set_only_the_folders_asked_for_come() {
+    let files = [
+        ("sst2/train/0000.parquet", "rows"),
+        ("sst2/train/0001.parquet", "more rows"),
+        ("sst2/validation/0000.parquet", "few rows"),
+        ("cola/train/0000.parquet", "others"),
+        ("README.md", "about"),
+    ];
+    let mut answers = Answers::new();
+    for (path, answer) in repository(&files, false) {
+        let path = path
+            .replace(
+                "/api/models/org/tiny/revision/main",
+                "/api/datasets/org/tiny/revision/refs%2Fconvert%2Fparquet",
+            )
+            .replace("/org/tiny/resolve/", "/datasets/org/tiny/resolve/");
+        answers.insert(path, answer);
+    }
+    let server = FakeHub::start(answers, None);
+    let bench = Bench::new();
+    let hub = Hub::with(Settings { hf_endpoint: server.endpoint.clone(), ..bench.hub().settings });
+    let reference = "hf:org/tiny@refs/convert/parquet";
+    let folders = ["sst2/train".to_string(), "sst2/validation".to_string()];
+    let found = hub.folders(reference, &folders, &Silent).unwrap();
+    assert_eq!(fs::read_to_string(found.path.join("sst2/train/0001.parquet")).unwrap(), "more rows");
+    assert!(!found.path.join("cola").exists() && !found.path.join("README.md").exists());
+    assert_eq!(server.requests().len(), 4, "one for the commit, one for each of three files");
+    assert!(!bench.offline().folders(reference, &folders, &Silent).unwrap().fetched);
+    let other = bench.offline().folders(reference, &folders[..1], &Silent).unwrap_err().to_string();
+    assert!(other.contains("#sst2/train") && other.contains("--offline"), "{other}");
+    let missing = hub.folders(reference, &["mrpc/train".to_string()], &Silent).unwrap_err().to_string();
+    assert!(missing.contains("`mrpc/train`") && missing.contains("sst2/validation, cola/train"), "{missing}");
+    assert_eq!(bench.leftovers(), 0);
 }
 
 #[test]
