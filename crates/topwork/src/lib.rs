@@ -27,6 +27,7 @@ pub mod error;
 pub mod evaluate;
 mod frozen;
 pub mod generator;
+pub mod glue;
 pub mod hub;
 pub mod job;
 pub mod language;

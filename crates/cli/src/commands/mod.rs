@@ -10,6 +10,7 @@ mod embed;
 mod eval;
 mod eval_lm;
 mod generate;
+mod glue;
 mod list;
 mod model;
 mod predict;
@@ -33,6 +34,7 @@ pub enum Command {
     Pretrain(Box<pretrain::Pretrain>),
     Eval(eval::Eval),
     EvalLm(eval_lm::EvalLm),
+    Glue(Box<glue::Glue>),
     Predict(predict::Predict),
     Embed(embed::Embed),
     Generate(generate::Generate),
@@ -55,7 +57,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 24;
+pub const COUNT: usize = 25;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -66,6 +68,7 @@ impl Command {
             Command::Pretrain(command) => command.run(global, out),
             Command::Eval(command) => command.run(global, out),
             Command::EvalLm(command) => command.run(global, out),
+            Command::Glue(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),
             Command::Embed(command) => command.run(global, out),
             Command::Generate(command) => command.run(global, out),

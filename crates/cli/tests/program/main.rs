@@ -7,6 +7,7 @@ mod bad_models;
 mod bench;
 mod full_disk;
 mod generating;
+mod glue;
 mod interrupted;
 mod looking;
 mod predicting;

@@ -45,6 +45,9 @@ pub fn html(report: &Report) -> String {
 
 /// What came out.
 fn results(report: &Report, out: &mut String) {
+    if let Some(grid) = report.grid.as_ref().filter(|grid| !grid.rows.is_empty()) {
+        section(out, &grid.title, &grid.about, &tables::grid(grid));
+    }
     if let Some(methods) = report.methods.as_ref().filter(|m| !m.rows.is_empty()) {
         section(out, "Methods compared", "", &tables::methods(methods));
     }

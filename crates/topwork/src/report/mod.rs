@@ -33,6 +33,8 @@ pub struct Report {
     pub headline: Vec<Headline>,
     /// What a reader must know first: warnings, odd data, what did not work.
     pub notes: Vec<String>,
+    /// A table of results, of a benchmark.
+    pub grid: Option<Grid>,
     /// The methods compared on the same test texts.
     pub methods: Option<Methods>,
     /// Score by the number of labelled texts.
@@ -95,6 +97,20 @@ pub struct Fact {
     pub name: String,
     /// The value, with its unit.
     pub value: String,
+}
+
+/// A table: its head and rows of as many cells.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Grid {
+    /// What it shows.
+    pub title: String,
+    /// A sentence on how to read it.
+    pub about: String,
+    /// The names of the columns.
+    pub head: Vec<String>,
+    /// The rows; the last one sums the others up.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// Methods compared by one metric on the same texts.

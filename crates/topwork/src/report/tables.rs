@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::html::escape;
 use super::number::{bytes, compact, count, percent, score, seconds};
 use super::scale::Axis;
-use super::{ByLabels, ClassScore, Confusion, Method, Methods, Score, Slices};
+use super::{ByLabels, ClassScore, Confusion, Grid, Method, Methods, Score, Slices};
 
 /// More classes than this, and the confusion is a list of the commonest pairs: a larger table cannot be read.
 const MOST_COLUMNS: usize = 12;
@@ -16,6 +16,32 @@ pub(crate) fn interval(s: &Score) -> String {
         Some((low, high)) => format!("{} ({} to {})", score(s.value), score(low), score(high)),
         None => score(s.value),
     }
+}
+
+/// A table of results; numbers stand at the right of their columns.
+pub(crate) fn grid(data: &Grid) -> String {
+    let number = |at: usize| {
+        let cells = || data.rows.iter().filter_map(|row| row.get(at));
+        let first =
+            |cell: &&String| !cell.is_empty() && !cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        !cells().any(|cell| first(&cell))
+    };
+    let class = |at: usize| if number(at) { " class=\"n\"" } else { "" };
+    let mut out = String::from("<div class=\"scroll\"><table><thead><tr>");
+    for (at, name) in data.head.iter().enumerate() {
+        let _ = write!(out, "<th{}>{}</th>", class(at), escape(name));
+    }
+    out.push_str("</tr></thead><tbody>");
+    for (row_at, row) in data.rows.iter().enumerate() {
+        let main = if row_at + 1 == data.rows.len() { " class=\"main\"" } else { "" };
+        let _ = write!(out, "<tr{main}>");
+        for (at, cell) in row.iter().enumerate() {
+            let _ = write!(out, "<td{}>{}</td>", class(at), escape(cell));
+        }
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table></div>");
+    out
 }
 
 /// The comparison of methods, with the difference to the baseline in words.

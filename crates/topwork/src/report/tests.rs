@@ -24,6 +24,12 @@ fn full(text: &str) -> Report {
         subtitle: s(),
         headline: vec![Headline { name: s(), value: s(), detail: s() }],
         notes: vec![s()],
+        grid: Some(Grid {
+            title: s(),
+            about: s(),
+            head: vec![s(), s()],
+            rows: vec![vec![s(), "0.5".into()]],
+        }),
         methods: Some(Methods { metric: s(), texts: 746, rows: vec![method(false), method(true)] }),
         by_labels: Some(ByLabels {
             metric: s(),
@@ -171,7 +177,7 @@ fn any_part_may_be_absent() {
             assert!(card(&report).starts_with("---\n"));
         }
     }
-    assert_eq!(names.len(), 18);
+    assert_eq!(names.len(), 20);
 }
 
 #[test]
