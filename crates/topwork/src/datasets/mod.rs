@@ -232,14 +232,6 @@ impl DataSet {
         self
     }
 
-    /// Where it comes from, in words.
-    pub fn place(&self) -> String {
-        match &self.hub {
-            Some(hub) => format!("hf:{}@{PARQUET}, configuration {}", hub.repository, hub.config),
-            None => "files as they were published".into(),
-        }
-    }
-
     /// How many examples it has, in words: `67349 / 872 / - examples`.
     pub fn counted(&self) -> String {
         let number = |size: &Option<usize>| size.map_or_else(|| "-".into(), |size| size.to_string());
