@@ -71,9 +71,9 @@ impl LabelMap {
     pub fn from_dataset(dataset: &Dataset) -> Result<Self> {
         let counts = dataset.label_counts();
         let columns = &dataset.report.label;
-        // Several 0/1 columns name the classes, even one that is nowhere 1.
-        let declared = (columns.len() > 1).then(|| columns.iter().map(|column| column.name.clone()));
         let multi = dataset.examples.iter().any(|example| matches!(example.label, Some(Label::Many(_))));
+        // Several 0/1 columns name the classes, even one that is nowhere 1.
+        let declared = (multi && columns.len() > 1).then(|| columns.iter().map(|column| column.name.clone()));
         if counts.is_empty() || (counts.len() < 2 && !multi) {
             return Err(Error::OneClass {
                 path: dataset.report.path.clone(),
@@ -233,6 +233,13 @@ pub enum Labels {
     Tokens(Ragged),
     /// The token ids of a text for each text, `u32::MAX` where none is asked for.
     Texts(Ragged),
+    /// What each marked word of each text depends on.
+    Trees {
+        /// The words' heads, counted from 1 among the marked words of the text, 0 for the root; `u32::MAX` where none is asked for.
+        heads: Ragged,
+        /// The numbers of their relations, `u32::MAX` where none is asked for.
+        relations: Ragged,
+    },
     /// The first and the last token of the answer in each text.
     Spans {
         /// First tokens, counted from the text's first.
@@ -331,6 +338,7 @@ impl Labels {
             Self::Multi { values, labels } => values.len() / labels.max(&1),
             Self::Score(values) => values.len(),
             Self::Tokens(numbers) | Self::Texts(numbers) => numbers.len(),
+            Self::Trees { heads, .. } => heads.len(),
             Self::Spans { starts, .. } => starts.len(),
         }
     }
@@ -352,6 +360,9 @@ impl Labels {
             }
             Self::Tokens(numbers) => Self::Tokens(numbers.select(indices)),
             Self::Texts(numbers) => Self::Texts(numbers.select(indices)),
+            Self::Trees { heads, relations } => {
+                Self::Trees { heads: heads.select(indices), relations: relations.select(indices) }
+            }
             Self::Spans { starts, ends } => {
                 let of = |values: &[u32]| indices.iter().map(|&i| values[i]).collect();
                 Self::Spans { starts: of(starts), ends: of(ends) }
@@ -372,11 +383,13 @@ impl Labels {
                 }
             }
             // What is no label's number counts for none.
-            Self::Tokens(numbers) => numbers.values.iter().for_each(|&id| {
-                if let Some(count) = counts.get_mut(id as usize) {
-                    *count += 1;
-                }
-            }),
+            Self::Tokens(numbers) | Self::Trees { relations: numbers, .. } => {
+                numbers.values.iter().for_each(|&id| {
+                    if let Some(count) = counts.get_mut(id as usize) {
+                        *count += 1;
+                    }
+                })
+            }
             Self::None(_) | Self::Score(_) | Self::Texts(_) | Self::Spans { .. } => {}
         }
         counts

@@ -6,7 +6,7 @@ mod reads;
 
 use reads::{from, refused, said, task};
 use topwork_data::{
-    Dataset, Example, Label, Node, ReadOptions, Task, read, read_from,
+    Dataset, Example, Label, LabelMap, Node, ReadOptions, Task, read, read_from,
     tags::{self, Scheme},
 };
 
@@ -127,6 +127,9 @@ const TREES: &str = "# sent_id = s1\n# text = D\u{e9}j\u{e0} du pain, don't?\n\
 #[test]
 fn trees_stand_in_the_text_as_it_was_written() {
     let dataset = from("a.conllu", TREES, &task(Task::Trees)).unwrap();
+    // The classes are the relations, however many columns the trees come from.
+    let map = LabelMap::from_dataset(&dataset).unwrap();
+    assert_eq!(map.names(), ["advmod", "case", "dep", "det", "punct", "root"]);
     let [first, second] = dataset.examples.as_slice() else { panic!() };
     assert_eq!(
         (first.text.as_str(), first.id.as_deref(), first.row),

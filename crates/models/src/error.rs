@@ -186,6 +186,36 @@ pub enum Error {
         /// What is there.
         got: String,
     },
+    /// Marks of a batch that a head cannot read.
+    #[error(
+        "the {head} head reads tokens that are marked: in text {text} of the batch (counted from 0) expected {expected}, got {got}"
+    )]
+    Marks {
+        /// The head.
+        head: &'static str,
+        /// The number of the text.
+        text: usize,
+        /// What would be right.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// Trees were asked of a head that gives none.
+    #[error("the {head} head gives no dependency trees: train one with the task parse")]
+    NoTrees {
+        /// The head.
+        head: &'static str,
+    },
+    /// Scores from which nothing can be chosen.
+    #[error(
+        "the {head} head scores words of text {text} of the batch (counted from 0) with what is no finite number: its training diverged, or its weights are broken"
+    )]
+    NoNumber {
+        /// The head.
+        head: &'static str,
+        /// The number of the text.
+        text: usize,
+    },
     /// A loss over clusters of words was to be weighted or smoothed.
     #[error(
         "the {head} head of this family predicts words in clusters: its loss takes no class weights and no smoothing"

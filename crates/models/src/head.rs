@@ -11,6 +11,7 @@ use topwork_text::Packed;
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::heads;
+use crate::heads::parse::Parse;
 use crate::heads::seq2seq::Seq2Seq;
 use crate::onnx::HeadGraph;
 use crate::states::Layers;
@@ -104,6 +105,26 @@ pub enum HeadSpec {
         #[serde(default, skip_serializing_if = "is_default")]
         layers: Layers,
     },
+    /// What each word depends on, and how: a tree over the words that are marked.
+    Parse {
+        /// Names of the relations, in the order of their numbers.
+        labels: Vec<String>,
+        /// Whether several words of a sentence may hang on the root.
+        #[serde(default, skip_serializing_if = "is_default")]
+        several_roots: bool,
+        /// Numbers that a word is scored by as a head, and as what depends on one.
+        arc_width: usize,
+        /// Numbers that a pair of words is scored by for its relation.
+        relation_width: usize,
+        /// The share of these that is dropped in training.
+        dropout: f32,
+        /// What stands before these: the family's own body is none.
+        #[serde(default, skip_serializing_if = "is_default")]
+        body: Body,
+        /// The hidden states that are read.
+        #[serde(default, skip_serializing_if = "is_default")]
+        layers: Layers,
+    },
     /// The first and the last token of a span.
     Span,
     /// A vector for a text.
@@ -141,6 +162,20 @@ impl HeadSpec {
         HeadSpec::Tag { labels, crf: false, body: Body::Own, layers: Layers::Last }
     }
 
+    /// A parser over the last layer, of the widths of its paper.
+    pub fn parser(labels: Vec<String>) -> Self {
+        let (arc_width, relation_width) = heads::parse::WIDTHS;
+        HeadSpec::Parse {
+            labels,
+            several_roots: false,
+            arc_width,
+            relation_width,
+            dropout: heads::parse::DROPOUT,
+            body: Body::Own,
+            layers: Layers::Last,
+        }
+    }
+
     /// The head's name in [`HEADS`].
     pub fn name(&self) -> &'static str {
         match self {
@@ -151,6 +186,7 @@ impl HeadSpec {
             HeadSpec::Seq2Seq => heads::seq2seq::ENTRY.name,
             HeadSpec::PermutationLm => heads::permutation_lm::ENTRY.name,
             HeadSpec::Tag { .. } => heads::tag::ENTRY.name,
+            HeadSpec::Parse { .. } => heads::parse::ENTRY.name,
             HeadSpec::Span => heads::span::ENTRY.name,
             HeadSpec::Embed { .. } => heads::embed::ENTRY.name,
             HeadSpec::ReplacedToken => heads::replaced_token::ENTRY.name,
@@ -173,6 +209,7 @@ impl HeadSpec {
             | HeadSpec::Seq2Seq
             | HeadSpec::PermutationLm
             | HeadSpec::Tag { .. }
+            | HeadSpec::Parse { .. }
             | HeadSpec::Span
             | HeadSpec::ReplacedToken
             | HeadSpec::Pretraining
@@ -191,6 +228,7 @@ impl HeadSpec {
             | HeadSpec::CausalLm
             | HeadSpec::Seq2Seq
             | HeadSpec::PermutationLm
+            | HeadSpec::Parse { .. }
             | HeadSpec::Embed { .. }
             | HeadSpec::Pretraining
             | HeadSpec::DoubleHeads => None,
@@ -214,6 +252,14 @@ pub enum Targets {
     Scores(Vec<f32>),
     /// A token id, or the number of a label, for each token, `topwork_kernels::loss::IGNORE` where none is asked for.
     Tokens(Arc<[u32]>),
+    /// A tree over the marked words of each text, these laid end to end.
+    Trees {
+        /// The word that each depends on, counted from 1 among those of its text, 0 for the root;
+        /// `topwork_kernels::loss::IGNORE` where none is asked for.
+        heads: Arc<[u32]>,
+        /// The number of its relation; `topwork_kernels::loss::IGNORE` where none is asked for.
+        relations: Arc<[u32]>,
+    },
     /// A span of each text.
     Spans {
         /// Its first token, counted from the text's first; `topwork_kernels::loss::IGNORE` in a text that does not count.
@@ -296,6 +342,7 @@ impl Targets {
             Targets::Several(_) => "several labels",
             Targets::Scores(_) => "scores",
             Targets::Tokens(_) => "tokens",
+            Targets::Trees { .. } => "trees",
             Targets::Spans { .. } => "spans",
             Targets::Choices { .. } => "choices",
             Targets::Both { .. } => "tokens and texts",
@@ -349,7 +396,8 @@ pub trait Head: Send + Sync {
     /// # Shapes
     /// - `x`: `[batch, hidden]` after pooling, or `[tokens, hidden]` for a head over tokens (in the place of `hidden` what
     ///   [`Layers::width`] says of [`Head::layers`]); `input`: the texts it was made of
-    /// - returns: `[batch, labels]`, `[batch, hidden]` or `[tokens, vocab]`
+    /// - returns: `[batch, labels]`, `[batch, hidden]` or `[tokens, vocab]`; of a parser, one below the other, a score for each
+    ///   marked word with the root and with each word of its text as its head
     ///
     /// # Errors
     /// A parameter without values.
@@ -389,6 +437,11 @@ pub trait Head: Send + Sync {
     fn seq2seq(&self) -> Option<&Seq2Seq> {
         None
     }
+
+    /// The head itself, if it gives trees.
+    fn parser(&self) -> Option<&Parse> {
+        None
+    }
 }
 
 /// How a head is known from outside.
@@ -415,6 +468,7 @@ pub const HEADS: &[&HeadEntry] = &[
     &heads::seq2seq::ENTRY,
     &heads::permutation_lm::ENTRY,
     &heads::tag::ENTRY,
+    &heads::parse::ENTRY,
     &heads::span::ENTRY,
     &heads::embed::ENTRY,
     &heads::replaced_token::ENTRY,
@@ -450,7 +504,8 @@ mod tests {
             HeadSpec::CausalLm,
             HeadSpec::Seq2Seq,
             HeadSpec::PermutationLm,
-            HeadSpec::tagger(labels),
+            HeadSpec::tagger(labels.clone()),
+            HeadSpec::parser(labels),
             HeadSpec::Span,
             HeadSpec::Embed { pool: Pooling::Max, normalise: true },
             HeadSpec::ReplacedToken,

@@ -29,6 +29,7 @@ pub mod source;
 pub mod states;
 pub mod tagging;
 pub mod target;
+pub mod trees;
 
 pub use error::Error;
 pub use family::{

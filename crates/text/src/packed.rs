@@ -1,7 +1,7 @@
 //! Sequences laid end to end: the only batch layout of this project. There is no padding token in it.
 
 use crate::characters::WORD;
-use crate::{Encoding, Error, Result};
+use crate::{Encoding, Error, Marks, Result};
 
 /// A batch of token sequences without padding.
 ///
@@ -9,6 +9,7 @@ use crate::{Encoding, Error, Result};
 /// - `ids`, `type_ids`: `[tokens]`, all sequences one after another
 /// - `offsets`: `[batch + 1]`, sequence `i` is `offsets[i]..offsets[i + 1]`; the first is 0, the last is `tokens`
 /// - `chars`: `[tokens, WORD]` (see [`characters`](crate::characters)), or nothing
+/// - `marks`: any number of ranges for each sequence, or nothing
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Packed {
     /// Token ids.
@@ -20,11 +21,15 @@ pub struct Packed {
     /// Characters of each token, for models that read words by them; empty for all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chars: Vec<u16>,
+    /// Ranges of tokens that a head is asked about; empty for all others.
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    pub marks: Marks,
 }
 
 impl Default for Packed {
     fn default() -> Self {
-        Self { ids: Vec::new(), type_ids: Vec::new(), offsets: vec![0], chars: Vec::new() }
+        let (ids, type_ids, chars) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ids, type_ids, offsets: vec![0], chars, marks: Marks::default() }
     }
 }
 
@@ -74,7 +79,7 @@ impl Packed {
             let expected = format!("offsets that end at {}, the number of ids", ids.len());
             return Err(wrong(&expected, format!("{:?}", offsets.last())));
         }
-        Ok(Self { ids, type_ids, offsets, chars: Vec::new() })
+        Ok(Self { ids, type_ids, offsets, ..Self::default() })
     }
 
     /// Adds one sequence at the end.
@@ -160,6 +165,7 @@ impl Packed {
             type_ids: Vec::with_capacity(tokens),
             offsets: Vec::with_capacity(indices.len() + 1),
             chars: Vec::new(),
+            marks: Marks::default(),
         };
         chosen.offsets.push(0);
         for &index in indices {
@@ -169,6 +175,9 @@ impl Packed {
                 let range = self.range(index);
                 chosen.chars.extend_from_slice(&self.chars[range.start * WORD..range.end * WORD]);
             }
+        }
+        if !self.marks.is_empty() {
+            chosen.marks = self.marks.select(indices);
         }
         chosen
     }
@@ -238,6 +247,16 @@ mod tests {
         let chosen = packed.select(&[2, 1, 1]);
         assert_eq!(chosen.ids, [2, 3, 2, 3]);
         assert_eq!(chosen.offsets, [0, 0, 2, 4]);
+    }
+
+    #[test]
+    fn marks_go_with_their_sequences() {
+        let mut packed = pack(&[vec![(1, 0)], vec![(2, 0), (3, 1)]]);
+        assert!(packed.select(&[1]).marks.is_empty());
+        packed.marks.push([0..1]);
+        packed.marks.push([1..2, 0..2]);
+        let chosen = packed.select(&[1, 0]).marks;
+        assert_eq!((chosen.of(0).collect::<Vec<_>>(), chosen.of(1).len()), (vec![1..2, 0..2], 1));
     }
 
     #[test]

@@ -115,6 +115,7 @@ pub fn kind_of(model: &Model, folder: &Path) -> Result<(Kind, Vec<String>), Erro
         HeadSpec::Classify { labels, several: true, .. } => Ok((Kind::MultiLabel, labels.clone())),
         HeadSpec::Regress { .. } => Ok((Kind::Regress, Vec::new())),
         HeadSpec::Tag { labels, .. } => Ok((Kind::Tag, labels.clone())),
+        HeadSpec::Parse { labels, .. } => Ok((Kind::Parse, labels.clone())),
         HeadSpec::Span => Ok((Kind::QuestionAnswering, Vec::new())),
         HeadSpec::MultipleChoice => Ok((Kind::MultipleChoice, Vec::new())),
         HeadSpec::Seq2Seq => Ok((Kind::Seq2Seq, Vec::new())),

@@ -420,6 +420,7 @@ fn resolve(
     task.max_length = Some(data.max_length);
     task.class_weights.get_or_insert_with(|| "none".to_string());
     task.positive = data.positive.and_then(|class| data.labels.get(class).cloned());
+    data.task().decide(task, data);
     task.metric.get_or_insert_with(|| data.task().default_metric(data).to_string());
     resolved.batch.examples = Some(recipe.batch_examples(&facts));
     resolved.data.dev_share.get_or_insert(if recipe.data.dev.is_some() { 0.0 } else { 0.1 });

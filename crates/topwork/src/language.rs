@@ -127,7 +127,7 @@ impl Batch {
 
     fn packed(&self) -> Packed {
         let type_ids = vec![0; self.ids.len()];
-        Packed { ids: self.ids.clone(), type_ids, offsets: self.offsets.clone(), chars: Vec::new() }
+        Packed { ids: self.ids.clone(), type_ids, offsets: self.offsets.clone(), ..Packed::default() }
     }
 
     /// The summed loss.

@@ -1,11 +1,14 @@
 //! A saved model answering texts.
 
+use std::ops::Range;
 use std::path::Path;
 
 use burn::tensor::Device;
 use topwork_data::{Dataset, Encoder, Example};
 use topwork_kernels::gemm::Precision;
+use topwork_models::trees::Attached;
 use topwork_models::{HeadSpec, Model};
+use topwork_nn::Pass;
 use topwork_text::{Encoding, Input, Packed, Tokenizer};
 use topwork_train::metrics;
 use topwork_weights::LoadReport;
@@ -15,9 +18,9 @@ use crate::model_files;
 use crate::recipe::TaskRecipe;
 use crate::saved::SavedNotes;
 use crate::scoring::{first_greatest, in_batches};
-use crate::tasks::{Encode, LanguageTask, question, tag};
+use crate::tasks::{Encode, LanguageTask, parse, question, tag};
 
-/// A model folder whose head answers texts with labels, numbers, tags or spans.
+/// A model folder whose head answers texts with labels, numbers, tags, trees or spans.
 pub struct Predictor {
     model: Model,
     tokenizer: Tokenizer,
@@ -40,6 +43,8 @@ pub struct Prediction {
     pub words: Vec<Tagged>,
     /// What the words' labels say of entities, for taggers of entities.
     pub entities: Vec<Tagged>,
+    /// The words and what each depends on, for parsers.
+    pub tree: Vec<Hanging>,
     /// The span of the second text that answers the first, for question answering; `None` if nothing does.
     pub answer: Option<Span>,
     /// A probability for each label, in the order of [`Predictor::labels`]; empty for regressions.
@@ -62,6 +67,23 @@ pub struct Tagged {
     /// The label.
     pub label: String,
     /// Its probability; of several words the mean.
+    pub probability: f64,
+}
+
+/// A word of a sentence, and what it depends on.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Hanging {
+    /// First byte in the text.
+    pub start: usize,
+    /// The byte after the last one.
+    pub end: usize,
+    /// The word itself.
+    pub text: String,
+    /// The number of the word it depends on, counted from 1; 0 is the root.
+    pub head: usize,
+    /// The relation to it.
+    pub relation: String,
+    /// The probability of both.
     pub probability: f64,
 }
 
@@ -100,11 +122,15 @@ impl Predictor {
         model.store.keep_packed();
         let answers = matches!(
             model.spec(),
-            HeadSpec::Classify { .. } | HeadSpec::Regress { .. } | HeadSpec::Tag { .. } | HeadSpec::Span
+            HeadSpec::Classify { .. }
+                | HeadSpec::Regress { .. }
+                | HeadSpec::Tag { .. }
+                | HeadSpec::Parse { .. }
+                | HeadSpec::Span
         );
         if !answers {
             return Err(Error::Task(format!(
-                "{}: this model has a {} head, which answers no labels, scores or spans",
+                "{}: this model has a {} head, which answers no labels, scores, trees or spans",
                 folder.display(),
                 model.spec().name()
             )));
@@ -119,7 +145,9 @@ impl Predictor {
     /// Names of the labels; empty for regressions.
     pub fn labels(&self) -> &[String] {
         match self.model.spec() {
-            HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels, .. } => labels,
+            HeadSpec::Classify { labels, .. }
+            | HeadSpec::Tag { labels, .. }
+            | HeadSpec::Parse { labels, .. } => labels,
             _ => &[],
         }
     }
@@ -164,7 +192,26 @@ impl Predictor {
         if encodings.is_empty() {
             return Ok(Vec::new());
         }
-        let packed = Packed::from_encodings(&encodings);
+        let mut packed = Packed::from_encodings(&encodings);
+        if let HeadSpec::Parse { labels, .. } = self.model.spec() {
+            let sentences: Vec<Sentence> = inputs
+                .iter()
+                .zip(&encodings)
+                .map(|(&input, encoding)| Sentence::new(input.into().text, encoding))
+                .collect();
+            sentences.iter().for_each(|sentence| packed.marks.push(sentence.marks()));
+            let trees = in_batches(packed.lengths(), |indices| {
+                let (batch, pass) = (packed.select(indices), Pass::eval(&self.model.store, self.precision));
+                Ok(self.model.trees(&pass, self.model.features(&pass, &batch)?, &batch)?)
+            })?;
+            let answers = trees.concat().into_iter().zip(&sentences).zip(&encodings);
+            return Ok(answers
+                .map(|((tree, sentence), encoding)| Prediction {
+                    tree: sentence.hang(&tree, labels),
+                    ..Prediction::none(encoding.len(), encoding.cut)
+                })
+                .collect());
+        }
         let outputs = run_batches(&packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
         if let HeadSpec::Tag { labels, .. } = self.model.spec() {
             let firsts: Vec<Vec<usize>> = encodings.iter().map(first_tokens).collect();
@@ -283,6 +330,7 @@ impl Prediction {
             score: None,
             words: Vec::new(),
             entities: Vec::new(),
+            tree: Vec::new(),
             answer: None,
             probabilities: Vec::new(),
             tokens,
@@ -340,6 +388,42 @@ impl Answers<'_> {
         }
         let entities = if tag::has_entities(self.labels) { entities(text, &words) } else { Vec::new() };
         Prediction { words, entities, ..Prediction::none(encoding.len(), encoding.cut) }
+    }
+}
+
+/// A text that is to be parsed: its words, split as [`topwork_data::words`] does it, and the token that stands for each.
+struct Sentence<'a> {
+    text: &'a str,
+    words: Vec<Range<usize>>,
+    firsts: Vec<Option<u32>>,
+}
+
+impl<'a> Sentence<'a> {
+    fn new(text: &'a str, encoding: &Encoding) -> Self {
+        let words = topwork_data::words(text);
+        let places = words.iter().map(|word| (word.start, word.end));
+        let firsts = parse::first_tokens(encoding, text, places);
+        Sentence { text, words, firsts }
+    }
+
+    fn marks(&self) -> impl Iterator<Item = Range<u32>> + '_ {
+        self.firsts.iter().flatten().map(|&first| first..first + 1)
+    }
+
+    /// The words with what a tree over those with a token says of them.
+    fn hang(&self, tree: &[Attached], labels: &[String]) -> Vec<Hanging> {
+        let marked = (0..self.words.len()).filter(|&word| self.firsts[word].is_some());
+        let which: Vec<u32> = marked.map(|word| word as u32).collect();
+        let whole = parse::whole_tree(self.words.len(), &which, tree, labels);
+        let hang = |(word, (found, probability)): (&Range<usize>, (metrics::Dependency, f64))| Hanging {
+            start: word.start,
+            end: word.end,
+            text: self.text[word.clone()].to_string(),
+            head: found.head,
+            relation: found.relation,
+            probability,
+        };
+        self.words.iter().zip(whole).map(hang).collect()
     }
 }
 

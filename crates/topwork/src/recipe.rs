@@ -145,6 +145,9 @@ pub struct TaskRecipe {
     /// Score the labels of a text as a whole, in tagging: a conditional random field.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub crf: bool,
+    /// Let several words of a sentence hang on the root, in parsing; as the training data has it when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub several_roots: Option<bool>,
     /// The hidden states that the head reads: `last` (default), `first`, `second-to-last`, `sum-last-4`, `concat-last-4`, `sum-all`,
     /// `mix`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,6 +205,8 @@ pub enum Kind {
     Regress,
     /// A label for each word.
     Tag,
+    /// What each word depends on.
+    Parse,
     /// A span of a passage that answers a question.
     QuestionAnswering,
     /// Which of several texts goes with a text.
@@ -222,6 +227,7 @@ impl Kind {
         (Kind::MultiLabel, "multi-label"),
         (Kind::Regress, "regress"),
         (Kind::Tag, "tag"),
+        (Kind::Parse, "parse"),
         (Kind::QuestionAnswering, "question-answering"),
         (Kind::MultipleChoice, "multiple-choice"),
         (Kind::Seq2Seq, "seq2seq"),

@@ -56,6 +56,10 @@ pub fn targets(labels: &Labels) -> Option<Targets> {
             ids: numbers.values.as_slice().into(),
             offsets: numbers.offsets.as_slice().into(),
         }),
+        Labels::Trees { heads, relations } => Some(Targets::Trees {
+            heads: heads.values.as_slice().into(),
+            relations: relations.values.as_slice().into(),
+        }),
         Labels::Spans { starts, ends } => {
             Some(Targets::Spans { starts: starts.as_slice().into(), ends: ends.as_slice().into() })
         }
@@ -85,47 +89,45 @@ pub(crate) fn outputs_of(
         let batch = part.batch(units);
         let pass = Pass::eval(&model.store, precision);
         let features = features(&pass, &batch)?;
-        head_outputs(model, &pass, features, &batch)
+        let values = plain(model.head(&pass, features.clone(), &batch.packed)?)?;
+        Ok((values, mean_loss(model, &pass, features, &batch)?))
     })?;
-    let mut all = Outputs { values: Vec::new(), loss: None };
-    let (mut sum, mut asked) = (0.0, 0);
-    for (values, loss) in parts {
-        all.values.extend(values);
-        if let Some((loss, count)) = loss {
-            sum += loss * count as f64;
-            asked += count;
-            all.loss = Some(sum / asked.max(1) as f64);
-        }
-    }
-    Ok(all)
+    let (values, losses): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    Ok(Outputs { values: values.concat(), loss: mean_of(losses) })
 }
 
-/// Outputs, and a mean loss with the number of answers it is the mean of.
-type Answered = (Vec<f32>, Option<(f64, usize)>);
+/// The mean loss over all batches, from each one's and the number of answers it is the mean of.
+pub(crate) fn mean_of(losses: Vec<Option<(f64, usize)>>) -> Option<f64> {
+    let (mut sum, mut asked) = (0.0, 0);
+    for (loss, count) in losses.into_iter().flatten() {
+        sum += loss * count as f64;
+        asked += count;
+    }
+    (asked > 0).then(|| sum / asked as f64)
+}
 
-/// Outputs of the head over one batch's features, and its mean loss with the number of answers it is the mean of.
-fn head_outputs(
+/// The mean loss of the head over one batch's features, with the number of answers it is the mean of; `None` without any.
+pub(crate) fn mean_loss(
     model: &Model,
     pass: &Pass,
     features: Tensor<2>,
     batch: &TaskBatch,
-) -> Result<Answered, Error> {
-    let values = plain(model.head(pass, features.clone(), &batch.packed)?)?;
-    let loss = match &batch.targets {
-        None => None,
-        Some(targets) if asked(targets, batch.units) == 0 => None,
-        Some(targets) => {
-            let loss = model.head_loss(pass, features, &batch.packed, targets, &LossOptions::default())?;
-            Some((f64::from(loss.into_scalar::<f32>()), asked(targets, batch.units)))
-        }
-    };
-    Ok((values, loss))
+) -> Result<Option<(f64, usize)>, Error> {
+    let Some(targets) = &batch.targets else { return Ok(None) };
+    let asked = asked(targets, batch.units);
+    if asked == 0 {
+        return Ok(None);
+    }
+    let loss = model.head_loss(pass, features, &batch.packed, targets, &LossOptions::default())?;
+    Ok(Some((f64::from(loss.into_scalar::<f32>()), asked)))
 }
 
 /// How many answers the mean loss of a batch is the mean of.
 pub(crate) fn asked(targets: &Targets, units: usize) -> usize {
     match targets {
-        Targets::Tokens(ids) | Targets::Texts { ids, .. } => ids.iter().filter(|&&id| id != IGNORE).count(),
+        Targets::Tokens(ids) | Targets::Texts { ids, .. } | Targets::Trees { heads: ids, .. } => {
+            ids.iter().filter(|&&id| id != IGNORE).count()
+        }
         _ => units,
     }
 }
@@ -153,7 +155,7 @@ pub fn outcome(
             Outcome::multi_label_from_logits(&truth, values, outputs)?
         }
         Labels::Score(scores) => Outcome::scores(scores, values)?,
-        Labels::Tokens(_) | Labels::Texts(_) | Labels::Spans { .. } => {
+        Labels::Tokens(_) | Labels::Texts(_) | Labels::Trees { .. } | Labels::Spans { .. } => {
             return Err(Error::Task("there are no labels of whole texts to compare with".to_string()));
         }
     };

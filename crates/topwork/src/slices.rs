@@ -138,6 +138,7 @@ impl Condition {
                     Some(Label::One(label)) => label == name,
                     Some(Label::Many(labels)) => labels.contains(name),
                     Some(Label::Words(words)) => words.iter().any(|word| word.tag == *name),
+                    Some(Label::Tree(words)) => words.iter().any(|word| word.relation == *name),
                     _ => false,
                 };
                 has == *holds

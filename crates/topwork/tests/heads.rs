@@ -8,6 +8,7 @@ mod gradients;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,10 +18,11 @@ use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
 use topwork_models::model::{HEAD_WEIGHTS, plain};
 use topwork_models::tagging::forbidden;
+use topwork_models::trees::Attached;
 use topwork_models::{Body, HeadSpec, Layers, LossOptions, Model, Pooling, SaveOptions, Targets};
 use topwork_nn::{Gradients, ParamId, Pass};
 use topwork_testkit::{Golden, close, close_with_floor};
-use topwork_text::Packed;
+use topwork_text::{Marks, Packed};
 use topwork_train::TrainOptions;
 use topwork_train::optim::AdamW;
 use topwork_train::plan::Plan;
@@ -45,13 +47,14 @@ struct Case {
 fn cases() -> Vec<Case> {
     let text = fs::read_to_string(folder().join("cases.json")).unwrap();
     let specs: BTreeMap<String, HeadSpec> = serde_json::from_str(&text).unwrap();
-    assert_eq!(specs.len(), 16, "count the cases when you add one");
+    assert_eq!(specs.len(), 18, "count the cases when you add one");
     let case = |(name, spec): (String, HeadSpec)| {
         let golden = Golden::open(folder().join(format!("{name}.safetensors"))).unwrap();
         let input = Packed {
             ids: numbers(&golden, "packed.ids"),
             type_ids: numbers(&golden, "packed.type_ids"),
             offsets: numbers(&golden, "packed.offsets"),
+            marks: marks(&golden),
             ..Packed::default()
         };
         Case { name, spec, golden, input }
@@ -62,6 +65,19 @@ fn cases() -> Vec<Case> {
 fn numbers(golden: &Golden, name: &str) -> Vec<u32> {
     let number = |&n: &i64| if n < 0 { IGNORE } else { n as u32 };
     golden.integers(name).unwrap().data.iter().map(number).collect()
+}
+
+/// The ranges that the head is asked about, where it is.
+fn marks(golden: &Golden) -> Marks {
+    let mut marks = Marks::default();
+    if golden.has("packed.marks") {
+        let (ends, offsets) = (numbers(golden, "packed.marks"), numbers(golden, "packed.mark_offsets"));
+        for pair in offsets.windows(2) {
+            let own = ends.chunks(2).take(pair[1] as usize).skip(pair[0] as usize);
+            marks.push(own.map(|ends| ends[0]..ends[1]));
+        }
+    }
+    marks
 }
 
 fn floats(golden: &Golden, name: &str) -> Vec<f32> {
@@ -90,6 +106,10 @@ impl Case {
             HeadSpec::Classify { .. } => Targets::Classes(numbers(&self.golden, "labels").into()),
             HeadSpec::Regress { .. } => Targets::Scores(floats(&self.golden, "labels")),
             HeadSpec::Tag { .. } => Targets::Tokens(numbers(&self.golden, "packed.labels").into()),
+            HeadSpec::Parse { .. } => Targets::Trees {
+                heads: numbers(&self.golden, "heads").into(),
+                relations: numbers(&self.golden, "relations").into(),
+            },
             other => panic!("no targets for {other:?}"),
         }
     }
@@ -99,6 +119,20 @@ impl Case {
         let pass = Pass::train(&model.store, Precision::F32, 0, &trainable).with_recompute(recompute);
         let loss = model.loss(&pass, &self.input, &self.targets(), &LossOptions::default()).unwrap();
         (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
+    }
+
+    /// Where the outputs of a text stand among those of the batch.
+    fn outputs(&self, text: usize) -> Range<usize> {
+        let (input, labels) = (&self.input, self.spec.outputs().unwrap_or(1));
+        let pairs = |text: usize| input.marks.places(text).len() * (input.marks.places(text).len() + 1);
+        match &self.spec {
+            HeadSpec::Parse { .. } => {
+                let start = (0..text).map(pairs).sum();
+                start..start + pairs(text)
+            }
+            spec if spec.pooling().is_some() => text * labels..(text + 1) * labels,
+            _ => input.range(text).start * labels..input.range(text).end * labels,
+        }
     }
 
     /// The name of a parameter in the golden file.
@@ -188,7 +222,7 @@ fn ten_steps_of_adamw() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 2);
+    assert_eq!(seen, 3);
 }
 
 #[test]
@@ -242,18 +276,29 @@ fn a_frozen_part_computed_before_changes_no_bit() {
 
 #[test]
 fn neighbours_change_no_bit_of_outputs() {
+    let (mut seen, mut without) = (0, 0);
     for case in cases() {
         let (model, input) = (case.open(), &case.input);
-        let pooled = case.spec.pooling().is_some();
         let whole = model.predict(input, Precision::F32).unwrap();
-        let rows = if pooled { input.batch() } else { input.tokens() };
-        let width = whole.len() / rows;
         for text in 0..input.batch() {
-            let alone = model.predict(&input.select(&[text]), Precision::F32).unwrap();
-            let rows = if pooled { text..text + 1 } else { input.range(text) };
-            assert_eq!(alone, whole[rows.start * width..rows.end * width], "{} text {text}", case.name);
+            let (alone, outputs) = (input.select(&[text]), case.outputs(text));
+            if outputs.is_empty() {
+                let error = model.predict(&alone, Precision::F32).unwrap_err().to_string();
+                assert!(error.contains("at least one word"), "{error}");
+                without += 1;
+                continue;
+            }
+            assert_eq!(
+                model.predict(&alone, Precision::F32).unwrap(),
+                whole[outputs.clone()],
+                "{} text {text}",
+                case.name
+            );
+            seen += outputs.len();
         }
+        assert_eq!(case.outputs(input.batch() - 1).end, whole.len(), "{}", case.name);
     }
+    assert!(seen > 800 && without == 2, "{seen} numbers, {without} texts without any");
 }
 
 #[test]
@@ -322,6 +367,35 @@ fn the_best_labels_are_those_of_all_labellings() {
 }
 
 #[test]
+fn trees_are_the_best_of_all_trees() {
+    let mut seen = 0;
+    for case in cases().into_iter().filter(|case| case.golden.has("tree.heads")) {
+        let (model, input) = (case.open(), &case.input);
+        let pass = Pass::eval(&model.store, Precision::F32);
+        let trees =
+            |input: &Packed| model.trees(&pass, model.features(&pass, input).unwrap(), input).unwrap();
+        let all = trees(input);
+        let column = |of: fn(&Attached) -> u32| all.iter().flatten().map(of).collect::<Vec<u32>>();
+        assert_eq!(column(|word| word.head), numbers(&case.golden, "tree.heads"), "{}", case.name);
+        assert_eq!(column(|word| word.relation), numbers(&case.golden, "tree.relations"), "{}", case.name);
+        assert!(all.iter().flatten().all(|word| word.probability > 0.0 && word.probability <= 1.0));
+        for (text, tree) in all.iter().enumerate() {
+            assert_eq!(trees(&input.select(&[text])), [tree.clone()], "{} text {text}", case.name);
+        }
+        let pass = Pass::eval(&model.store, Precision::F32);
+        let wrong = model.loss(&pass, input, &Targets::Scores(vec![]), &LossOptions::default());
+        assert!(wrong.err().unwrap().to_string().contains("needs targets of kind trees"));
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+    let tagger = cases().into_iter().find(|case| case.name == "tag-mix").unwrap();
+    let (model, input) = (tagger.open(), &tagger.input);
+    let pass = Pass::eval(&model.store, Precision::F32);
+    let features = model.features(&pass, input).unwrap();
+    assert!(model.trees(&pass, features, input).unwrap_err().to_string().contains("task parse"));
+}
+
+#[test]
 fn the_shares_of_layers_can_be_read() {
     let mut seen = 0;
     for case in cases() {
@@ -335,7 +409,7 @@ fn the_shares_of_layers_can_be_read() {
         close(&shares, &expected, 1e-6).unwrap();
         seen += 1;
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, 8);
 }
 
 #[test]
@@ -356,9 +430,14 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
             true => numbers(&golden, "packed.chars").into_iter().map(|n| n as u16).collect(),
             false => Vec::new(),
         };
-        let input = Packed { ids, type_ids, chars, offsets: numbers(&golden, "packed.offsets") };
+        let offsets = numbers(&golden, "packed.offsets");
+        let mut input = Packed { ids, type_ids, chars, offsets, ..Packed::default() };
+        for length in input.lengths().map(|length| length as u32).collect::<Vec<_>>() {
+            input.marks.push((0..length).map(|token| token..token + 1));
+        }
         let classes: Arc<[u32]> = (0..input.batch() as u32).map(|text| text % 3).collect();
         let tokens: Arc<[u32]> = (0..input.tokens() as u32).map(|token| token % 3).collect();
+        let heads: Arc<[u32]> = input.lengths().flat_map(|length| (0..length as u32).rev()).collect();
         for layers in [
             Layers::First,
             Layers::SecondToLast,
@@ -380,6 +459,15 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
                 classify(Pooling::Attention, Body::Mlp { width: 4 }),
                 classify(Pooling::Mean, body),
                 HeadSpec::Tag { labels: labels.clone(), crf: true, body, layers },
+                HeadSpec::Parse {
+                    labels: labels.clone(),
+                    several_roots: false,
+                    arc_width: 5,
+                    relation_width: 4,
+                    dropout: 0.1,
+                    body,
+                    layers,
+                },
             ];
             for spec in specs {
                 let model = match Model::open(&fixtures.join(family), &spec, 3, &Device::flex()) {
@@ -391,6 +479,9 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
                 };
                 let targets = match spec {
                     HeadSpec::Tag { .. } => Targets::Tokens(Arc::clone(&tokens)),
+                    HeadSpec::Parse { .. } => {
+                        Targets::Trees { heads: Arc::clone(&heads), relations: Arc::clone(&tokens) }
+                    }
                     _ => Targets::Classes(Arc::clone(&classes)),
                 };
                 let trainable = vec![true; model.store.len()];
@@ -422,5 +513,5 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
         }
     }
     let text = refused.join("\n");
-    assert_eq!((seen, refused.len()), (172, 92), "{text}");
+    assert_eq!((seen, refused.len()), (216, 114), "{text}");
 }

@@ -98,7 +98,7 @@ fn packed(golden: &Golden) -> Packed {
         if golden.has("packed.type_ids") { numbers("packed.type_ids") } else { vec![0; ids.len()] };
     let chars = if golden.has("packed.chars") { numbers("packed.chars") } else { Vec::new() };
     let chars = chars.into_iter().map(|number| number as u16).collect();
-    Packed { ids, type_ids, offsets: numbers("packed.offsets"), chars }
+    Packed { ids, type_ids, offsets: numbers("packed.offsets"), chars, ..Packed::default() }
 }
 
 fn floats(golden: &Golden, name: &str) -> Vec<f32> {

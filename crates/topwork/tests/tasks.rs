@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 use topwork::hub::{self, Hub, Settings};
 use topwork::job::{self, JobContext, Outcomes, Quiet};
-use topwork::recipe::DataRecipe;
+use topwork::recipe::{DataRecipe, Kind};
 use topwork::tasks::language_model::hidden;
 use topwork::{Error, GenerateOptions, Generator, Predictor, Recipe, evaluate};
 use topwork_data::Labels;
@@ -104,6 +104,68 @@ fn a_tagger_from_columns_to_entities() {
     assert!(answers[1].entities.is_empty() && answers[1].words.len() == 2);
     let report = fs::read_to_string(run.folder.join("report.html")).unwrap();
     assert!(report.contains("PER") && report.contains("Token tagging"));
+}
+
+/// Sentences in CoNLL-U: words depend on the next "is", "it" or "in", or else on the first of these, which is the root. The others
+/// of these depend on that one, or hang on the root too.
+fn dependencies(folder: &Path, several_roots: bool) -> PathBuf {
+    let sentence = |n: usize| {
+        let words = words(n);
+        let is_head = |word: &str| ["is", "it", "in"].contains(&word);
+        let heads: Vec<usize> = (0..words.len()).filter(|&at| is_head(words[at])).collect();
+        let top = heads.first().copied().unwrap_or(0);
+        let mut lines = vec![format!("# sent_id = s{n}")];
+        for (at, word) in words.iter().enumerate() {
+            let next = heads.iter().copied().find(|&head| head > at).unwrap_or(top);
+            let (head, relation) = match (at == top, is_head(word)) {
+                (true, _) => (0, "root"),
+                (false, true) if several_roots => (0, "root"),
+                (false, true) => (top + 1, "conj"),
+                (false, false) => (next + 1, if next > at { "det" } else { "obj" }),
+            };
+            lines.push(format!("{}\t{word}\t_\t_\t_\t_\t{head}\t{relation}\t_\t_", at + 1));
+        }
+        lines.push(String::new());
+        lines.join("\n")
+    };
+    write(folder, "trees.conllu", (0..400).map(sentence))
+}
+
+#[test]
+fn a_parser_from_trees_to_trees() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dependencies(folder.path(), false);
+    // The format says what is learnt.
+    let run = train(&fixtures("bert"), &data, folder.path(), &epochs(15, 2e-3, "")).unwrap();
+    assert_eq!(run.resolved.task.kind, Some(Kind::Parse));
+    assert_eq!(run.resolved.task.metric.as_deref(), Some("las"));
+    assert_eq!(run.resolved.task.several_roots, Some(false));
+    assert!(test_value(&run, "las") > 0.9, "{}", run.test.unwrap().evaluation);
+    assert!(measured_again(&run, &data, "uas") > 0.9);
+    let answers = Predictor::open(run.best()).unwrap().predict(&["the a is of it", "to in the"]).unwrap();
+    let shown = |at: usize| -> Vec<(&str, usize, &str)> {
+        answers[at].tree.iter().map(|w| (w.text.as_str(), w.head, w.relation.as_str())).collect()
+    };
+    let expected =
+        [("the", 3, "det"), ("a", 3, "det"), ("is", 0, "root"), ("of", 5, "det"), ("it", 3, "conj")];
+    assert_eq!(shown(0), expected);
+    assert_eq!(shown(1), [("to", 2, "det"), ("in", 0, "root"), ("the", 2, "obj")]);
+    let report = fs::read_to_string(run.folder.join("report.html")).unwrap();
+    assert!(report.contains("conj") && report.contains("Dependency parsing"));
+}
+
+#[test]
+fn a_frozen_encoder_is_parsed_by_an_lstm_and_a_sentence_may_have_several_roots() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dependencies(folder.path(), true);
+    let head = "kind = \"parse\"\nbody = { bilstm = { width = 16, layers = 1 } }\nlayers = \"mix\"";
+    let more = epochs(20, 1e-2, head).replace("[train]", "[train]\nfreeze = [\"encoder\"]");
+    let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
+    assert_eq!(run.resolved.task.several_roots, Some(true));
+    assert!(test_value(&run, "las") > 0.8, "{}", run.test.unwrap().evaluation);
+    assert!(run.layers.is_some());
+    let answers = Predictor::open(run.best()).unwrap().predict(&["the is a it of in"]).unwrap();
+    assert!(answers[0].tree.iter().filter(|word| word.head == 0).count() > 1, "{:?}", answers[0].tree);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use serde_json::{Map, Value, json};
-use topwork::predictor::Tagged;
+use topwork::predictor::{Hanging, Tagged};
 use topwork::{Prediction, Predictor};
 use topwork_data::{Column, Table, TableFormat};
 use topwork_text::Input;
@@ -21,6 +21,7 @@ use crate::texts::{Text, TextArgs};
 #[command(
     after_help = "A line is: answer, probability, text, with tabs between; a text's answer does not depend on the \
                         texts around it.
+A parser's answer is its words, each as word/head/relation: the head's number counted from 1, 0 for the root.
 An empty line is answered with an empty line, and counted.
 
 Examples:
@@ -196,7 +197,7 @@ fn line(one: &Answered, labels: &[String], all: bool, out: &mut dyn Write) -> st
     writeln!(out, "\t{text}")
 }
 
-/// What a tagger or a model of spans answers, in one line; `None` for other models.
+/// What a tagger, a parser or a model of spans answers, in one line; `None` for other models.
 fn found(answer: &Prediction, labels: &[String]) -> Option<String> {
     let or_none = |text: String| if text.is_empty() { "-".to_string() } else { text };
     if !answer.words.is_empty() {
@@ -207,6 +208,10 @@ fn found(answer: &Prediction, labels: &[String]) -> Option<String> {
         } else {
             answer.words.iter().map(word).collect::<Vec<_>>().join(" ")
         });
+    }
+    if !answer.tree.is_empty() {
+        let word = |word: &Hanging| format!("{}/{}/{}", word.text, word.head, word.relation);
+        return Some(answer.tree.iter().map(word).collect::<Vec<_>>().join(" "));
     }
     let spans = labels.is_empty() && answer.score.is_none();
     spans.then(|| match &answer.answer {
@@ -229,6 +234,8 @@ fn object(one: &Answered, labels: &[String]) -> Value {
     if let Some(text) = found(answer, labels) {
         if labels.is_empty() {
             object.insert("answer".into(), json!(answer.answer));
+        } else if !answer.tree.is_empty() {
+            object.insert("tree".into(), json!(answer.tree));
         } else {
             object.insert("words".into(), json!(answer.words));
             if topwork::tasks::tag::has_entities(labels) {

@@ -69,8 +69,8 @@ pub struct Start {
     /// Format of the data: csv, tsv, jsonl, parquet, arrow, hf, text, folder [default: by the name]
     #[arg(long)]
     format: Option<topwork_data::Format>,
-    /// What is learnt: classify, multi-label, regress, tag, question-answering, multiple-choice, seq2seq, causal-lm, masked-lm
-    /// [default: decided by the data]
+    /// What is learnt: classify, multi-label, regress, tag, parse, question-answering, multiple-choice, seq2seq, causal-lm,
+    /// masked-lm [default: decided by the data]
     #[arg(long, value_name = "NAME", value_parser = kind)]
     task: Option<Kind>,
     /// Train on so many examples only, chosen with all classes in proportion
@@ -110,7 +110,7 @@ pub struct Start {
     #[arg(long)]
     pool: Option<PoolName>,
     /// What stands before the head's outputs: own, linear, mlp, bilstm, with a width and layers as in mlp:128 or bilstm:256:2;
-    /// for taggers also crf and bilstm-crf [default: own, the family's]
+    /// for taggers also crf and bilstm-crf, for parsers own or bilstm [default: own, the family's]
     #[arg(long, value_name = "NAME", value_parser = HeadName::parse)]
     head: Option<HeadName>,
     /// The hidden states that the head reads: last, first, second-to-last, sum-last-4, concat-last-4, sum-all, mix [default: last]

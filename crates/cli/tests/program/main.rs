@@ -12,5 +12,6 @@ mod interrupted;
 mod looking;
 mod predicting;
 mod stage;
+mod structure;
 mod training;
 mod vectors;

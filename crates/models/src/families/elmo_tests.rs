@@ -106,6 +106,7 @@ fn words_alone_are_what_allennlp_makes_of_them() {
         type_ids: vec![0; words.len()],
         offsets: vec![0, words.len() as u32],
         chars,
+        ..Packed::default()
     };
     let pass = Pass::eval(&store, Precision::F32);
     let got = plain(elmo.words.forward(&pass, &input).unwrap()).unwrap();

@@ -1,15 +1,17 @@
 //! Answering a set, and what the answers are worth.
 
+use burn::tensor::Tensor;
 use topwork_data::{Dataset, Example};
 use topwork_kernels::gemm::Precision;
+use topwork_models::trees::Attached;
 use topwork_models::{LossOptions, Model};
 use topwork_nn::Pass;
 use topwork_text::Tokenizer;
 use topwork_train::metrics::{
-    Bootstrap, ClassReport, Evaluation, Outcome, Summed, Task as MetricTask, TextLoss, language,
+    Bootstrap, ClassReport, Dependency, Evaluation, Outcome, Summed, Task as MetricTask, TextLoss, language,
 };
 
-use super::{Judge, LanguageTask, Part, WORST};
+use super::{Judge, LanguageTask, Part, TaskBatch, WORST};
 use crate::error::Error;
 use crate::frozen::{Frozen, Set};
 use crate::report::{Mistake, Mistakes};
@@ -81,24 +83,43 @@ impl<'a> Run<'a> {
             for &unit in units {
                 let batch = task.batch(part, &[unit], None)?;
                 let asked = batch.targets.as_ref().map_or(0, |targets| scoring::asked(targets, 1));
-                let Some(targets) = batch.targets.filter(|_| asked > 0) else {
+                let Some(targets) = batch.targets.as_ref().filter(|_| asked > 0) else {
                     found.push((0.0, 0));
                     continue;
                 };
                 let pass = Pass::eval(&self.model.store, self.precision);
-                let features = match self.frozen {
-                    Some((frozen, set)) => {
-                        frozen.features(self.model, &pass, &batch.packed, set, &batch.texts)?
-                    }
-                    None => self.model.features(&pass, &batch.packed)?,
-                };
+                let features = self.features(&pass, &batch)?;
                 let options = LossOptions::default();
-                let loss = self.model.head_loss(&pass, features, &batch.packed, &targets, &options)?;
+                let loss = self.model.head_loss(&pass, features, &batch.packed, targets, &options)?;
                 found.push((f64::from(loss.into_scalar::<f32>()) * asked as f64, asked));
             }
             Ok(found)
         })?;
         Ok(each.concat())
+    }
+
+    /// The tree over the marked words of each text, and the mean loss.
+    ///
+    /// # Errors
+    /// What the model finds wrong.
+    pub fn trees(&self, part: &Part) -> Result<(Vec<Vec<Attached>>, Option<f64>), Error> {
+        let found = scoring::in_batches(part.costs(), |units| {
+            let batch = part.batch(units);
+            let pass = Pass::eval(&self.model.store, self.precision);
+            let features = self.features(&pass, &batch)?;
+            let loss = scoring::mean_loss(self.model, &pass, features.clone(), &batch)?;
+            Ok((self.model.trees(&pass, features, &batch.packed)?, loss))
+        })?;
+        let (trees, losses): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        Ok((trees.concat(), scoring::mean_of(losses)))
+    }
+
+    /// What the head reads of a batch.
+    fn features(&self, pass: &Pass, batch: &TaskBatch) -> Result<Tensor<2>, Error> {
+        match self.frozen {
+            Some((frozen, set)) => frozen.features(self.model, pass, &batch.packed, set, &batch.texts),
+            None => Ok(self.model.features(pass, &batch.packed)?),
+        }
     }
 }
 
@@ -122,6 +143,8 @@ pub struct Measured {
     pub texts: Vec<String>,
     /// The label of each word of each example, of taggers.
     pub tags: Vec<Vec<String>>,
+    /// What each word of each example depends on, of parsers.
+    pub trees: Vec<Vec<Dependency>>,
 }
 
 impl Measured {
@@ -135,7 +158,7 @@ impl Measured {
             Some(bootstrap) => evaluation.with_intervals(&outcome, &bootstrap, &[])?,
             None => evaluation,
         };
-        Ok(Measured { evaluation, answers: Answers::Outcome(outcome), texts: Vec::new(), tags: Vec::new() })
+        Ok(Measured::of(evaluation, Answers::Outcome(outcome)))
     }
 
     /// Measures of a corpus; `types` are those of entities or classes.
@@ -154,7 +177,12 @@ impl Measured {
             Some(loss) => evaluation.with_loss(loss)?,
             None => evaluation,
         };
-        Ok(Measured { evaluation, answers: Answers::Sums(sums), texts: Vec::new(), tags: Vec::new() })
+        Ok(Measured::of(evaluation, Answers::Sums(sums)))
+    }
+
+    fn of(evaluation: Evaluation, answers: Answers) -> Self {
+        let (texts, tags, trees) = (Vec::new(), Vec::new(), Vec::new());
+        Measured { evaluation, answers, texts, tags, trees }
     }
 
     /// The mistakes among answers that are texts: those whose `measure` is 0. `gold` is what was right, `shown` how an answer looks

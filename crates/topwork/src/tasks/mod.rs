@@ -6,6 +6,7 @@
 pub mod choice;
 pub mod language_model;
 pub(crate) mod measured;
+pub mod parse;
 mod part;
 pub mod question;
 pub mod seq2seq;
@@ -108,6 +109,9 @@ pub trait LanguageTask: Sync {
     /// A text that the tokenizer refuses, a label that is unknown.
     fn encode(&self, dataset: Dataset, encode: &Encode) -> Result<Part, Error>;
 
+    /// Fills in what is left to the training data, beyond labels and lengths.
+    fn decide(&self, _task: &mut TaskRecipe, _data: &Prepared) {}
+
     /// The head that learns it.
     fn head(&self, task: &TaskRecipe, labels: &[String]) -> HeadSpec;
 
@@ -183,6 +187,7 @@ pub const TASKS: &[&dyn LanguageTask] = &[
     &texts::MULTI_LABEL,
     &texts::REGRESS,
     &tag::TAG,
+    &parse::PARSE,
     &question::QUESTION,
     &choice::CHOICE,
     &seq2seq::SEQ2SEQ,
