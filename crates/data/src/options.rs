@@ -97,7 +97,7 @@ impl Format {
             Task::Trees => &[Conllu],
             Task::Answers => &[Squad, Jsonl, Parquet, Arrow, Hf],
             Task::Texts => &[Csv, Tsv, Jsonl, Parquet, Text, Arrow, Hf],
-            Task::Choice => &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf],
+            Task::Choice | Task::Pairs => &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf],
         }
     }
 
@@ -144,11 +144,13 @@ pub enum Task {
     Choice,
     /// The head and the relation of each word.
     Trees,
+    /// Texts that go together: pairs, with a number or with texts that do not go with the first, or texts with the class they share.
+    Pairs,
 }
 
 impl Task {
     /// All tasks with their names.
-    pub const ALL: [(&'static str, Task); 9] = [
+    pub const ALL: [(&'static str, Task); 10] = [
         ("unlabelled", Task::Unlabelled),
         ("class", Task::Class),
         ("multi", Task::Multi),
@@ -158,6 +160,7 @@ impl Task {
         ("texts", Task::Texts),
         ("choice", Task::Choice),
         ("trees", Task::Trees),
+        ("pairs", Task::Pairs),
     ];
 
     /// True for one class, several or a score for each text: what any table can hold in a column.
@@ -217,6 +220,12 @@ pub struct ReadOptions {
     pub text: Option<String>,
     /// The column of the second text of a pair.
     pub pair: Option<String>,
+    /// The column of the names of rows.
+    pub id: Option<String>,
+    /// Whether a column that is called as names of rows usually are is read as such where none is said.
+    pub ids: bool,
+    /// The columns of texts that do not go with the first, for [`Task::Pairs`].
+    pub negative: Vec<String>,
     /// The label column; several 0/1 columns for [`Task::Multi`].
     pub label: Vec<String>,
     /// Whether the first row of CSV or TSV names the columns.
@@ -251,6 +260,9 @@ impl Default for ReadOptions {
             task: Task::default(),
             text: None,
             pair: None,
+            id: None,
+            ids: false,
+            negative: Vec::new(),
             label: Vec::new(),
             header: None,
             delimiter: None,

@@ -84,7 +84,7 @@ const SCORE: &[&str] = &[
 ];
 
 /// First and second text of a pair.
-const PAIRS: &[(&str, &str)] = &[
+pub(super) const PAIRS: &[(&str, &str)] = &[
     ("sentence1", "sentence2"),
     ("premise", "hypothesis"),
     ("question1", "question2"),
@@ -94,6 +94,10 @@ const PAIRS: &[(&str, &str)] = &[
     ("question", "sentence"),
     ("#1 string", "#2 string"),
 ];
+
+/// Names of rows.
+const NAMES: &[&str] =
+    &["id", "_id", "docid", "doc_id", "document_id", "pid", "qid", "query_id", "query-id", "corpus-id"];
 
 /// The columns to use, by number.
 pub(super) struct Chosen {
@@ -167,6 +171,22 @@ pub(super) fn choose(path: &Path, table: &Table, options: &ReadOptions) -> Resul
         label.push((at, chosen(table, at, why)));
     }
     Ok(Chosen { text, pair, label })
+}
+
+/// The column of the names of rows, if one is said, or looked for and there.
+pub(super) fn names_of_rows(
+    path: &Path,
+    table: &Table,
+    options: &ReadOptions,
+    chosen: &Chosen,
+) -> Result<Option<usize>> {
+    if let Some(wanted) = &options.id {
+        return find(path, table, "id", wanted).map(Some);
+    }
+    let labels = chosen.label.iter().map(|(at, _)| *at);
+    let taken: Vec<usize> =
+        [chosen.text.0].into_iter().chain(chosen.pair.as_ref().map(|(at, _)| *at)).chain(labels).collect();
+    Ok(by_name(table, NAMES, &taken).filter(|_| options.ids && table.named))
 }
 
 pub(super) fn chosen(table: &Table, at: usize, why: &str) -> ChosenColumn {

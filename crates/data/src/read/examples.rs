@@ -46,13 +46,17 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
         unlabelled: Vec::new(),
         kind: None,
     };
+    let id = columns::names_of_rows(path, &table, options, &chosen)?;
     let mut examples = Vec::with_capacity(table.rows.len());
     let rows = table.rows.len();
     for (row, cells) in table.rows {
         let mut cells = cells;
         let Some((text, pair)) = reader.texts(row, &mut cells, &mut report) else { continue };
         match reader.label(row, &cells) {
-            Found::Label(label) => examples.push(Example { text, pair, label, row, id: None }),
+            Found::Label(label) => {
+                let id = id.and_then(|at| cells[at].words());
+                examples.push(Example { text, pair, label, row, id });
+            }
             Found::Missing if options.skip_unlabelled || options.skip_bad_rows => {
                 report.skip("no label", row);
             }
@@ -208,9 +212,13 @@ impl Reader<'_> {
                 }
             },
             // Their labels stand in more than one column and are read elsewhere.
-            Task::Unlabelled | Task::Tags | Task::Answers | Task::Texts | Task::Choice | Task::Trees => {
-                Found::Label(None)
-            }
+            Task::Unlabelled
+            | Task::Tags
+            | Task::Answers
+            | Task::Texts
+            | Task::Choice
+            | Task::Trees
+            | Task::Pairs => Found::Label(None),
         }
     }
 

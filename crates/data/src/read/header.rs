@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::columns::is_known_name;
-use crate::ReadOptions;
+use super::pairs;
+use crate::{ReadOptions, Task};
 
 /// Yes or no, with the reason for the report.
 pub(super) fn decide(records: &[(usize, Vec<String>)], options: &ReadOptions) -> (bool, String) {
@@ -17,7 +18,10 @@ pub(super) fn decide(records: &[(usize, Vec<String>)], options: &ReadOptions) ->
     let first: Vec<&str> = records[0].1.iter().map(|field| field.trim()).collect();
     let body = &records[1..records.len().min(1001)];
 
+    let known =
+        |field: &str| is_known_name(field) || options.task == Task::Pairs && pairs::is_known_name(field);
     let said = options.text.iter().chain(&options.pair).chain(&options.label);
+    let said = said.chain(&options.negative).chain(&options.id);
     if let Some(name) =
         said.into_iter().find(|name| first.contains(&name.as_str()) && name.parse::<usize>().is_err())
     {
@@ -27,7 +31,7 @@ pub(super) fn decide(records: &[(usize, Vec<String>)], options: &ReadOptions) ->
         return no("the first row has a number in it".into());
     }
     if body.is_empty() {
-        return match first.iter().find(|field| is_known_name(field)) {
+        return match first.iter().find(|field| known(field)) {
             Some(field) => yes(format!("{field:?} is a usual name")),
             None => no("there is only one row".into()),
         };
@@ -43,7 +47,7 @@ pub(super) fn decide(records: &[(usize, Vec<String>)], options: &ReadOptions) ->
             return no(format!("{field:?} of the first row comes again below it"));
         }
     }
-    if let Some(field) = first.iter().find(|field| is_known_name(field)) {
+    if let Some(field) = first.iter().find(|field| known(field)) {
         return yes(format!("{field:?} is a usual name"));
     }
     for (column, field) in first.iter().enumerate() {

@@ -19,6 +19,7 @@ mod lines;
 mod offsets;
 mod packed;
 mod pages;
+mod pairs;
 mod parquet;
 mod plain;
 mod shards;
@@ -142,6 +143,7 @@ fn build(path: &Path, format: Format, table: Table, options: &ReadOptions) -> Re
         Task::Answers => answers::build(path, format, table, options),
         Task::Texts => texts::build(path, format, table, options),
         Task::Choice => choice::build(path, format, table, options),
+        Task::Pairs => pairs::build(path, format, table, options),
         Task::Trees => Err(unfit(path, format, options.task)),
     }
 }

@@ -21,7 +21,9 @@ fn examples(source: &Source, table: &Table, stored: &str, options: &ReadOptions)
     let wrong = |reason: String| Error::Arrow { path: source.path().into(), reason };
     let stored: Stored = serde_json::from_str(stored)
         .map_err(|error| wrong(format!("not written by this version: {error}")))?;
-    if stored.task != options.task && options.task != Task::Unlabelled {
+    let pairs = options.task == Task::Pairs
+        && matches!(stored.task, Task::Unlabelled | Task::Score | Task::Class | Task::Choice);
+    if stored.task != options.task && options.task != Task::Unlabelled && !pairs {
         return Err(wrong(format!("it holds {}, not {}; read it as that", stored.task, options.task)));
     }
     let columns: Option<Vec<usize>> = ["row", "text", "pair", "id"]
@@ -55,7 +57,7 @@ fn examples(source: &Source, table: &Table, stored: &str, options: &ReadOptions)
 /// The columns of the labels of a task.
 fn columns(task: Task) -> &'static [&'static str] {
     match task {
-        Task::Unlabelled => &[],
+        Task::Unlabelled | Task::Pairs => &[],
         Task::Choice => &["options", "right"],
         Task::Class | Task::Multi | Task::Score | Task::Tags | Task::Answers | Task::Texts | Task::Trees => {
             &["label"]
@@ -86,7 +88,7 @@ fn of(label: &Cell, rest: &[&Cell], task: Task, text: &str, pair: Option<&str>) 
         (start < end && text.is_char_boundary(start) && text.is_char_boundary(end)).then_some((start, end))
     };
     Some(match task {
-        Task::Unlabelled => return None,
+        Task::Unlabelled | Task::Pairs => return None,
         Task::Class => Label::One(label.words()?),
         Task::Multi => Label::Many(label.list()?.iter().map(Cell::words).collect::<Option<_>>()?),
         Task::Score => Label::Score(label.words()?.parse().ok().filter(|score: &f32| score.is_finite())?),

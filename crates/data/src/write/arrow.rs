@@ -135,7 +135,7 @@ fn columns(examples: &[Example], task: Task) -> Vec<(&'static str, ArrayRef)> {
         ("id", texts(&|example| example.id.as_deref())),
     ];
     match task {
-        Task::Unlabelled => {}
+        Task::Unlabelled | Task::Pairs => {}
         Task::Class => columns.push((
             "label",
             texts(&|example| match &example.label {
