@@ -3,6 +3,7 @@
 mod binary;
 mod classes;
 mod squared;
+pub mod vectors;
 
 pub use binary::binary_cross_entropy;
 pub use classes::cross_entropy;
