@@ -113,6 +113,16 @@ pub enum Error {
         /// The end tokens.
         end: Vec<u32>,
     },
+    /// Texts that are to be held against each other do not fit the loss.
+    #[error("example {example} of the batch (counted from 0): expected {expected}, got {got}")]
+    Compared {
+        /// The example.
+        example: usize,
+        /// What would be right.
+        expected: &'static str,
+        /// What is there.
+        got: String,
+    },
     /// A head that predicts words in any order was asked of a family that cannot.
     #[error("the {head} head needs a family that keeps a place apart from its word (xlnet)")]
     OneStream {

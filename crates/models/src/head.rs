@@ -18,6 +18,8 @@ use crate::states::Layers;
 use crate::tagging::CrfParams;
 
 pub use crate::heads::body::Body;
+pub use crate::heads::compared::{Compared, VectorLoss, VectorLossKind};
+pub use crate::heads::embed::EmbedDense;
 
 /// How a sequence becomes one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +135,9 @@ pub enum HeadSpec {
         pool: Pooling,
         /// Scale vectors to length one.
         normalise: bool,
+        /// A map that pooled vectors go through first.
+        #[serde(default, skip_serializing_if = "is_default")]
+        dense: Option<EmbedDense>,
     },
     /// Whether each token was replaced by another.
     ReplacedToken,
@@ -174,6 +179,11 @@ impl HeadSpec {
             body: Body::Own,
             layers: Layers::Last,
         }
+    }
+
+    /// A vector for a text, straight from pooling.
+    pub fn embedder(pool: Pooling, normalise: bool) -> Self {
+        HeadSpec::Embed { pool, normalise, dense: None }
     }
 
     /// The head's name in [`HEADS`].
@@ -290,6 +300,8 @@ pub enum Targets {
     },
     /// Words that are asked for in some order.
     Permuted(Permuted),
+    /// Texts that are held against each other.
+    Compared(Compared),
 }
 
 /// An order of the words of a batch, and those of them that are asked for.
@@ -348,6 +360,7 @@ impl Targets {
             Targets::Both { .. } => "tokens and texts",
             Targets::Texts { .. } => "texts",
             Targets::Permuted(_) => "words in an order",
+            Targets::Compared(_) => "texts to compare",
         }
     }
 }
@@ -361,6 +374,8 @@ pub struct LossOptions {
     pub smoothing: f32,
     /// The weight of the words' loss beside that of texts in heads of two tasks; `None` = the head's own.
     pub words: Option<f32>,
+    /// What vectors of texts are taught by.
+    pub vectors: VectorLoss,
 }
 
 /// Turns hidden states into outputs, and outputs into a loss.
@@ -507,7 +522,7 @@ mod tests {
             HeadSpec::tagger(labels.clone()),
             HeadSpec::parser(labels),
             HeadSpec::Span,
-            HeadSpec::Embed { pool: Pooling::Max, normalise: true },
+            HeadSpec::embedder(Pooling::Max, true),
             HeadSpec::ReplacedToken,
             HeadSpec::NextSentence,
             HeadSpec::Pretraining,

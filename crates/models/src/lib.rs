@@ -25,6 +25,7 @@ pub mod recurrent;
 pub mod relative;
 pub mod rope;
 pub mod saved;
+pub mod sentence;
 pub mod source;
 pub mod states;
 pub mod tagging;
@@ -36,7 +37,10 @@ pub use family::{
     ClassifierStyle, Decoder, DenseStyle, Encoder, FAMILIES, Family, LanguageModelStyle, SegmentReader, Size,
     TwoStreams, family,
 };
-pub use head::{Body, HEADS, Head, HeadEntry, HeadSpec, LossOptions, Permuted, Pooling, Targets};
+pub use head::{
+    Body, Compared, EmbedDense, HEADS, Head, HeadEntry, HeadSpec, LossOptions, Permuted, Pooling, Targets,
+    VectorLoss, VectorLossKind,
+};
 pub use model::{Model, SaveOptions};
 pub use source::Source;
 pub use states::Layers;

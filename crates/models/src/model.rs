@@ -9,16 +9,19 @@ use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
 use topwork_nn::{ParamId, ParamKind, ParamStore, Pass};
 use topwork_text::Packed;
-use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, SafeTensorsFile, safetensors};
+use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, safetensors};
 
 use crate::error::Error;
-use crate::family::{Decoder, Encoder, Family, family};
+use crate::family::{Decoder, Encoder, Family, NO_LIMIT, family};
 use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
 use crate::heads::permutation_lm;
 use crate::heads::seq2seq::Seq2Seq;
+use crate::model::own::HeadFiles;
 use crate::saved;
+use crate::sentence::Written;
 use crate::source::Source;
 
+mod own;
 mod read;
 mod segments;
 
@@ -123,7 +126,7 @@ impl Model {
         let source = Source::find(path)?;
         let (spec, bare) = match saved::spec_of(&source) {
             Ok(spec) => (spec, false),
-            Err(Error::NoHead { .. }) => (HeadSpec::Embed { pool: Pooling::Mean, normalise: false }, true),
+            Err(Error::NoHead { .. }) => (HeadSpec::embedder(Pooling::Mean, false), true),
             Err(error) => return Err(error),
         };
         let (model, report) = Self::open_found(&source, &spec, 0, device)?;
@@ -171,8 +174,8 @@ impl Model {
     /// Loads what the folder has, of its head only if it is `same`; parameters under `optional` may be missing.
     fn fill(&mut self, source: &Source, same: bool, optional: &[&str]) -> Result<LoadReport, Error> {
         let fresh: &[&str] = if same { &[] } else { &["head.**"] };
-        let own = source.beside(HEAD_WEIGHTS).filter(|_| same).map(SafeTensorsFile::open).transpose()?;
-        let in_own = |path: &str| own.as_ref().is_some_and(|file| file.shape(path).is_some());
+        let own = if same { HeadFiles::open(source, &self.spec)? } else { HeadFiles::none() };
+        let in_own = |path: &str| own.has(path);
         let mut wanted: Vec<(String, Vec<usize>)> = self
             .store
             .iter()
@@ -202,8 +205,8 @@ impl Model {
             self.store.initialise(*id, 0)?;
         }
         for (id, path) in self.head_params().into_iter().filter(|(_, path)| in_own(path)) {
-            let values = own.as_ref().map(|file| file.read(&path)).transpose()?.unwrap_or_default();
-            self.store.set(id, values)?;
+            let shape = self.store.param(id).shape.clone();
+            self.store.set(id, own.read(&path, &shape)?.unwrap_or_default())?;
             report.loaded.push((path.clone(), path));
         }
         Ok(report)
@@ -254,6 +257,14 @@ impl Model {
         let predicts = matches!(self.spec, HeadSpec::CausalLm | HeadSpec::DoubleHeads);
         let decoder = self.encoder.decoder().filter(|_| predicts);
         decoder.ok_or(Error::NotCausal { head: self.spec.name() })
+    }
+
+    /// Numbers in a vector of an `embed` head.
+    pub fn vector_width(&self) -> usize {
+        match &self.spec {
+            HeadSpec::Embed { dense: Some(dense), .. } => dense.width,
+            _ => self.size().hidden,
+        }
     }
 
     /// Its two parts.
@@ -422,12 +433,14 @@ impl Model {
     pub fn save(&self, folder: &Path, options: &SaveOptions) -> Result<(), Error> {
         let tensors = self.export()?;
         let head = if self.own_head() { Some(self.head_bytes()?) } else { None };
+        let sentence = self.sentence_files(&options.notes)?;
         let mut notes = options.notes.clone();
         notes.insert("head".to_string(), serde_json::to_value(&self.spec).unwrap_or(Value::Null));
         let notes = serde_json::to_vec_pretty(&Value::Object(notes)).unwrap_or_default();
         let mut files: Vec<(&str, &[u8])> = vec![(HEAD_FILE, &notes)];
         files.extend(head.as_ref().map(|bytes| (HEAD_WEIGHTS, bytes.as_slice())));
-        files.extend(options.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
+        let given = options.files.iter().chain(&sentence);
+        files.extend(given.map(|(name, content)| (name.as_str(), content.as_slice())));
         let config = self.saved_config();
         Ok(ModelFolder { config: &config, tensors: &tensors, files: &files }.write(folder)?)
     }
@@ -448,12 +461,41 @@ impl Model {
 
     /// The file of a head that no upstream class has.
     fn head_bytes(&self) -> Result<Vec<u8>, Error> {
+        self.bytes_of(|path| own::linear(path).is_none().then(|| path.to_string()))
+    }
+
+    /// A file of those parameters of the head that have a name in it.
+    fn bytes_of(&self, name: impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, Error> {
         let mut head = Vec::new();
         for (id, path) in self.head_params() {
+            let Some(name) = name(&path) else { continue };
             let shape = self.store.param(id).shape.clone();
-            head.push(Named { name: path, shape, data: self.store.values(id)?.into() });
+            head.push(Named { name, shape, data: self.store.values(id)?.into() });
         }
         Ok(safetensors::to_bytes(&head)?)
+    }
+
+    /// The files by which sentence-transformers opens what [`Model::save`] writes, with the keys `max-length` and `lowercase` of
+    /// the notes; none for another head than `embed`, and where tokens are pooled by what is learnt.
+    ///
+    /// # Errors
+    /// A parameter has no values.
+    pub fn sentence_files(&self, notes: &Map<String, Value>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let (HeadSpec::Embed { normalise, dense, .. }, Some(pool)) = (&self.spec, self.pooled()) else {
+            return Ok(Vec::new());
+        };
+        let weights = self.bytes_of(own::linear)?;
+        let most = Some(self.size().max_tokens).filter(|&most| most != NO_LIMIT);
+        let length = notes.get("max-length").and_then(Value::as_u64).map(|length| length as usize);
+        let written = Written {
+            pool,
+            normalise: *normalise,
+            dense: dense.map(|dense| (dense, weights.as_slice())),
+            hidden: self.size().hidden,
+            max_length: length.or(most),
+            lowercase: notes.get("lowercase").and_then(Value::as_bool) == Some(true),
+        };
+        Ok(written.files())
     }
 }
 

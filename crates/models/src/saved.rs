@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::family::{Family, family};
 use crate::head::{Body, HeadSpec, Pooling};
 use crate::model::{FROM_NOTHING, HEAD_FILE};
+use crate::sentence::Sentence;
 use crate::source::{Source, read_json};
 use crate::states::Layers;
 
@@ -92,7 +93,8 @@ pub fn saved_config(config: &Value, spec: &HeadSpec, family: &Family) -> Value {
     config
 }
 
-/// The head a model was saved with: from [`HEAD_FILE`], else from what `config.json` says of its architecture.
+/// The head a model was saved with: from [`HEAD_FILE`], else from the modules of sentence-transformers, else from what
+/// `config.json` says of its architecture.
 ///
 /// # Errors
 /// [`Error::NoHead`] for a bare encoder; a file that cannot be read; as [`Source::find`].
@@ -109,6 +111,10 @@ pub fn spec_of(source: &Source) -> Result<HeadSpec, Error> {
         let notes = read_json(source.folder(), HEAD_FILE)?;
         let spec = notes.get("head").cloned().unwrap_or(Value::Null);
         return serde_json::from_value(spec).map_err(|e| Error::Unreadable { path, reason: e.to_string() });
+    }
+    // Its class is often that of what it was trained from, whose head the folder does not have.
+    if let Some(found) = Sentence::read(source)? {
+        return Ok(found.spec);
     }
     let config = source.config();
     let family = family(config)?;

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use topwork_models::model::{HEAD_FILE, HEAD_WEIGHTS};
-use topwork_models::{Model, Source};
+use topwork_models::{HeadSpec, Model, Source};
 use topwork_text::{GgufParts, Tokenizer};
 use topwork_weights::gguf::{self, GgufTokenizer, Store};
 use topwork_weights::{LoadReport, ModelFolder, pytorch, safetensors};
 
 use crate::error::Error;
 use crate::model_files;
+use crate::sentence::{SENTENCE, SENTENCES};
 
 /// The form a model is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub struct Converted {
 pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Result<Converted, Error> {
     let (from, to) = (from.as_ref(), to.as_ref());
     let source = Source::find(from)?;
-    let (model, report, _) = Model::open_whole(from, &Device::flex())?;
+    let (model, report, bare) = Model::open_whole(from, &Device::flex())?;
     if let Some(fresh) = report.fresh.first() {
         return Err(Error::Task(format!("{}: it has no weights for {fresh}", from.display())));
     }
@@ -71,7 +72,7 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
         Err(error) => return Err(error),
     };
     match form {
-        Form::Folder => folder(&source, &model, tokenizer.as_ref(), to)?,
+        Form::Folder => folder(&source, &model, bare, tokenizer.as_ref(), to)?,
         Form::Gguf(store) => to_gguf(from, &model, tokenizer.as_ref(), to, store)?,
         Form::Onnx => {
             topwork_models::onnx::export(&model, to)?;
@@ -86,13 +87,20 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
             }
         }
     }
-    if !matches!(form, Form::Folder | Form::Onnx) && source.beside(HEAD_WEIGHTS).is_some() {
+    let mapped = matches!(model.spec(), HeadSpec::Embed { dense: Some(_), .. });
+    if !matches!(form, Form::Folder | Form::Onnx) && (mapped || source.beside(HEAD_WEIGHTS).is_some()) {
         left_out.push("the head: transformers has no class for it".to_string());
     }
     Ok(Converted { report, left_out })
 }
 
-fn folder(source: &Source, model: &Model, tokenizer: Option<&Tokenizer>, to: &Path) -> Result<(), Error> {
+fn folder(
+    source: &Source,
+    model: &Model,
+    bare: bool,
+    tokenizer: Option<&Tokenizer>,
+    to: &Path,
+) -> Result<(), Error> {
     let mut files = match tokenizer {
         Some(tokenizer) => tokenizer_files(tokenizer)?,
         None => Vec::new(),
@@ -101,6 +109,19 @@ fn folder(source: &Source, model: &Model, tokenizer: Option<&Tokenizer>, to: &Pa
         if let Some(path) = source.beside(name) {
             files.push((name.to_string(), fs::read(&path).map_err(Error::file(&path))?));
         }
+    }
+    if !bare {
+        let settings = [SENTENCE, SENTENCES];
+        for name in settings {
+            if let Some(path) = source.beside(name) {
+                files.push((name.to_string(), fs::read(&path).map_err(Error::file(&path))?));
+            }
+        }
+        let own = model.sentence_files(&serde_json::Map::new())?;
+        files.extend(
+            own.into_iter()
+                .filter(|(name, _)| source.beside(name).is_none() || !settings.contains(&name.as_str())),
+        );
     }
     // That of a folder is among the tokenizer's files.
     if source.is_carried()

@@ -22,11 +22,12 @@ use crate::error::Error;
 use crate::hub::{Found, Hub, Progress};
 use crate::job::{self, JobContext, JobObserver, Outcomes};
 use crate::model_files;
-use crate::prepare::{Prepared, prepare};
+use crate::prepare::{Prepared, Reads, prepare};
 use crate::recipe::{DataRecipe, Facts, Recipe, ReportRecipe, TaskRecipe};
 use crate::report::{self, ByLabels, LabelSeries, Method, Methods, Score};
 use crate::run_report;
 use crate::scoring;
+use crate::sentence::SentenceTexts;
 use crate::tasks::{Judge, Measured};
 use crate::text_task::{TextTask, TextTaskSettings};
 
@@ -100,10 +101,13 @@ pub fn run(
     let recipe = recipe(options, &data_file);
     let tokenizer = model_files::tokenizer(&model.path)?;
     let source = Source::find(&model.path)?;
-    let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
+    let spec = HeadSpec::embedder(Pooling::Mean, true);
     let (mut encoder, _) = Model::open(&model.path, &spec, 0, &Device::flex())?;
     encoder.store.keep_packed();
-    let data = prepare(&recipe, options.seed, &Encoder::new(&tokenizer), None, encoder.size().max_tokens)?;
+    let sentence = SentenceTexts::read(&model.path)?;
+    let (targets, model_max) = (None, encoder.size().max_tokens);
+    let reads = Reads { tokenizer: &Encoder::new(&tokenizer), targets, model_max, sentence: &sentence };
+    let data = prepare(&recipe, options.seed, &reads)?;
     data.notes.iter().for_each(|line| observer.note(line));
 
     let all = data.train.dataset.len();
@@ -188,7 +192,7 @@ fn recipe(options: &DemoOptions, data: &Path) -> Recipe {
 }
 
 fn size_of(config: &serde_json::Value) -> Result<usize, Error> {
-    let spec = HeadSpec::Embed { pool: Pooling::Cls, normalise: false };
+    let spec = HeadSpec::embedder(Pooling::Cls, false);
     Ok(Model::declare(config, &spec, &Device::flex())?.size().hidden)
 }
 

@@ -8,13 +8,15 @@ use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
 use topwork_train::metrics::Metric;
 
+use crate::embedder::{self, EmbedOptions};
 use crate::error::Error;
 use crate::model_files;
 use crate::prepare::read_options;
 use crate::recipe::{DataRecipe, Kind, TaskRecipe};
 use crate::saved::SavedNotes;
+use crate::sentence::SentenceTexts;
 use crate::slices::{Predicate, SliceScore, slices};
-use crate::tasks::{Encode, Judge, Measured, Part, Run, task};
+use crate::tasks::{self, Encode, Judge, Measured, Part, Run, task};
 
 /// A model's answers on a file, and what they are worth.
 pub struct Evaluated {
@@ -59,20 +61,59 @@ pub fn evaluate(
     precision: Precision,
     resamples: usize,
 ) -> Result<Evaluated, Error> {
+    evaluate_as(folder, data, precision, resamples, None)
+}
+
+/// The same of the vectors of a model, whatever its head, if `kind` is one of vectors.
+///
+/// # Errors
+/// As [`evaluate`]; a kind that the model's head does not have.
+pub fn evaluate_as(
+    folder: &Path,
+    data: &DataRecipe,
+    precision: Precision,
+    resamples: usize,
+    kind: Option<Kind>,
+) -> Result<Evaluated, Error> {
     let tokenizer = model_files::tokenizer(folder)?;
     let targets = model_files::target_tokenizer(folder)?;
-    let (mut model, _) = Model::open_saved(folder, &Device::flex())?;
+    let vectors = matches!(kind, Some(Kind::Embed | Kind::Similarity));
+    let (mut model, own_length) = match vectors {
+        true => {
+            let (spec, says) = embedder::spec(folder, &EmbedOptions::default())?;
+            (Model::open(folder, &spec, 0, &Device::flex())?.0, says)
+        }
+        false => (Model::open_saved(folder, &Device::flex())?.0, true),
+    };
     model.store.keep_packed();
     let saved = SavedNotes::read(folder)?;
-    let (kind, labels) = kind_of(&model, folder)?;
-    let task = task(kind);
-    let mut dataset = read(&data.train, &read_options(data, task.reader())?)?;
+    let (own, labels) = kind_of(&model, folder)?;
+    let asked = match kind {
+        Some(kind) if vectors || kind == own => kind,
+        None => own,
+        Some(kind) => {
+            return Err(Error::Task(format!(
+                "{}: this model was saved for {}, not for {}",
+                folder.display(),
+                own.name(),
+                kind.name()
+            )));
+        }
+    };
+    let mut dataset = read(&data.train, &read_options(data, task(asked).reader())?)?;
+    let settings = TaskRecipe::default();
+    let task = task(tasks::embed::settled(asked, &settings, &dataset)?);
+    let sentence = SentenceTexts::read(folder)?;
     let mut notes = dataset.report.lines();
     notes.extend(task.settle(&mut dataset, &mut None));
     let map = if labels.is_empty() { None } else { Some(LabelMap::in_order(labels.clone())?) };
     let model_max = model.size().max_tokens;
-    let max_length = saved.max_length.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
-    let settings = TaskRecipe::default();
+    // What a classifier was cut at says nothing of vectors.
+    let stated = saved
+        .max_length
+        .filter(|_| own_length)
+        .or(sentence.max_length.filter(|_| matches!(own, Kind::Embed)));
+    let max_length = stated.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
     let targets = targets.as_ref().map(Encoder::new);
     let encode = Encode {
         tokenizer: &Encoder::new(&tokenizer),
@@ -80,6 +121,8 @@ pub fn evaluate(
         max_length: Some(max_length),
         map: map.as_ref(),
         task: &settings,
+        sentence: &sentence,
+        seed: 0,
     };
     let part = task.encode(dataset, &encode)?;
     if part.inputs.cut_texts > 0 {
@@ -102,6 +145,7 @@ pub fn evaluate(
         beams: 1,
     };
     let measured = task.measure(&Run::new(&model, &tokenizer, precision, judge), &part)?;
+    let kind = task.kind();
     Ok(Evaluated { measured, part, kind, notes, labels, positive: saved.positive })
 }
 
@@ -118,6 +162,7 @@ pub fn kind_of(model: &Model, folder: &Path) -> Result<(Kind, Vec<String>), Erro
         HeadSpec::Parse { labels, .. } => Ok((Kind::Parse, labels.clone())),
         HeadSpec::Span => Ok((Kind::QuestionAnswering, Vec::new())),
         HeadSpec::MultipleChoice => Ok((Kind::MultipleChoice, Vec::new())),
+        HeadSpec::Embed { .. } => Ok((Kind::Embed, Vec::new())),
         HeadSpec::Seq2Seq => Ok((Kind::Seq2Seq, Vec::new())),
         HeadSpec::CausalLm => Ok((Kind::CausalLm, Vec::new())),
         HeadSpec::MaskedLm => Ok((Kind::MaskedLm, Vec::new())),

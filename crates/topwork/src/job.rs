@@ -15,16 +15,18 @@ use topwork_weights::{LoadReport, WordVectors};
 
 use crate::convert::tokenizer_files;
 use crate::datasets;
+use crate::embedder::{self, EmbedOptions};
 use crate::error::Error;
 use crate::hub::{Found, Hub, Progress};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
 use crate::model_files;
-use crate::prepare::{Prepared, prepare};
+use crate::prepare::{Prepared, Reads, prepare};
 use crate::recipe::{Facts, Kind, Recipe};
 use crate::saved::SavedNotes;
 use crate::scoring;
+use crate::sentence::{SENTENCES, SentenceTexts};
 use crate::slices::{Predicate, SliceScore, slices};
-use crate::tasks::{Judge, Measured, Part, Run};
+use crate::tasks::{self, Judge, Measured, Part, Run};
 use crate::text_task::{TextTask, TextTaskSettings};
 use crate::vectors::start_from_vectors;
 
@@ -164,7 +166,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     let tokenizer = model_files::tokenizer(&source.path)?;
     let targets = model_files::target_tokenizer(&source.path)?;
     let seed = seed_of(recipe)?;
-    let plain = HeadSpec::Embed { pool: Pooling::Cls, normalise: false };
+    let plain = HeadSpec::embedder(Pooling::Cls, false);
     let size = Model::declare(Source::find(&source.path)?.config(), &plain, &Device::flex())?.size().clone();
     if tokenizer.id_limit() > size.vocab {
         return Err(Error::Task(format!(
@@ -176,7 +178,14 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     }
     let encoder = remembering(&tokenizer, hub)?;
     let targets = targets.as_ref().map(|targets| remembering(targets, hub)).transpose()?;
-    let data = prepare(recipe, seed, &encoder, targets.as_ref(), size.max_tokens)?;
+    let sentence = SentenceTexts::read(&source.path)?;
+    let reads = Reads {
+        tokenizer: &encoder,
+        targets: targets.as_ref(),
+        model_max: size.max_tokens,
+        sentence: &sentence,
+    };
+    let data = prepare(recipe, seed, &reads)?;
     data.notes.iter().for_each(|line| observer.note(line));
     encoder.used().iter().for_each(|used| observer.note(&used.to_string()));
     for line in tokenizer.ignored_settings() {
@@ -204,7 +213,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         }
     }
 
-    let spec = data.task().head(&resolved.task, &data.labels);
+    let spec = head_of(&resolved, &data, &source.path)?;
     let open = if resolved.from_scratch { Model::from_scratch } else { Model::open };
     let (mut model, load) =
         open(&source.path, &spec, topwork_kernels::rng::derive(seed, "init"), &Device::flex())?;
@@ -244,6 +253,10 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         data.positive,
     )?;
     let saved = SavedNotes { max_length: Some(data.max_length), positive: data.positive, threshold: None };
+    let (mut notes, spec_embeds) = (saved.to_map(), matches!(spec, HeadSpec::Embed { .. }));
+    if spec_embeds && sentence.lowercase {
+        notes.insert("lowercase".to_string(), true.into());
+    }
     let settings = TextTaskSettings {
         batch: BatchSize {
             examples: resolved.batch.examples,
@@ -254,12 +267,13 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
             class_weights: data.class_weights.as_deref().map(Into::into),
             smoothing: resolved.task.smoothing,
             words: None,
+            vectors: tasks::embed::loss(data.kind, &resolved.task, model.vector_width())?,
         },
         precision: options.precision.kernel(),
         metric: metric.clone(),
         labels: data.labels.clone(),
         positive: data.positive,
-        save: SaveOptions { files: beside_weights(&source.path, &tokenizer)?, notes: saved.to_map() },
+        save: SaveOptions { files: beside_weights(&source.path, &tokenizer, spec_embeds)?, notes },
     };
     let mut task = TextTask::new(data.task(), model, &tokenizer, [&data.train, &data.dev], settings)?;
     let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
@@ -325,11 +339,27 @@ fn unread(model: &Model) -> Vec<String> {
         .collect()
 }
 
-/// What a saved model needs beside its weights: the tokenizer, and how it writes.
-fn beside_weights(source: &Path, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8>)>, Error> {
+/// The head that learns the task; of vectors it is that of the folder the run starts from, unless the recipe says otherwise.
+fn head_of(recipe: &Recipe, data: &Prepared, source: &Path) -> Result<HeadSpec, Error> {
+    if !matches!(data.kind, Kind::Embed | Kind::Similarity) {
+        return Ok(data.task().head(&recipe.task, &data.labels));
+    }
+    let options = EmbedOptions { pool: recipe.task.pool, ..EmbedOptions::default() };
+    Ok(embedder::spec(source, &options)?.0)
+}
+
+/// What a saved model needs beside its weights: the tokenizer, how it writes and, of vectors, what is put before texts.
+fn beside_weights(
+    source: &Path,
+    tokenizer: &Tokenizer,
+    vectors: bool,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut files = tokenizer_files(tokenizer)?;
-    if let Some(path) = Source::find(source)?.beside(model_files::GENERATION) {
-        files.push((model_files::GENERATION.to_string(), fs::read(&path).map_err(Error::file(&path))?));
+    let source = Source::find(source)?;
+    for name in [Some(model_files::GENERATION), vectors.then_some(SENTENCES)].into_iter().flatten() {
+        if let Some(path) = source.beside(name) {
+            files.push((name.to_string(), fs::read(&path).map_err(Error::file(&path))?));
+        }
     }
     Ok(files)
 }
@@ -416,6 +446,10 @@ fn resolve(
     if data.task().pools() {
         let pool = if recipe.freezes_encoder() { Pooling::Mean } else { Pooling::Family };
         task.pool.get_or_insert(pool);
+    }
+    if let HeadSpec::Embed { pool, .. } = head_of(recipe, data, &source.path)? {
+        task.pool = Some(pool);
+        task.loss = Some(tasks::embed::loss(data.kind, task, hidden)?.kind);
     }
     task.max_length = Some(data.max_length);
     task.class_weights.get_or_insert_with(|| "none".to_string());

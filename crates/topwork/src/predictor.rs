@@ -18,6 +18,7 @@ use crate::model_files;
 use crate::recipe::TaskRecipe;
 use crate::saved::SavedNotes;
 use crate::scoring::{first_greatest, in_batches};
+use crate::sentence::SentenceTexts;
 use crate::tasks::{Encode, LanguageTask, parse, question, tag};
 
 /// A model folder whose head answers texts with labels, numbers, tags, trees or spans.
@@ -269,6 +270,8 @@ impl Predictor {
             max_length: Some(self.max_length),
             map: None,
             task: &settings,
+            sentence: &SentenceTexts::default(),
+            seed: 0,
         };
         let part = question::QUESTION.encode(Dataset::given(examples), &encode)?;
         let outputs =

@@ -10,7 +10,8 @@ use topwork_data::{
 
 use crate::error::Error;
 use crate::recipe::{DataRecipe, Kind, Recipe};
-use crate::tasks::{Encode, Judge, LanguageTask, Part, TASKS, task};
+use crate::sentence::SentenceTexts;
+use crate::tasks::{self, Encode, Judge, LanguageTask, Part, TASKS, task};
 
 /// Data ready to be trained on.
 pub struct Prepared {
@@ -54,21 +55,33 @@ impl Prepared {
     }
 }
 
-/// Reads, splits and tokenizes. `model_max` is the longest text the model reads, `targets` the tokenizer of the
-/// texts it writes, if that is another one.
+/// How a model takes texts.
+#[derive(Clone, Copy)]
+pub struct Reads<'a> {
+    /// Its tokenizer.
+    pub tokenizer: &'a Encoder<'a>,
+    /// The tokenizer of the texts it writes, if that is another one.
+    pub targets: Option<&'a Encoder<'a>>,
+    /// The longest text in tokens.
+    pub model_max: usize,
+    /// How it wants texts that become vectors.
+    pub sentence: &'a SentenceTexts,
+}
+
+/// Reads, splits and tokenizes.
 ///
 /// # Errors
 /// Everything wrong with the data, before any training: see `topwork_data::Error`.
-pub fn prepare(
-    recipe: &Recipe,
-    seed: u64,
-    tokenizer: &Encoder,
-    targets: Option<&Encoder>,
-    model_max: usize,
-) -> Result<Prepared, Error> {
+pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Error> {
+    let Reads { tokenizer, targets, model_max, sentence } = *reads;
     let data = &recipe.data;
     let mut notes = Vec::new();
     let (kind, mut whole) = read_labelled(&data.train, data, recipe.task.kind, &mut notes)?;
+    let asked = kind;
+    let kind = tasks::embed::settled(kind, &recipe.task, &whole)?;
+    if kind != asked {
+        notes.push("pairs with a number: how alike they are (similarity)".to_string());
+    }
     let mut scheme = None;
     let mut settled = task(kind).settle(&mut whole, &mut scheme);
     let mut reports = vec![whole.report.clone()];
@@ -112,7 +125,10 @@ pub fn prepare(
     let map = task.labels(&sets[0])?;
     let fingerprint = fingerprint(&sets);
     let [train, dev, test] = sets;
-    let mut encode = Encode { tokenizer, targets, max_length: None, map: map.as_ref(), task: &recipe.task };
+    let seed = topwork_kernels::rng::derive(seed, "pairs");
+    let settings = &recipe.task;
+    let mut encode =
+        Encode { tokenizer, targets, max_length: None, map: map.as_ref(), task: settings, sentence, seed };
     let uncut = task.encode(train, &encode)?;
     let lengths = LengthReport::new(uncut.inputs.lengths.iter().copied(), Some(model_max));
     let train = uncut.dataset;
@@ -186,6 +202,7 @@ pub fn read_options(data: &DataRecipe, task: Task) -> Result<ReadOptions, Error>
     options.names = data.names.clone();
     // Published sets have rows that nobody could agree on; they are counted.
     options.skip_unlabelled = data.set.is_some();
+    options.negative = data.negative.clone();
     options.pair_file = data.pair_file.clone();
     options.split = data.split.clone();
     options.skip_bad_rows = data.skip_bad_rows;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
-use topwork_models::{Body, Layers, Pooling};
+use topwork_models::{Body, Layers, Pooling, VectorLossKind};
 use topwork_train::TrainOptions;
 use topwork_train::techniques::freeze::is_encoder;
 
@@ -86,6 +86,9 @@ pub struct DataRecipe {
     /// Column of a second text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pair: Option<String>,
+    /// Columns of texts that do not go with the text, where vectors are taught.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub negative: Vec<String>,
     /// The file whose lines are the texts to be written, where they stand in another one than the texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pair_file: Option<PathBuf>,
@@ -181,6 +184,24 @@ pub struct TaskRecipe {
     /// Each text of a language model stands alone, instead of being read as a part of running text.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
+    /// What vectors are taught by: in-batch, triplet, cosine, contrastive; decided by the data when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<VectorLossKind>,
+    /// What cosines are divided by in the loss in-batch. Default 0.05.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// How much further apart is what does not belong together. Default 1 in the loss triplet, 0.5 in contrastive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f32>,
+    /// In the loss in-batch, what belongs to a text is to find it too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub symmetric: bool,
+    /// First coordinates of vectors that are to do on their own, besides the whole vectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dimensions: Vec<usize>,
+    /// Pairs drawn for each text, where vectors are taught by texts with classes. Default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<usize>,
     /// Beams when texts are written to be measured; 1 takes the likeliest word each time, the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beams: Option<usize>,
@@ -211,6 +232,10 @@ pub enum Kind {
     QuestionAnswering,
     /// Which of several texts goes with a text.
     MultipleChoice,
+    /// Vectors by which texts that belong together find each other.
+    Embed,
+    /// How alike two texts are.
+    Similarity,
     /// A text for a text.
     #[serde(rename = "seq2seq")]
     Seq2Seq,
@@ -230,6 +255,8 @@ impl Kind {
         (Kind::Parse, "parse"),
         (Kind::QuestionAnswering, "question-answering"),
         (Kind::MultipleChoice, "multiple-choice"),
+        (Kind::Embed, "embed"),
+        (Kind::Similarity, "similarity"),
         (Kind::Seq2Seq, "seq2seq"),
         (Kind::CausalLm, "causal-lm"),
         (Kind::MaskedLm, "masked-lm"),
@@ -412,6 +439,8 @@ impl Recipe {
         let most = match facts.kind {
             Kind::CausalLm | Kind::MaskedLm => 8,
             Kind::QuestionAnswering | Kind::MultipleChoice => 16,
+            // The other texts of a batch are what each is held against.
+            Kind::Embed => 64,
             _ => 32,
         };
         self.batch.examples.unwrap_or_else(|| (facts.examples / 8).clamp(4, most))

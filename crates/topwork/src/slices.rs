@@ -14,7 +14,7 @@ use topwork_train::metrics::{Interval, Metric, MetricError};
 
 use crate::error::Error;
 use crate::tasks::measured::bootstrap;
-use crate::tasks::{Answers, Measured, Part};
+use crate::tasks::{Answers, Measured, Part, Units};
 
 /// Parts by length.
 const PARTS: usize = 4;
@@ -189,7 +189,9 @@ pub fn slices(
         return Ok(Vec::new());
     }
     let mut parts: Vec<(String, Vec<usize>)> = Vec::new();
-    if part.inputs.lengths.len() == examples.len() {
+    // Of texts that belong together there is a length for each text, not for each example.
+    let together = matches!(part.units, Units::Together(_));
+    if !together && part.inputs.lengths.len() == examples.len() {
         parts.extend(by_length(&part.inputs.lengths));
     }
     for predicate in predicates {

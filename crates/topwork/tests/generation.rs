@@ -255,7 +255,7 @@ fn what_cannot_be_done_is_said() {
     assert!(error.contains("prompt 0"), "{error}");
 
     let device = Device::flex();
-    let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
+    let spec = HeadSpec::embedder(Pooling::Mean, true);
     let (bert, _) = Model::open(&folder("bert"), &spec, 0, &device).unwrap();
     assert!(generate(&bert, &prompts(&golden), &plain(), &mut |_, _| true).is_err());
     let error = Model::open(&folder("bert"), &HeadSpec::Seq2Seq, 0, &device).err().unwrap().to_string();

@@ -211,7 +211,7 @@ fn what_cannot_be_read_on_is_said() {
     assert!(error.contains("3 texts") && error.contains("of 2"), "{error}");
 
     let device = Device::flex();
-    let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
+    let spec = HeadSpec::embedder(Pooling::Mean, true);
     let (bert, _) = Model::open(&fixture("bert"), &spec, 0, &device).unwrap();
     assert!(bert.memory(1).unwrap_err().to_string().contains("no memory"));
     let error = Model::open(&fixture("bert"), &HeadSpec::PermutationLm, 0, &device).err().unwrap();

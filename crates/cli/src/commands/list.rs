@@ -8,7 +8,7 @@ use topwork::datasets::{self, DataSet};
 use topwork::hub::KNOWN;
 use topwork::tasks::TASKS;
 use topwork_data::{Format, TableFormat};
-use topwork_models::{FAMILIES, HEADS};
+use topwork_models::{FAMILIES, HEADS, VectorLossKind};
 use topwork_ops::OPS;
 use topwork_train::metrics::METRICS;
 use topwork_train::schedule::SCHEDULES;
@@ -19,7 +19,7 @@ use crate::Ended;
 use crate::global::Global;
 use crate::numbers::bytes;
 
-/// List the models, data sets, tasks, families, heads, techniques, schedules, metrics, operations, formats, vector formats and references
+/// List the models, data sets, tasks, families, heads, techniques, losses of vectors, schedules, metrics, operations, formats, vector formats and references
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   topwork list
@@ -55,6 +55,8 @@ enum Kind {
     Heads,
     /// Ways of fine-tuning
     Techniques,
+    /// What vectors of texts are taught by
+    Losses,
     /// Courses of the learning rate
     Schedules,
     /// Measures of quality
@@ -177,6 +179,13 @@ fn rows(kind: Kind, global: &Global) -> anyhow::Result<Vec<Row>> {
         Kind::Heads => HEADS.iter().map(|h| Row { link: h.paper, ..Row::new(h.name, h.summary) }).collect(),
         Kind::Techniques => {
             TECHNIQUES.iter().map(|t| Row { link: t.paper, ..Row::new(t.name, t.summary) }).collect()
+        }
+        Kind::Losses => {
+            let row = |(_, name, about, link): &(_, &'static str, &'static str, &'static str)| Row {
+                link,
+                ..Row::new(*name, *about)
+            };
+            VectorLossKind::ALL.iter().map(row).collect()
         }
         Kind::Schedules => {
             SCHEDULES.iter().map(|s| Row { link: s.paper, ..Row::new(s.name, s.summary) }).collect()

@@ -11,10 +11,12 @@ mod eval;
 mod eval_lm;
 mod generate;
 mod glue;
+mod index;
 mod list;
 mod model;
 mod predict;
 mod pretrain;
+mod search;
 mod tokenize;
 mod train;
 mod vectors;
@@ -37,6 +39,8 @@ pub enum Command {
     Glue(Box<glue::Glue>),
     Predict(predict::Predict),
     Embed(embed::Embed),
+    Index(index::Index),
+    Search(search::Search),
     Generate(generate::Generate),
     /// What is in a data file
     #[command(subcommand)]
@@ -57,7 +61,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 25;
+pub const COUNT: usize = 27;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -71,6 +75,8 @@ impl Command {
             Command::Glue(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),
             Command::Embed(command) => command.run(global, out),
+            Command::Index(command) => command.run(global, out),
+            Command::Search(command) => command.run(global, out),
             Command::Generate(command) => command.run(global, out),
             Command::Data(command) => command.run(global, out),
             Command::Model(command) => command.run(global, out),

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use topwork::job::{JobContext, Outcomes};
 use topwork::recipe::Kind;
 use topwork::{Recipe, datasets, hub};
-use topwork_models::{Body, Layers, Pooling};
+use topwork_models::{Body, Layers, Pooling, VectorLossKind};
 
 use crate::Ended;
 use crate::global::Global;
@@ -31,6 +31,7 @@ Examples:
   topwork train --model bert/ --data mails.csv --freeze encoder
   topwork train --model bert/ --data glue/sst2 --data-home ~/data
   topwork train --model bert/ --data pairs.csv --text premise --pair hypothesis --label relation
+  topwork train --model bert/ --data pairs.csv --task embed --text question --pair answer
   topwork train spam.toml train.epochs=5 batch.examples=16
   topwork train --resume runs/mails"
 )]
@@ -66,13 +67,23 @@ pub struct Start {
     /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
+    /// Column of texts that do not go with the text, where vectors are taught; may be repeated [default: by its name]
+    #[arg(long, value_name = "COLUMN")]
+    negative: Vec<String>,
     /// Format of the data: csv, tsv, jsonl, parquet, arrow, hf, text, folder [default: by the name]
     #[arg(long)]
     format: Option<topwork_data::Format>,
-    /// What is learnt: classify, multi-label, regress, tag, parse, question-answering, multiple-choice, seq2seq, causal-lm,
-    /// masked-lm [default: decided by the data]
+    /// What is learnt: classify, multi-label, regress, tag, parse, question-answering, multiple-choice, embed, similarity, seq2seq,
+    /// causal-lm, masked-lm [default: decided by the data]
     #[arg(long, value_name = "NAME", value_parser = kind)]
     task: Option<Kind>,
+    /// What vectors are taught by, in the tasks embed and similarity: in-batch, triplet, cosine, contrastive [default: decided by
+    /// the data]
+    #[arg(long, value_name = "NAME", value_parser = loss)]
+    loss: Option<VectorLossKind>,
+    /// First coordinates of vectors that are to do on their own too, as in 64,128,256 (Matryoshka)
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    dimensions: Vec<usize>,
     /// Train on so many examples only, chosen with all classes in proportion
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -156,6 +167,17 @@ pub fn kind(name: &str) -> Result<Kind, String> {
         let meant = topwork::nearest::nearest(name, names()).unwrap_or_default();
         format!("there are {}; did you mean {meant:?}?", names().collect::<Vec<_>>().join(", "))
     })
+}
+
+/// A loss of vectors by its name.
+fn loss(name: &str) -> Result<VectorLossKind, String> {
+    let names = || VectorLossKind::ALL.iter().map(|(_, name, ..)| *name);
+    VectorLossKind::ALL.iter().find(|(_, known, ..)| *known == name).map(|(kind, ..)| *kind).ok_or_else(
+        || {
+            let meant = topwork::nearest::nearest(name, names()).unwrap_or_default();
+            format!("there are {}; did you mean {meant:?}?", names().collect::<Vec<_>>().join(", "))
+        },
+    )
 }
 
 /// Numbers of a hidden layer, or of each direction of an LSTM, when nothing is said.
@@ -334,12 +356,19 @@ impl Start {
         if !self.label.is_empty() {
             data.label.clone_from(&self.label);
         }
+        if !self.negative.is_empty() {
+            data.negative.clone_from(&self.negative);
+        }
         data.format = self.format.map(|format| format.to_string()).or(data.format.take());
         data.limit = self.limit.unwrap_or(data.limit);
         data.skip_bad_rows |= self.skip_bad_rows;
         task.max_length = self.max_length.or(task.max_length);
         task.pool = self.pool.map(PoolName::pooling).or(task.pool);
         task.kind = self.task.or(task.kind);
+        task.loss = self.loss.or(task.loss);
+        if !self.dimensions.is_empty() {
+            task.dimensions.clone_from(&self.dimensions);
+        }
         if let Some(head) = self.head {
             (task.body, task.crf) = (Some(head.body), head.crf);
         }

@@ -11,6 +11,7 @@ mod glue;
 mod interrupted;
 mod looking;
 mod predicting;
+mod searching;
 mod stage;
 mod structure;
 mod training;

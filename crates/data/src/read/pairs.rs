@@ -70,7 +70,17 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
             plain.label = vec![table.columns[at].clone()];
         }
         plain.task = if plain.label.is_empty() { Task::Unlabelled } else { Task::Score };
-        return examples::build(path, format, table, &plain);
+        let mut dataset = examples::build(path, format, table, &plain)?;
+        // It was told of columns that nobody said.
+        let why = |column: &mut ChosenColumn, said: bool| {
+            if !said {
+                column.why = "by its name".into();
+            }
+        };
+        why(&mut dataset.report.text, options.text.is_some());
+        dataset.report.pair.iter_mut().for_each(|column| why(column, options.pair.is_some()));
+        dataset.report.label.iter_mut().for_each(|column| why(column, !options.label.is_empty()));
+        return Ok(dataset);
     }
     with_negatives(path, format, &table, [text, pair], &negatives)
 }

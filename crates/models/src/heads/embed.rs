@@ -3,15 +3,19 @@
 //! Paper: Reimers, Gurevych 2019, "Sentence-BERT", section 3, <https://arxiv.org/abs/1908.10084>
 
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use topwork_kernels::activation::Activation;
 use topwork_kernels::pool::Pool;
+use topwork_nn::loss::vectors::unit;
 use topwork_nn::{ParamStore, Pass};
 use topwork_text::Packed;
 use topwork_weights::onnx::Attribute;
 
 use crate::error::Error;
-use crate::family::Encoder;
+use crate::family::{DenseStyle, Encoder};
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
 use crate::heads::attention_pool::AttentionPool;
+use crate::heads::dense::Dense;
 use crate::onnx::{Graph, HeadGraph, Output, Value};
 
 /// The entry in the list.
@@ -22,9 +26,22 @@ pub const ENTRY: HeadEntry = HeadEntry {
     build,
 };
 
+/// A map of pooled vectors, as sentence-transformers' `Dense` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EmbedDense {
+    /// Width of what comes out.
+    pub width: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// Whether the hyperbolic tangent follows.
+    pub tanh: bool,
+}
+
 struct Embed {
     width: usize,
     pool: EmbedPool,
+    dense: Option<Dense>,
     normalise: bool,
 }
 
@@ -36,15 +53,25 @@ enum EmbedPool {
 }
 
 fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
-    let HeadSpec::Embed { pool, normalise } = spec else {
+    let HeadSpec::Embed { pool, normalise, dense } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
-    let width = encoder.size().hidden;
+    let (hidden, group) = (encoder.size().hidden, encoder.parts() + 1);
     let pool = match pool.pool(encoder) {
         Some(pool) => EmbedPool::Fixed(pool),
-        None => EmbedPool::Learnt(AttentionPool::declare(store, width, encoder.parts() + 1)),
+        None => EmbedPool::Learnt(AttentionPool::declare(store, hidden, group)),
     };
-    Ok(Box::new(Embed { width, pool, normalise: *normalise }))
+    let style = dense.map(|dense| DenseStyle {
+        path: "head.dense",
+        width: dense.width,
+        bias: dense.bias,
+        activation: if dense.tanh { Activation::Tanh } else { Activation::Identity },
+        dropout: 0.0,
+        norm: None,
+    });
+    let width = style.map_or(hidden, |style| style.width);
+    let dense = style.map(|style| Dense::declare_in(store, encoder, style, hidden, group));
+    Ok(Box::new(Embed { width, pool, dense, normalise: *normalise }))
 }
 
 impl Head for Embed {
@@ -60,37 +87,41 @@ impl Head for Embed {
     }
 
     fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
-        let x = match &self.pool {
+        let mut x = match &self.pool {
             EmbedPool::Fixed(_) => x,
             EmbedPool::Learnt(pool) => pool.forward(pass, x, &input.offsets.as_slice().into())?,
         };
-        if !self.normalise {
-            return Ok(x);
+        if let Some(dense) = &self.dense {
+            x = dense.forward(pass, x)?;
         }
-        // The bound is that of torch.nn.functional.normalize, which sentence-transformers uses.
-        let length = (x.clone() * x.clone()).sum_dim(1).sqrt().clamp_min(1e-12);
-        Ok(x / length)
+        Ok(if self.normalise { unit(x) } else { x })
     }
 
     fn loss(
         &self,
-        _: &Pass,
-        _: Tensor<2>,
-        _: &Packed,
+        pass: &Pass,
+        x: Tensor<2>,
+        input: &Packed,
         targets: &Targets,
-        _: &LossOptions,
+        options: &LossOptions,
     ) -> Result<Tensor<1>, Error> {
-        Err(Error::Targets {
-            head: ENTRY.name,
-            expected: "none: it has no loss of its own",
-            got: targets.kind(),
-        })
+        let Targets::Compared(compared) = targets else {
+            return Err(Error::Targets {
+                head: ENTRY.name,
+                expected: "texts to compare",
+                got: targets.kind(),
+            });
+        };
+        compared.loss(&self.forward(pass, x, input)?, &options.vectors, self.normalise)
     }
 }
 
 impl HeadGraph for Embed {
     fn describe(&self, graph: &mut Graph, x: Value) -> Result<Output, Error> {
         let (mut value, width) = (x, self.width);
+        if let Some(dense) = &self.dense {
+            value = dense.describe(graph, &value)?;
+        }
         if self.normalise {
             let axes = [("axes", Attribute::Ints(vec![-1])), ("keepdims", Attribute::Int(1))];
             let (length, least) = (graph.step("ReduceL2", &[&value], &axes), graph.number(1e-12));

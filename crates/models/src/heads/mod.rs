@@ -6,6 +6,7 @@ pub mod body;
 mod both;
 pub mod causal_lm;
 pub mod classify;
+pub mod compared;
 mod concat;
 mod dense;
 pub mod double_heads;

@@ -84,7 +84,7 @@ fn open(name: &Path) -> Model {
 }
 
 fn embedder(name: &Path, pool: Pooling) -> Model {
-    let spec = HeadSpec::Embed { pool, normalise: true };
+    let spec = HeadSpec::embedder(pool, true);
     Model::open(&fixtures().join(name), &spec, 0, &Device::flex()).unwrap().0
 }
 
@@ -184,7 +184,7 @@ fn heads_without_an_upstream_class_have_graphs_too() {
         HeadSpec::regressor(Pooling::Last),
         HeadSpec::tagger(labels),
         HeadSpec::Span,
-        HeadSpec::Embed { pool: Pooling::Family, normalise: false },
+        HeadSpec::embedder(Pooling::Family, false),
     ];
     for spec in specs {
         let (model, _) = Model::open(&fixtures().join(name), &spec, 3, &Device::flex()).unwrap();
@@ -275,7 +275,7 @@ fn the_real_model_is_written() {
         println!("skipped: TOPWORK_MINILM names no folder");
         return;
     };
-    let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
+    let spec = HeadSpec::embedder(Pooling::Mean, true);
     let (model, _) = Model::open(Path::new(&folder), &spec, 0, &Device::flex()).unwrap();
     let path = written(Path::new("minilm"));
     onnx::export(&model, &path).unwrap();

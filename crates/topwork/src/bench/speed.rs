@@ -93,7 +93,7 @@ pub fn speed(folder: &Path, texts: &[String], options: &SpeedOptions) -> Result<
     let peak = gemm::peak(options.precision);
     let started = Instant::now();
     let tokenizer = model_files::tokenizer(folder)?;
-    let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
+    let spec = HeadSpec::embedder(Pooling::Mean, true);
     let (mut model, _) = Model::open(folder, &spec, 0, &Device::flex())?;
     model.store.keep_packed();
     let open = started.elapsed().as_secs_f64();

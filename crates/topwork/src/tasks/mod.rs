@@ -4,9 +4,11 @@
 //! its answers are judged. Everything else (reading, splitting, the loop, reports) is the same for all.
 
 pub mod choice;
+pub mod embed;
 pub mod language_model;
 pub(crate) mod measured;
 pub mod parse;
+pub mod pairing;
 mod part;
 pub mod question;
 pub mod seq2seq;
@@ -25,6 +27,7 @@ use crate::error::Error;
 use crate::prepare::Prepared;
 use crate::recipe::{Kind, TaskRecipe};
 use crate::report::Mistakes;
+use crate::sentence::SentenceTexts;
 
 /// Mistakes shown in reports.
 const WORST: usize = 20;
@@ -42,6 +45,10 @@ pub struct Encode<'a> {
     pub map: Option<&'a LabelMap>,
     /// The task's settings.
     pub task: &'a TaskRecipe,
+    /// How a model of vectors wants its texts.
+    pub sentence: &'a SentenceTexts,
+    /// What is drawn at random is drawn from this.
+    pub seed: u64,
 }
 
 /// A job that a model is taught from examples.
@@ -190,6 +197,8 @@ pub const TASKS: &[&dyn LanguageTask] = &[
     &parse::PARSE,
     &question::QUESTION,
     &choice::CHOICE,
+    &embed::EMBED,
+    &embed::SIMILARITY,
     &seq2seq::SEQ2SEQ,
     &language_model::CAUSAL,
     &language_model::MASKED,

@@ -7,6 +7,7 @@ use topwork_models::Targets;
 use topwork_text::Packed;
 
 use super::language_model::Hiding;
+use super::pairing::Together;
 use super::question::Window;
 use crate::scoring::targets;
 
@@ -37,6 +38,8 @@ pub enum Units {
         /// The number of the right one, counted from the example's first.
         right: Vec<u32>,
     },
+    /// Texts that belong together, each text a sequence.
+    Together(Together),
     /// Running text of which words are hidden.
     Hidden(Hiding),
 }
@@ -64,6 +67,7 @@ impl Part {
     pub fn len(&self) -> usize {
         match &self.units {
             Units::Choices { right, .. } => right.len(),
+            Units::Together(together) => together.len(),
             _ => self.inputs.len(),
         }
     }
@@ -81,12 +85,24 @@ impl Part {
                 let start = |text: u32| starts[text as usize] as usize;
                 offsets.windows(2).map(|pair| start(pair[1]) - start(pair[0])).collect()
             }
+            Units::Together(together) => {
+                let length = |&text: &u32| (starts[text as usize + 1] - starts[text as usize]) as usize;
+                let texts = |pair: &[u32]| {
+                    together.texts[pair[0] as usize..pair[1] as usize].iter().map(length).sum()
+                };
+                together.offsets.windows(2).map(texts).collect()
+            }
             _ => self.inputs.packed.lengths().collect(),
         }
     }
 
     /// Some of the units, with what is asked of them as far as it is fixed.
     pub fn batch(&self, units: &[usize]) -> TaskBatch {
+        if let Units::Together(together) = &self.units {
+            let (texts, targets) = together.select(units);
+            let packed = self.inputs.packed.select(&texts);
+            return TaskBatch { packed, targets: Some(targets), texts, units: units.len() };
+        }
         let Units::Choices { offsets, right } = &self.units else {
             let batch = self.inputs.batch(units);
             let targets = targets(&batch.labels);

@@ -45,7 +45,7 @@ impl ContextWords {
     /// A missing or broken file.
     pub fn open(folder: impl AsRef<Path>, precision: Precision) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: false };
+        let spec = HeadSpec::embedder(Pooling::Mean, false);
         let (tokenizer, opened) =
             rayon::join(|| model_files::tokenizer(folder), || Model::open(folder, &spec, 0, &Device::flex()));
         let ((mut model, _), tokenizer) = (opened?, tokenizer?);

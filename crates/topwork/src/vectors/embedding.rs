@@ -151,7 +151,7 @@ mod tests {
                 "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "king": 1, "QUEEN": 2}, "unk_token": "[UNK]"},
             }),
         );
-        let spec = HeadSpec::Embed { pool: Pooling::Max, normalise: false };
+        let spec = HeadSpec::embedder(Pooling::Max, false);
         let open = || Model::open(folder.path(), &spec, 1, &Device::flex());
         put("config.json", config(false));
         assert!(open().err().unwrap().to_string().contains("weights"));

@@ -26,6 +26,7 @@ pub use clusters::{ClusterOptions, Clusters, clusters};
 pub use context::{ContextWords, Occurrence};
 pub use embedding::{EmbeddingTable, embedding_table, start_from_vectors};
 pub use pairs::{PairScore, pair_benchmark};
+pub(crate) use space::best;
 pub use space::{Neighbour, Objective, Space, cosine};
 
 use std::collections::HashMap;

@@ -199,7 +199,7 @@ impl Objective {
 }
 
 /// The `top` best of `count` scores, those at `out` left out; of equals the first comes first.
-pub(super) fn best(
+pub(crate) fn best(
     count: usize,
     top: usize,
     out: &[usize],

@@ -127,7 +127,7 @@ fn a_pooler_is_carried_only_where_the_bare_class_has_one() {
         ("deberta-v2", "pooler.dense.weight", false),
     ];
     for (family, name, carried) in cases {
-        let spec = HeadSpec::Embed { pool: Pooling::Mean, normalise: true };
+        let spec = HeadSpec::embedder(Pooling::Mean, true);
         let folder = fixtures().join(family);
         let there = SafeTensorsFile::open(folder.join("model.safetensors")).unwrap();
         assert!(there.names().any(|there| there == name), "{family}: {name}");
