@@ -26,6 +26,7 @@ fn hub(folder: &Path) -> Hub {
         hf_token: None,
         certificates: None,
         search_path: std::ffi::OsString::new(),
+        data_home: None,
     })
 }
 

@@ -32,6 +32,7 @@ fn train(model: &Path, data: &Path, folder: &Path, more: &str) -> Result<Outcome
         hf_token: None,
         certificates: None,
         search_path: std::ffi::OsString::new(),
+        data_home: None,
     });
     let (run, stop, mut observer) = (folder.join("run"), AtomicBool::new(false), Quiet);
     let context =
