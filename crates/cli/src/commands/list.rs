@@ -283,8 +283,8 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(Kind::value_variants().len(), 12);
+        assert_eq!(Kind::value_variants().len(), 13);
         assert!(seen > 60, "{seen}");
-        assert_eq!(kinds(&bare.global).unwrap().len(), 12);
+        assert_eq!(kinds(&bare.global).unwrap().len(), 13);
     }
 }
