@@ -340,6 +340,7 @@ fn train(model: &Path, data: &Path, run: &Path, more: &str) -> Result<Outcomes, 
         hf_token: None,
         certificates: None,
         search_path: std::ffi::OsString::new(),
+        data_home: None,
     });
     let (stop, mut observer) = (AtomicBool::new(false), Quiet);
     let context =
