@@ -203,6 +203,7 @@ mod tests {
             score,
             words: Vec::new(),
             entities: Vec::new(),
+            tree: Vec::new(),
             answer: None,
             probabilities: Vec::new(),
             tokens: 3,
