@@ -461,7 +461,9 @@ impl Model {
 
     /// The file of a head that no upstream class has.
     fn head_bytes(&self) -> Result<Vec<u8>, Error> {
-        self.bytes_of(|path| own::linear(path).is_none().then(|| path.to_string()))
+        // The map of an `embed` head stands in a folder of its own, where sentence-transformers looks for it.
+        let elsewhere = matches!(self.spec, HeadSpec::Embed { .. }) && self.pooled().is_some();
+        self.bytes_of(|path| (!elsewhere || own::linear(path).is_none()).then(|| path.to_string()))
     }
 
     /// A file of those parameters of the head that have a name in it.
