@@ -253,7 +253,7 @@ mod tests {
     fn marks_go_with_their_sequences() {
         let mut packed = pack(&[vec![(1, 0)], vec![(2, 0), (3, 1)]]);
         assert!(packed.select(&[1]).marks.is_empty());
-        packed.marks.push([0..1]);
+        packed.marks.push(std::iter::once(0..1));
         packed.marks.push([1..2, 0..2]);
         let chosen = packed.select(&[1, 0]).marks;
         assert_eq!((chosen.of(0).collect::<Vec<_>>(), chosen.of(1).len()), (vec![1..2, 0..2], 1));

@@ -380,7 +380,12 @@ fn trees_are_the_best_of_all_trees() {
         assert_eq!(column(|word| word.relation), numbers(&case.golden, "tree.relations"), "{}", case.name);
         assert!(all.iter().flatten().all(|word| word.probability > 0.0 && word.probability <= 1.0));
         for (text, tree) in all.iter().enumerate() {
-            assert_eq!(trees(&input.select(&[text])), [tree.clone()], "{} text {text}", case.name);
+            assert_eq!(
+                trees(&input.select(&[text])),
+                std::slice::from_ref(tree),
+                "{} text {text}",
+                case.name
+            );
         }
         let pass = Pass::eval(&model.store, Precision::F32);
         let wrong = model.loss(&pass, input, &Targets::Scores(vec![]), &LossOptions::default());

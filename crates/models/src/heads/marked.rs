@@ -50,15 +50,15 @@ mod tests {
         input.marks.push([1..3, 0..1]);
         input.marks.push([]);
         let mut wrong = input.clone();
-        wrong.marks.push([1..3]);
+        wrong.marks.push(std::iter::once(1..3));
         refuse(
             &wrong,
             "in text 2 of the batch (counted from 0) expected ranges with a token, up to 2, got 1 to 3",
         );
         let mut wrong = input.clone();
-        wrong.marks.push([1..1]);
+        wrong.marks.push(std::iter::once(1..1));
         refuse(&wrong, "got 1 to 1");
-        input.marks.push([1..2]);
+        input.marks.push(std::iter::once(1..2));
         assert_eq!(rows(&input, "parse").unwrap(), [1..3, 0..1, 5..6]);
     }
 }

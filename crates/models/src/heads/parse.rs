@@ -371,7 +371,7 @@ mod tests {
     fn heads_that_are_not_there_are_refused() {
         let mut input = Packed::from_ids(&[vec![1, 2, 3], vec![4]]);
         input.marks.push([0..1, 1..3]);
-        input.marks.push([0..1]);
+        input.marks.push(std::iter::once(0..1));
         assert!(check(&[2, 0, IGNORE], &[0, 0, 0], &input).is_ok());
         let refuse = |heads: &[u32], relations: &[u32], part: &str| {
             let error = check(heads, relations, &input).unwrap_err().to_string();

@@ -20,7 +20,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// All of them, in the order of [`DataSet::sizes`].
+    /// All of them, in the order of [`sizes`](field@DataSet::sizes).
     pub const ALL: [Split; 3] = [Split::Train, Split::Dev, Split::Test];
 
     /// In words.
