@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use topwork_data::{Dataset, Error, Format, ReadOptions, Task};
+use topwork_data::{Error, Example, Format, Label, ReadOptions, Task};
 
 use crate::global::Global;
 
@@ -38,6 +39,8 @@ pub struct Text {
     pub text: String,
     /// The second text of a pair.
     pub pair: Option<String>,
+    /// The spans that are asked about, in bytes.
+    pub spans: Option<[Range<usize>; 2]>,
 }
 
 /// The longest line.
@@ -65,6 +68,7 @@ impl TextArgs {
                 row: at + 1,
                 text: text.clone(),
                 pair: self.pair.clone(),
+                spans: None,
             };
             let known: Vec<Text> = self.texts.iter().enumerate().map(one).collect();
             return Ok(Texts::Known(known.into_iter()));
@@ -81,25 +85,51 @@ impl TextArgs {
                 let file = File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
                 Ok(Texts::Lines(Lines::new(path.into(), Box::new(file))))
             }
-            (path, format) => {
-                let options = ReadOptions {
-                    format,
-                    task: Task::Unlabelled,
-                    text: self.column.clone(),
-                    pair: self.pair.clone(),
-                    ..ReadOptions::default()
-                };
-                let dataset = match path {
-                    Some(path) => topwork_data::read(path, &options)?,
-                    None => topwork_data::read_from("standard input", std::io::stdin().lock(), &options)?,
-                };
-                dataset.report.lines().iter().for_each(|line| global.note(line));
-                let Dataset { examples, .. } = dataset;
-                let texts: Vec<Text> =
-                    examples.into_iter().map(|e| Text { row: e.row, text: e.text, pair: e.pair }).collect();
-                Ok(Texts::Known(texts.into_iter()))
-            }
+            (path, format) => self.table(path, format, Task::Unlabelled, global),
         }
+    }
+
+    /// The same with two spans of each text, or of two texts, from a file of them: JSON lines on standard input.
+    pub fn open_spans(&self, global: &Global) -> anyhow::Result<Texts> {
+        if !self.texts.is_empty() {
+            bail!(
+                "this model is asked about two spans of a text: give it a --file of rows that have them, as in \
+                 {{\"text\": ..., \"span1\": [0, 5], \"span2\": [18, 25]}}"
+            );
+        }
+        let path = self.file.as_deref().filter(|path| *path != Path::new("-"));
+        let format = self.format.or(if path.is_none() { Some(Format::Jsonl) } else { None });
+        self.table(path, format, Task::Spans, global)
+    }
+
+    fn table(
+        &self,
+        path: Option<&Path>,
+        format: Option<Format>,
+        task: Task,
+        global: &Global,
+    ) -> anyhow::Result<Texts> {
+        let options = ReadOptions {
+            format,
+            task,
+            text: self.column.clone(),
+            pair: self.pair.clone(),
+            ..ReadOptions::default()
+        };
+        let dataset = match path {
+            Some(path) => topwork_data::read(path, &options)?,
+            None => topwork_data::read_from("standard input", std::io::stdin().lock(), &options)?,
+        };
+        dataset.report.lines().iter().for_each(|line| global.note(line));
+        let text = |example: Example| {
+            let spans = match example.label {
+                Some(Label::Related(related)) => Some(related.spans),
+                _ => None,
+            };
+            Text { row: example.row, text: example.text, pair: example.pair, spans }
+        };
+        let texts: Vec<Text> = dataset.examples.into_iter().map(text).collect();
+        Ok(Texts::Known(texts.into_iter()))
     }
 
     fn only_lines(&self, name: &str) -> anyhow::Result<()> {
@@ -140,7 +170,7 @@ impl Lines {
         let mut texts = Vec::new();
         while texts.len() < most && (texts.is_empty() || self.reader.buffer().contains(&b'\n')) {
             let Some(text) = self.line()? else { break };
-            texts.push(Text { row: self.row, text, pair: None });
+            texts.push(Text { row: self.row, text, pair: None, spans: None });
         }
         Ok(texts)
     }

@@ -1,6 +1,7 @@
 //! Examples and where they came from.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::{ChosenColumn, Format, ReadReport};
@@ -29,6 +30,8 @@ pub enum Label {
     },
     /// The head and the relation of each word.
     Tree(Vec<Node>),
+    /// Two spans and what is between them.
+    Related(Related),
 }
 
 impl Label {
@@ -72,6 +75,15 @@ pub struct Node {
     pub head: usize,
     /// Its relation to the head.
     pub relation: String,
+}
+
+/// Two spans of a text, or one in each of two texts, and how they are related.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Related {
+    /// Where they stand, in bytes: both in the text, or the second in the second text where there is one.
+    pub spans: [Range<usize>; 2],
+    /// The class; none where it is to be answered.
+    pub name: Option<String>,
 }
 
 /// One row.
@@ -166,7 +178,9 @@ impl Dataset {
         let mut counts: HashMap<&str, usize> = HashMap::new();
         for example in &self.examples {
             match &example.label {
-                Some(Label::One(name)) => *counts.entry(name).or_default() += 1,
+                Some(Label::One(name) | Label::Related(Related { name: Some(name), .. })) => {
+                    *counts.entry(name).or_default() += 1;
+                }
                 Some(Label::Many(names)) => {
                     for name in names {
                         *counts.entry(name).or_default() += 1;
@@ -182,7 +196,14 @@ impl Dataset {
                         *counts.entry(&node.relation).or_default() += 1;
                     }
                 }
-                Some(Label::Score(_) | Label::Answers(_) | Label::Text(_) | Label::Choice { .. }) | None => {}
+                Some(
+                    Label::Score(_)
+                    | Label::Answers(_)
+                    | Label::Text(_)
+                    | Label::Choice { .. }
+                    | Label::Related(_),
+                )
+                | None => {}
             }
         }
         let mut counts: Vec<(String, usize)> =

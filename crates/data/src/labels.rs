@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::nearest;
-use crate::{Dataset, Error, Label, Result};
+use crate::{Dataset, Error, Label, Related, Result};
 
 /// Class names in a fixed order: numbers by value, then words by code point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,6 +271,8 @@ impl Labels {
         }
         let other = labels.iter().find_map(|label| match label {
             Label::One(_) | Label::Many(_) | Label::Score(_) => None,
+            Label::Related(related) if related.name.is_some() => None,
+            Label::Related(_) => Some("spans without a relation"),
             Label::Words(_) => Some("a tag for each word"),
             Label::Answers(_) => Some("answers in a passage"),
             Label::Text(_) => Some("texts to be written"),
@@ -295,10 +297,11 @@ impl Labels {
                 0
             }
         };
-        let found = if labels.iter().all(|label| matches!(label, Label::One(_))) {
+        let one = |label: &&Label| matches!(label, Label::One(_) | Label::Related(_));
+        let found = if labels.iter().all(one) {
             let mut ids = Vec::with_capacity(labels.len());
             for (label, example) in labels.iter().zip(examples) {
-                if let Label::One(name) = label {
+                if let Label::One(name) | Label::Related(Related { name: Some(name), .. }) = label {
                     ids.push(id(name, example.row));
                 }
             }

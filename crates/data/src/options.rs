@@ -97,7 +97,9 @@ impl Format {
             Task::Trees => &[Conllu],
             Task::Answers => &[Squad, Jsonl, Parquet, Arrow, Hf],
             Task::Texts => &[Csv, Tsv, Jsonl, Parquet, Text, Arrow, Hf],
-            Task::Choice | Task::Pairs => &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf],
+            Task::Choice | Task::Pairs | Task::Relation | Task::Spans => {
+                &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf]
+            }
         }
     }
 
@@ -146,11 +148,17 @@ pub enum Task {
     Trees,
     /// Texts that go together: pairs, with a number or with texts that do not go with the first, or texts with the class they share.
     Pairs,
+    /// How two marked spans of each text, or of two texts, are related: `span1` and `span2` as `[start, end]` in characters, beside
+    /// `text` (and `pair`, or other usual names of two texts) and `relation` or `label`. FewRel's `h` and `t`, TACRED's and WiC's
+    /// columns of numbers, a list `spans` of two, and SemEval's `<e1>` and `<e2>` in the text are read too.
+    Relation,
+    /// Two marked spans of each text, or of two texts; a label column is left alone.
+    Spans,
 }
 
 impl Task {
     /// All tasks with their names.
-    pub const ALL: [(&'static str, Task); 10] = [
+    pub const ALL: [(&'static str, Task); 12] = [
         ("unlabelled", Task::Unlabelled),
         ("class", Task::Class),
         ("multi", Task::Multi),
@@ -161,6 +169,8 @@ impl Task {
         ("choice", Task::Choice),
         ("trees", Task::Trees),
         ("pairs", Task::Pairs),
+        ("relation", Task::Relation),
+        ("spans", Task::Spans),
     ];
 
     /// True for one class, several or a score for each text: what any table can hold in a column.

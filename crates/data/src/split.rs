@@ -7,7 +7,7 @@ use topwork_kernels::rng::{Stream, derive};
 
 use crate::duplicates::duplicates;
 use crate::labels::by_name;
-use crate::{Dataset, Error, Label, NearOptions, Result};
+use crate::{Dataset, Error, Label, NearOptions, Related, Result};
 
 /// How to split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -261,7 +261,9 @@ impl Strata {
         if stratify {
             for (example, names) in dataset.examples.iter().zip(&mut names) {
                 match &example.label {
-                    Some(Label::One(name)) => names.push(name.clone()),
+                    Some(Label::One(name) | Label::Related(Related { name: Some(name), .. })) => {
+                        names.push(name.clone());
+                    }
                     Some(Label::Many(labels)) => names.extend(labels.iter().cloned()),
                     Some(Label::Score(score)) => scores.push(*score),
                     // What is learnt of these are words, places and texts, not classes of examples.
@@ -270,7 +272,8 @@ impl Strata {
                         | Label::Answers(_)
                         | Label::Text(_)
                         | Label::Choice { .. }
-                        | Label::Tree(_),
+                        | Label::Tree(_)
+                        | Label::Related(_),
                     )
                     | None => {}
                 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use topwork_data::{
-    Answer, ChosenColumn, Dataset, Error, Example, Format, Label, Node, ReadOptions, ReadReport, Splits,
-    TaggedWord, Task, Unit, read, read_from, splits_of, texts, write_arrow,
+    Answer, ChosenColumn, Dataset, Error, Example, Format, Label, Node, ReadOptions, ReadReport, Related,
+    Splits, TaggedWord, Task, Unit, read, read_from, splits_of, texts, write_arrow,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -324,7 +324,7 @@ fn report(path: &str) -> ReadReport {
 
 /// A label of the kind for the text and the second text.
 fn made(kind: usize, text: &str, pair: &str, name: &str, number: usize) -> Label {
-    let end = text.chars().next().map_or(0, char::len_utf8);
+    let [end, pair_end] = [text, pair].map(|text| text.chars().next().map_or(0, char::len_utf8));
     match kind {
         0 => Label::One(name.into()),
         1 => Label::Many(vec![name.into(); number % 3]),
@@ -333,6 +333,8 @@ fn made(kind: usize, text: &str, pair: &str, name: &str, number: usize) -> Label
         4 => Label::Answers(vec![Answer { start: 0, text: pair.into() }; number % 3]),
         5 => Label::Text(name.into()),
         6 => Label::Choice { options: vec![name.into(), pair.into()], right: number % 2 },
+        7 => Label::Related(Related { spans: [0..end, 0..pair_end], name: Some(name.into()) }),
+        8 => Label::Related(Related { spans: [0..end, 0..pair_end], name: None }),
         _ => Label::Tree(vec![Node { start: 0, end, tag: name.into(), head: 0, relation: pair.into() }]),
     }
 }
@@ -343,7 +345,7 @@ proptest! {
     /// What is written is read again, whatever the labels are.
     #[test]
     fn a_set_is_read_as_it_was_written(
-        kind in 0..8usize,
+        kind in 0..10usize,
         rows in prop::collection::vec(("[a-z\u{e9}\u{1f642}]{1,9}", "[a-z ]{1,9}", "[A-Z]{1,3}", 0..9usize, any::<(bool, bool, bool)>()), 1..9),
     ) {
         let examples: Vec<Example> = rows
@@ -351,7 +353,7 @@ proptest! {
             .map(|(text, pair, name, number, (paired, named, labelled))| Example {
                 label: labelled.then(|| made(kind, &text, &pair, &name, number)),
                 text,
-                pair: (paired || kind == 4).then_some(pair),
+                pair: (paired || matches!(kind, 4 | 7 | 8)).then_some(pair),
                 row: number + 1,
                 id: named.then_some(name),
             })
@@ -360,7 +362,7 @@ proptest! {
         let path = folder.path().join("set.arrow");
         let dataset = Dataset::new(examples, report("a.conll"));
         write_arrow(&path, &dataset).unwrap();
-        let tasks = [Task::Class, Task::Multi, Task::Score, Task::Tags, Task::Answers, Task::Texts, Task::Choice, Task::Trees];
+        let tasks = [Task::Class, Task::Multi, Task::Score, Task::Tags, Task::Answers, Task::Texts, Task::Choice, Task::Relation, Task::Spans, Task::Trees];
         let labelled = dataset.examples.iter().any(|example| example.label.is_some());
         let task_of = if labelled { tasks[kind] } else { Task::Unlabelled };
         let again = read(&path, &task(task_of)).unwrap();
@@ -370,7 +372,7 @@ proptest! {
         let bare = read(&path, &task(Task::Unlabelled)).unwrap();
         prop_assert!(bare.examples.iter().all(|example| example.label.is_none()));
         if labelled {
-            let other = read(&path, &task(tasks[(kind + 1) % 8])).unwrap_err().to_string();
+            let other = read(&path, &task(tasks[(kind + 1) % tasks.len()])).unwrap_err().to_string();
             prop_assert!(other.contains("it holds"), "{}", other);
         }
     }

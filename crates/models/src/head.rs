@@ -20,6 +20,7 @@ use crate::tagging::CrfParams;
 pub use crate::heads::body::Body;
 pub use crate::heads::compared::{Compared, VectorLoss, VectorLossKind};
 pub use crate::heads::embed::EmbedDense;
+pub use crate::heads::span_pair::SpanRow;
 
 /// How a sequence becomes one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +130,20 @@ pub enum HeadSpec {
     },
     /// The first and the last token of a span.
     Span,
+    /// One label of several for two spans that are marked.
+    SpanPair {
+        /// Names of the labels, in the order of the outputs.
+        labels: Vec<String>,
+        /// What stands for a span.
+        #[serde(default, skip_serializing_if = "is_default")]
+        row: SpanRow,
+        /// What stands before the outputs: the family's own body is none.
+        #[serde(default, skip_serializing_if = "is_default")]
+        body: Body,
+        /// The hidden states that are read.
+        #[serde(default, skip_serializing_if = "is_default")]
+        layers: Layers,
+    },
     /// A vector for a text.
     Embed {
         /// How a text becomes a vector; the family's own way is its first token.
@@ -167,25 +182,6 @@ impl HeadSpec {
         HeadSpec::Tag { labels, crf: false, body: Body::Own, layers: Layers::Last }
     }
 
-    /// A parser over the last layer, of the widths of its paper.
-    pub fn parser(labels: Vec<String>) -> Self {
-        let (arc_width, relation_width) = heads::parse::WIDTHS;
-        HeadSpec::Parse {
-            labels,
-            several_roots: false,
-            arc_width,
-            relation_width,
-            dropout: heads::parse::DROPOUT,
-            body: Body::Own,
-            layers: Layers::Last,
-        }
-    }
-
-    /// A vector for a text, straight from pooling.
-    pub fn embedder(pool: Pooling, normalise: bool) -> Self {
-        HeadSpec::Embed { pool, normalise, dense: None }
-    }
-
     /// The head's name in [`HEADS`].
     pub fn name(&self) -> &'static str {
         match self {
@@ -198,6 +194,7 @@ impl HeadSpec {
             HeadSpec::Tag { .. } => heads::tag::ENTRY.name,
             HeadSpec::Parse { .. } => heads::parse::ENTRY.name,
             HeadSpec::Span => heads::span::ENTRY.name,
+            HeadSpec::SpanPair { .. } => heads::span_pair::ENTRY.name,
             HeadSpec::Embed { .. } => heads::embed::ENTRY.name,
             HeadSpec::ReplacedToken => heads::replaced_token::ENTRY.name,
             HeadSpec::NextSentence => heads::next_sentence::ENTRY.name,
@@ -221,6 +218,7 @@ impl HeadSpec {
             | HeadSpec::Tag { .. }
             | HeadSpec::Parse { .. }
             | HeadSpec::Span
+            | HeadSpec::SpanPair { .. }
             | HeadSpec::ReplacedToken
             | HeadSpec::Pretraining
             | HeadSpec::DoubleHeads => None,
@@ -230,7 +228,9 @@ impl HeadSpec {
     /// Number of outputs for each text (of a head over tokens: for each token), where that is fixed by the head.
     pub fn outputs(&self) -> Option<usize> {
         match self {
-            HeadSpec::Classify { labels, .. } | HeadSpec::Tag { labels, .. } => Some(labels.len()),
+            HeadSpec::Classify { labels, .. }
+            | HeadSpec::Tag { labels, .. }
+            | HeadSpec::SpanPair { labels, .. } => Some(labels.len()),
             HeadSpec::Regress { .. } | HeadSpec::MultipleChoice | HeadSpec::ReplacedToken => Some(1),
             HeadSpec::NextSentence => Some(heads::next_sentence::OUTPUTS),
             HeadSpec::Span => Some(heads::span::OUTPUTS),
@@ -485,6 +485,7 @@ pub const HEADS: &[&HeadEntry] = &[
     &heads::tag::ENTRY,
     &heads::parse::ENTRY,
     &heads::span::ENTRY,
+    &heads::span_pair::ENTRY,
     &heads::embed::ENTRY,
     &heads::replaced_token::ENTRY,
     &heads::next_sentence::ENTRY,
@@ -520,8 +521,9 @@ mod tests {
             HeadSpec::Seq2Seq,
             HeadSpec::PermutationLm,
             HeadSpec::tagger(labels.clone()),
-            HeadSpec::parser(labels),
+            HeadSpec::parser(labels.clone()),
             HeadSpec::Span,
+            HeadSpec::SpanPair { labels, row: SpanRow::Ends, body: Body::Own, layers: Layers::Last },
             HeadSpec::embedder(Pooling::Max, true),
             HeadSpec::ReplacedToken,
             HeadSpec::NextSentence,

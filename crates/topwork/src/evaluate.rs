@@ -160,6 +160,7 @@ pub fn kind_of(model: &Model, folder: &Path) -> Result<(Kind, Vec<String>), Erro
         HeadSpec::Regress { .. } => Ok((Kind::Regress, Vec::new())),
         HeadSpec::Tag { labels, .. } => Ok((Kind::Tag, labels.clone())),
         HeadSpec::Parse { labels, .. } => Ok((Kind::Parse, labels.clone())),
+        HeadSpec::SpanPair { labels, .. } => Ok((Kind::Relation, labels.clone())),
         HeadSpec::Span => Ok((Kind::QuestionAnswering, Vec::new())),
         HeadSpec::MultipleChoice => Ok((Kind::MultipleChoice, Vec::new())),
         HeadSpec::Embed { .. } => Ok((Kind::Embed, Vec::new())),

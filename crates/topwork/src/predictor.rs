@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use burn::tensor::Device;
-use topwork_data::{Dataset, Encoder, Example};
+use topwork_data::{Dataset, Encoder, Example, Label, Related};
 use topwork_kernels::gemm::Precision;
 use topwork_models::trees::Attached;
 use topwork_models::{HeadSpec, Model};
@@ -19,7 +19,7 @@ use crate::recipe::TaskRecipe;
 use crate::saved::SavedNotes;
 use crate::scoring::{first_greatest, in_batches};
 use crate::sentence::SentenceTexts;
-use crate::tasks::{Encode, LanguageTask, parse, question, tag};
+use crate::tasks::{Encode, LanguageTask, Part, parse, question, relation, tag};
 
 /// A model folder whose head answers texts with labels, numbers, tags, trees or spans.
 pub struct Predictor {
@@ -128,6 +128,7 @@ impl Predictor {
                 | HeadSpec::Tag { .. }
                 | HeadSpec::Parse { .. }
                 | HeadSpec::Span
+                | HeadSpec::SpanPair { .. }
         );
         if !answers {
             return Err(Error::Task(format!(
@@ -148,7 +149,8 @@ impl Predictor {
         match self.model.spec() {
             HeadSpec::Classify { labels, .. }
             | HeadSpec::Tag { labels, .. }
-            | HeadSpec::Parse { labels, .. } => labels,
+            | HeadSpec::Parse { labels, .. }
+            | HeadSpec::SpanPair { labels, .. } => labels,
             _ => &[],
         }
     }
@@ -188,6 +190,13 @@ impl Predictor {
     {
         if matches!(self.model.spec(), HeadSpec::Span) {
             return self.answer_questions(inputs);
+        }
+        if self.relates() {
+            return Err(Error::Task(
+                "this model is asked about two spans of a text: give it rows that have them, as in {\"text\": ..., \"span1\": \
+                 [0, 5], \"span2\": [18, 25]} (--file spans.jsonl)"
+                    .to_string(),
+            ));
         }
         let encodings = self.tokenizer.encode_batch(inputs, Some(self.max_length))?;
         if encodings.is_empty() {
@@ -241,6 +250,54 @@ impl Predictor {
         Ok(answers.map(|(outputs, encoding)| self.answer(outputs, encoding.len(), encoding.cut)).collect())
     }
 
+    /// Whether texts are asked about with two spans, by [`Predictor::relate`].
+    pub fn relates(&self) -> bool {
+        matches!(self.model.spec(), HeadSpec::SpanPair { .. })
+    }
+
+    /// Answers how two spans of each text, or of two texts, are related: examples whose labels are [`Label::Related`], as
+    /// [`topwork_data::read`] gives them for the task `spans`.
+    ///
+    /// # Errors
+    /// A model of another task; an example without spans; a span that no token stands for.
+    pub fn relate(&self, examples: Vec<Example>) -> Result<Vec<Prediction>, Error> {
+        if !self.relates() {
+            return Err(Error::Task(format!(
+                "this model has a {} head, which is not asked about spans",
+                self.model.spec().name()
+            )));
+        }
+        if examples.is_empty() {
+            return Ok(Vec::new());
+        }
+        let unnamed = examples.into_iter().map(|example| match example.label {
+            Some(Label::Related(related)) => {
+                let label = Some(Label::Related(Related { name: None, ..related }));
+                Example { label, ..example }
+            }
+            _ => example,
+        });
+        let part = self.encode(&relation::RELATION, unnamed.collect())?;
+        let packed = &part.inputs.packed;
+        let outputs = run_batches(packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
+        let answers = outputs.chunks(self.labels().len()).zip(packed.lengths()).zip(&part.inputs.lengths);
+        Ok(answers.map(|((outputs, read), whole)| self.answer(outputs, read, whole - read)).collect())
+    }
+
+    /// Examples as this model reads them.
+    fn encode(&self, task: &dyn LanguageTask, examples: Vec<Example>) -> Result<Part, Error> {
+        let encode = Encode {
+            tokenizer: &Encoder::new(&self.tokenizer),
+            targets: None,
+            max_length: Some(self.max_length),
+            map: None,
+            task: &TaskRecipe::default(),
+            sentence: &SentenceTexts::default(),
+            seed: 0,
+        };
+        task.encode(Dataset::given(examples), &encode)
+    }
+
     /// The spans that answer questions.
     fn answer_questions<'a, I>(&self, inputs: &[I]) -> Result<Vec<Prediction>, Error>
     where
@@ -263,17 +320,7 @@ impl Predictor {
                 id: None,
             });
         }
-        let settings = TaskRecipe::default();
-        let encode = Encode {
-            tokenizer: &Encoder::new(&self.tokenizer),
-            targets: None,
-            max_length: Some(self.max_length),
-            map: None,
-            task: &settings,
-            sentence: &SentenceTexts::default(),
-            seed: 0,
-        };
-        let part = question::QUESTION.encode(Dataset::given(examples), &encode)?;
+        let part = self.encode(&question::QUESTION, examples)?;
         let outputs =
             run_batches(&part.inputs.packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
         let found = question::spans(&part, &outputs);
@@ -298,7 +345,7 @@ impl Predictor {
     fn answer(&self, logits: &[f32], tokens: usize, cut: usize) -> Prediction {
         let none = Prediction::none(tokens, cut);
         match self.model.spec() {
-            HeadSpec::Classify { labels, several: false, .. } => {
+            HeadSpec::Classify { labels, several: false, .. } | HeadSpec::SpanPair { labels, .. } => {
                 let probabilities = softmax(logits);
                 let chosen = self.choose(&probabilities);
                 Prediction { label: labels.get(chosen).cloned(), probabilities, ..none }

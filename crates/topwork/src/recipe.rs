@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
-use topwork_models::{Body, Layers, Pooling, VectorLossKind};
+use topwork_models::{Body, Layers, Pooling, SpanRow, VectorLossKind};
 use topwork_train::TrainOptions;
 use topwork_train::techniques::freeze::is_encoder;
 
@@ -151,6 +151,9 @@ pub struct TaskRecipe {
     /// Let several words of a sentence hang on the root, in parsing; as the training data has it when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub several_roots: Option<bool>,
+    /// What stands for a span, in relations: `mean` (default), the mean of its tokens, or `ends`, its first and its last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span: Option<SpanRow>,
     /// The hidden states that the head reads: `last` (default), `first`, `second-to-last`, `sum-last-4`, `concat-last-4`, `sum-all`,
     /// `mix`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -228,6 +231,8 @@ pub enum Kind {
     Tag,
     /// What each word depends on.
     Parse,
+    /// How two spans are related.
+    Relation,
     /// A span of a passage that answers a question.
     QuestionAnswering,
     /// Which of several texts goes with a text.
@@ -253,6 +258,7 @@ impl Kind {
         (Kind::Regress, "regress"),
         (Kind::Tag, "tag"),
         (Kind::Parse, "parse"),
+        (Kind::Relation, "relation"),
         (Kind::QuestionAnswering, "question-answering"),
         (Kind::MultipleChoice, "multiple-choice"),
         (Kind::Embed, "embed"),

@@ -19,7 +19,7 @@ use topwork_kernels::loss::IGNORE;
 use topwork_models::model::{HEAD_WEIGHTS, plain};
 use topwork_models::tagging::forbidden;
 use topwork_models::trees::Attached;
-use topwork_models::{Body, HeadSpec, Layers, LossOptions, Model, Pooling, SaveOptions, Targets};
+use topwork_models::{Body, HeadSpec, Layers, LossOptions, Model, Pooling, SaveOptions, SpanRow, Targets};
 use topwork_nn::{Gradients, ParamId, Pass};
 use topwork_testkit::{Golden, close, close_with_floor};
 use topwork_text::{Marks, Packed};
@@ -47,7 +47,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let text = fs::read_to_string(folder().join("cases.json")).unwrap();
     let specs: BTreeMap<String, HeadSpec> = serde_json::from_str(&text).unwrap();
-    assert_eq!(specs.len(), 18, "count the cases when you add one");
+    assert_eq!(specs.len(), 21, "count the cases when you add one");
     let case = |(name, spec): (String, HeadSpec)| {
         let golden = Golden::open(folder().join(format!("{name}.safetensors"))).unwrap();
         let input = Packed {
@@ -103,7 +103,9 @@ impl Case {
 
     fn targets(&self) -> Targets {
         match &self.spec {
-            HeadSpec::Classify { .. } => Targets::Classes(numbers(&self.golden, "labels").into()),
+            HeadSpec::Classify { .. } | HeadSpec::SpanPair { .. } => {
+                Targets::Classes(numbers(&self.golden, "labels").into())
+            }
             HeadSpec::Regress { .. } => Targets::Scores(floats(&self.golden, "labels")),
             HeadSpec::Tag { .. } => Targets::Tokens(numbers(&self.golden, "packed.labels").into()),
             HeadSpec::Parse { .. } => Targets::Trees {
@@ -130,7 +132,9 @@ impl Case {
                 let start = (0..text).map(pairs).sum();
                 start..start + pairs(text)
             }
-            spec if spec.pooling().is_some() => text * labels..(text + 1) * labels,
+            HeadSpec::Classify { .. } | HeadSpec::Regress { .. } | HeadSpec::SpanPair { .. } => {
+                text * labels..(text + 1) * labels
+            }
             _ => input.range(text).start * labels..input.range(text).end * labels,
         }
     }
@@ -222,7 +226,7 @@ fn ten_steps_of_adamw() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 4);
 }
 
 #[test]
@@ -414,7 +418,7 @@ fn the_shares_of_layers_can_be_read() {
         close(&shares, &expected, 1e-6).unwrap();
         seen += 1;
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 9);
 }
 
 #[test]
@@ -436,10 +440,15 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
             false => Vec::new(),
         };
         let offsets = numbers(&golden, "packed.offsets");
-        let mut input = Packed { ids, type_ids, chars, offsets, ..Packed::default() };
-        for length in input.lengths().map(|length| length as u32).collect::<Vec<_>>() {
-            input.marks.push((0..length).map(|token| token..token + 1));
-        }
+        let plain_input = Packed { ids, type_ids, chars, offsets, ..Packed::default() };
+        let marked = |marks: &dyn Fn(u32) -> Vec<Range<u32>>| {
+            let mut input = plain_input.clone();
+            plain_input.lengths().for_each(|length| input.marks.push(marks(length as u32)));
+            input
+        };
+        let words = marked(&|length| (0..length).map(|token| token..token + 1).collect());
+        let spans = marked(&|length| vec![0..1, 0..length]);
+        let input = &plain_input;
         let classes: Arc<[u32]> = (0..input.batch() as u32).map(|text| text % 3).collect();
         let tokens: Arc<[u32]> = (0..input.tokens() as u32).map(|token| token % 3).collect();
         let heads: Arc<[u32]> = input.lengths().flat_map(|length| (0..length as u32).rev()).collect();
@@ -473,6 +482,7 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
                     body,
                     layers,
                 },
+                HeadSpec::SpanPair { labels: labels.clone(), row: SpanRow::Ends, body, layers },
             ];
             for spec in specs {
                 let model = match Model::open(&fixtures.join(family), &spec, 3, &Device::flex()) {
@@ -481,6 +491,11 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
                         refused.push(format!("{family} {}: {error}", layers.name()));
                         continue;
                     }
+                };
+                let input = match spec {
+                    HeadSpec::Parse { .. } => &words,
+                    HeadSpec::SpanPair { .. } => &spans,
+                    _ => input,
                 };
                 let targets = match spec {
                     HeadSpec::Tag { .. } => Targets::Tokens(Arc::clone(&tokens)),
@@ -493,7 +508,7 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
                 let run = |recompute| {
                     let pass =
                         Pass::train(&model.store, Precision::F32, 5, &trainable).with_recompute(recompute);
-                    let loss = model.loss(&pass, &input, &targets, &LossOptions::default()).unwrap();
+                    let loss = model.loss(&pass, input, &targets, &LossOptions::default()).unwrap();
                     (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
                 };
                 let ((loss, kept), (again, redone)) = (run(false), run(true));
@@ -507,10 +522,10 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
                 }
                 for depth in 1..=model.depth() {
                     let pass = Pass::eval(&model.store, Precision::F32);
-                    let lower = model.features_to(&pass, &input, depth).unwrap();
+                    let lower = model.features_to(&pass, input, depth).unwrap();
                     assert_eq!(lower.dims()[1], model.width_to(depth), "{family} {spec:?} {depth}");
-                    let features = model.features_from(&pass, lower, &input, depth).unwrap();
-                    let at_once = model.features(&pass, &input).unwrap();
+                    let features = model.features_from(&pass, lower, input, depth).unwrap();
+                    let at_once = model.features(&pass, input).unwrap();
                     assert!(plain(features).unwrap() == plain(at_once).unwrap(), "{family} {spec:?} {depth}");
                 }
                 seen += 1;
@@ -518,5 +533,5 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
         }
     }
     let text = refused.join("\n");
-    assert_eq!((seen, refused.len()), (216, 114), "{text}");
+    assert_eq!((seen, refused.len()), (260, 136), "{text}");
 }

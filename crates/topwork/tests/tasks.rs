@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -12,7 +13,7 @@ use topwork::job::{self, JobContext, Outcomes, Quiet};
 use topwork::recipe::{DataRecipe, Kind};
 use topwork::tasks::language_model::hidden;
 use topwork::{Error, GenerateOptions, Generator, Predictor, Recipe, evaluate};
-use topwork_data::Labels;
+use topwork_data::{Example, Label, Labels, Related};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::rng::{Stream, derive};
 
@@ -153,6 +154,92 @@ fn a_parser_from_trees_to_trees() {
     assert_eq!(shown(1), [("to", 2, "det"), ("in", 0, "root"), ("the", 2, "obj")]);
     let report = fs::read_to_string(run.folder.join("report.html")).unwrap();
     assert!(report.contains("conj") && report.contains("Dependency parsing"));
+}
+
+/// Texts of two pairs of words: those that are marked are a pair of the same word, or of two.
+fn relations(folder: &Path, two_texts: bool) -> PathBuf {
+    let lines = (0..400).map(|n| {
+        let words = words(n);
+        let (first, second) = (n % 2, 2 + n / 2 % 2);
+        let other = if n % 3 == 0 { words[second] } else { words[first] };
+        let at = |words: &[&str], place: usize| words[..place].iter().map(|word| word.len() + 1).sum::<usize>();
+        let span = |words: &[&str], place: usize| {
+            let start = at(words, place);
+            [start, start + words[place].len()]
+        };
+        let mut all = words.clone();
+        all[second] = other;
+        let relation = if all[first] == other { "same" } else { "other" };
+        if two_texts {
+            let (text, pair) = (words.join(" "), all.join(" "));
+            let (first_span, second_span) = (span(&words, first), span(&all, second));
+            return json!({"sentence1": text, "sentence2": pair, "start1": first_span[0], "end1": first_span[1],
+                "start2": second_span[0], "end2": second_span[1], "label": relation})
+            .to_string();
+        }
+        let (one, two) = (span(&all, first), span(&all, second));
+        json!({"text": all.join(" "), "span1": one, "span2": two, "relation": relation}).to_string()
+    });
+    write(folder, "spans.jsonl", lines)
+}
+
+#[test]
+fn two_spans_are_told_to_be_of_the_same_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = relations(folder.path(), false);
+    let more = epochs(20, 2e-3, "kind = \"relation\"\nspan = \"ends\"\nbody = { mlp = { width = 32 } }");
+    let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
+    assert_eq!(run.resolved.task.metric.as_deref(), Some("macro-f1"));
+    assert!(test_value(&run, "macro-f1") > 0.85, "{}", run.test.unwrap().evaluation);
+    assert!(measured_again(&run, &data, "accuracy") > 0.85);
+    let predictor = Predictor::open(run.best()).unwrap();
+    let example = |text: &str, spans: [Range<usize>; 2]| Example {
+        text: text.to_string(),
+        pair: None,
+        label: Some(Label::Related(Related { spans, name: None })),
+        row: 1,
+        id: None,
+    };
+    // The same text, asked about other spans.
+    let asked = vec![example("to it a to", [0..2, 8..10]), example("to it a to", [3..5, 8..10])];
+    let answers = predictor.relate(asked.clone()).unwrap();
+    let found: Vec<Option<&str>> = answers.iter().map(|answer| answer.label.as_deref()).collect();
+    assert_eq!(found, [Some("same"), Some("other")]);
+    assert!((answers[0].probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-6);
+    for (example, answer) in asked.into_iter().zip(&answers) {
+        assert_eq!(predictor.relate(vec![example]).unwrap(), [answer.clone()]);
+    }
+    let error = predictor.predict(&["to it a to"]).unwrap_err().to_string();
+    assert!(error.contains("span1"), "{error}");
+    let report = fs::read_to_string(run.folder.join("report.html")).unwrap();
+    assert!(report.contains("Relations of spans"));
+}
+
+#[test]
+fn a_span_in_each_of_two_texts_and_one_that_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = relations(folder.path(), true);
+    let more = epochs(1, 2e-3, "kind = \"relation\"\nlayers = \"mix\"");
+    let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
+    let part = &run.data.train;
+    let (packed, examples) = (&part.inputs.packed, &part.dataset.examples);
+    let mut seen = 0;
+    for (at, example) in examples.iter().enumerate() {
+        // The second span is among the tokens of the second text.
+        let [first, second] = packed.marks.of(at).collect::<Vec<_>>().try_into().unwrap();
+        let types = packed.sequence(at).1;
+        assert!(types[first.start as usize] == 0 && types[second.start as usize] == 1, "{example:?}");
+        seen += 1;
+    }
+    assert!(seen > 200);
+    let error = train(
+        &fixtures("bert"),
+        &data,
+        &folder.path().join("b"),
+        &more.replace("[task]", "[task]\nmax-length = 6"),
+    );
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("no token stands for the span") && error.contains("--max-length"), "{error}");
 }
 
 #[test]

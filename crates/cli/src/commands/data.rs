@@ -54,7 +54,8 @@ pub struct Show {
     /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
-    /// What the labels are: class, multi, score, tags, answers, texts, choice, trees, unlabelled [default: by the format]
+    /// What the labels are: class, multi, score, tags, answers, texts, choice, trees, relation, spans, unlabelled [default: by
+    /// the format]
     #[arg(long)]
     task: Option<Task>,
     /// Format: csv, tsv, jsonl, parquet, text, folder, conll, conllu, squad, arrow, hf [default: by the name]
@@ -413,6 +414,9 @@ fn rows(dataset: &Dataset, count: usize, out: &mut dyn Write) -> anyhow::Result<
             Some(Label::Text(text)) => format!("[{}] ", shortened(text, columns)),
             Some(Label::Choice { options, right }) => format!("[{}] ", shortened(&options[*right], columns)),
             Some(Label::Tree(nodes)) => format!("[tree of {}] ", counted(nodes.len(), "word")),
+            Some(Label::Related(related)) => {
+                related.name.as_ref().map_or_else(String::new, |name| format!("[{name}] "))
+            }
             None => String::new(),
         };
         let pair = example

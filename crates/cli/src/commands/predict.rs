@@ -7,7 +7,9 @@ use anyhow::bail;
 use serde_json::{Map, Value, json};
 use topwork::predictor::{Hanging, Tagged};
 use topwork::{Prediction, Predictor};
-use topwork_data::{Column, Table, TableFormat};
+use topwork_data::{Column, Example, Label, Related, Table, TableFormat};
+use topwork_models::HeadSpec;
+use topwork_models::model::saved_spec;
 use topwork_text::Input;
 
 use crate::Ended;
@@ -21,6 +23,7 @@ use crate::texts::{Text, TextArgs};
 #[command(
     after_help = "A line is: answer, probability, text, with tabs between; a text's answer does not depend on the \
                         texts around it.
+A model of relations reads rows that tell two spans of a text, {\"text\": ..., \"span1\": [0, 5], \"span2\": [18, 25]}, in characters.
 A parser's answer is its words, each as word/head/relation: the head's number counted from 1, 0 for the root.
 An empty line is answered with an empty line, and counted.
 
@@ -74,8 +77,9 @@ impl Predict {
                 }
             },
         };
-        let mut texts = self.texts.open(global)?;
         let folder = global.model_folder(&self.model)?;
+        let relates = matches!(saved_spec(&folder), Ok(HeadSpec::SpanPair { .. }));
+        let mut texts = if relates { self.texts.open_spans(global)? } else { self.texts.open(global)? };
         let predictor = Predictor::open_with(&folder, PrecisionName::or_best(self.precision))?;
         let (mut empty, mut cut_texts, mut cut_tokens, mut seen) = (0, 0, 0, 0);
         let mut kept = Vec::new();
@@ -159,7 +163,11 @@ fn answer(predictor: &Predictor, texts: Vec<Text>) -> anyhow::Result<Vec<Answere
         .filter(|text| full(text))
         .map(|text| Input { text: &text.text, pair: text.pair.as_deref() })
         .collect();
-    let mut answers = predictor.predict(&inputs)?.into_iter();
+    let mut answers = if predictor.relates() {
+        predictor.relate(texts.iter().map(example).collect())?.into_iter()
+    } else {
+        predictor.predict(&inputs)?.into_iter()
+    };
     Ok(texts
         .into_iter()
         .map(|text| {
@@ -169,6 +177,24 @@ fn answer(predictor: &Predictor, texts: Vec<Text>) -> anyhow::Result<Vec<Answere
         .collect())
 }
 
+/// A text with its spans.
+fn example(text: &Text) -> Example {
+    Example {
+        text: text.text.clone(),
+        pair: text.pair.clone(),
+        label: text.spans.clone().map(|spans| Label::Related(Related { spans, name: None })),
+        row: text.row,
+        id: None,
+    }
+}
+
+/// The two spans of a text as they are written.
+fn spans(text: &Text) -> Option<[&str; 2]> {
+    let [first, second] = text.spans.as_ref()?;
+    let other = text.pair.as_deref().unwrap_or(&text.text);
+    Some([&text.text[first.clone()], &other[second.clone()]])
+}
+
 fn probability(answer: &Prediction, labels: &[String], label: &str) -> f64 {
     let at = labels.iter().position(|known| known == label);
     at.and_then(|at| answer.probabilities.get(at)).copied().unwrap_or(f64::NAN)
@@ -176,7 +202,10 @@ fn probability(answer: &Prediction, labels: &[String], label: &str) -> f64 {
 
 fn line(one: &Answered, labels: &[String], all: bool, out: &mut dyn Write) -> std::io::Result<()> {
     let Some(answer) = &one.answer else { return writeln!(out) };
-    let text = shortened(&one.text.text, 160);
+    let text = match one.text.spans {
+        Some(_) => shortened(&topwork::tasks::relation::shown(&example(&one.text)), 160),
+        None => shortened(&one.text.text, 160),
+    };
     if let Some(score) = answer.score {
         return writeln!(out, "{score:.4}\t{text}");
     }
@@ -227,6 +256,9 @@ fn object(one: &Answered, labels: &[String]) -> Value {
     if let Some(pair) = &one.text.pair {
         object.insert("pair".into(), json!(pair));
     }
+    if let Some(spans) = spans(&one.text) {
+        object.insert("spans".into(), json!(spans));
+    }
     let Some(answer) = &one.answer else {
         object.insert("empty".into(), json!(true));
         return Value::Object(object);
@@ -270,6 +302,12 @@ fn table(answered: &[Answered], labels: &[String]) -> anyhow::Result<Table> {
     if answered.iter().any(|one| one.text.pair.is_some()) {
         table
             .push("pair", Column::OptionalText(answered.iter().map(|one| one.text.pair.clone()).collect()))?;
+    }
+    if answered.iter().any(|one| one.text.spans.is_some()) {
+        for (at, name) in ["span1", "span2"].into_iter().enumerate() {
+            let written = answered.iter().map(|one| spans(&one.text).map(|spans| spans[at].to_string()));
+            table.push(name, Column::OptionalText(written.collect()))?;
+        }
     }
     if answers().flatten().any(|answer| found(answer, labels).is_some()) {
         let texts = answers().map(|answer| answer.and_then(|answer| found(answer, labels)));

@@ -73,7 +73,7 @@ pub struct Start {
     /// Format of the data: csv, tsv, jsonl, parquet, arrow, hf, text, folder [default: by the name]
     #[arg(long)]
     format: Option<topwork_data::Format>,
-    /// What is learnt: classify, multi-label, regress, tag, parse, question-answering, multiple-choice, embed, similarity, seq2seq,
+    /// What is learnt: classify, multi-label, regress, tag, parse, relation, question-answering, multiple-choice, embed, similarity, seq2seq,
     /// causal-lm, masked-lm [default: decided by the data]
     #[arg(long, value_name = "NAME", value_parser = kind)]
     task: Option<Kind>,

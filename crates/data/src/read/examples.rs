@@ -218,7 +218,9 @@ impl Reader<'_> {
             | Task::Texts
             | Task::Choice
             | Task::Trees
-            | Task::Pairs => Found::Label(None),
+            | Task::Pairs
+            | Task::Relation
+            | Task::Spans => Found::Label(None),
         }
     }
 

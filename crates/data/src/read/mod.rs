@@ -22,6 +22,7 @@ mod pages;
 mod pairs;
 mod parquet;
 mod plain;
+mod related;
 mod shards;
 mod source;
 mod squad;
@@ -144,6 +145,7 @@ fn build(path: &Path, format: Format, table: Table, options: &ReadOptions) -> Re
         Task::Texts => texts::build(path, format, table, options),
         Task::Choice => choice::build(path, format, table, options),
         Task::Pairs => pairs::build(path, format, table, options),
+        Task::Relation | Task::Spans => related::build(path, format, table, options),
         Task::Trees => Err(unfit(path, format, options.task)),
     }
 }

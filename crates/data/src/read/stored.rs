@@ -2,7 +2,7 @@
 
 use super::cell::{Cell, Table};
 use super::source::Source;
-use crate::dataset::{Answer, Dataset, Example, Label, Node, TaggedWord};
+use crate::dataset::{Answer, Dataset, Example, Label, Node, Related, TaggedWord};
 use crate::write::{KEY, Stored};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
@@ -59,6 +59,8 @@ fn columns(task: Task) -> &'static [&'static str] {
     match task {
         Task::Unlabelled | Task::Pairs => &[],
         Task::Choice => &["options", "right"],
+        Task::Relation => &["spans", "label"],
+        Task::Spans => &["spans"],
         Task::Class | Task::Multi | Task::Score | Task::Tags | Task::Answers | Task::Texts | Task::Trees => {
             &["label"]
         }
@@ -126,6 +128,19 @@ fn of(label: &Cell, rest: &[&Cell], task: Task, text: &str, pair: Option<&str>) 
                 })
             };
             Label::Tree(words.iter().map(node).collect::<Option<_>>()?)
+        }
+        Task::Relation | Task::Spans => {
+            let [first, second] = label.list()? else { return None };
+            let inside = |cell: &Cell, text: &str| {
+                let (start, end) = (cell.get(&["start"])?.count()?, cell.get(&["end"])?.count()?);
+                text.get(start..end).filter(|span| !span.is_empty()).map(|_| start..end)
+            };
+            let spans = [inside(first, text)?, inside(second, pair.unwrap_or(text))?];
+            let name = match rest.first() {
+                None => None,
+                Some(name) => Some(name.words()?),
+            };
+            Label::Related(Related { spans, name })
         }
     })
 }

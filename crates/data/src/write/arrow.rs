@@ -1,7 +1,7 @@
 //! A data set into an Arrow file, to be read again at once and without its options.
 //!
-//! Columns: `row`, `text`, `pair`, `id` and `label` (for multiple choice `options` and `right`); labels of words, answers
-//! and trees are lists of structs with offsets in bytes. The metadata of the schema under [`KEY`] says the task.
+//! Columns: `row`, `text`, `pair`, `id` and `label` (for multiple choice `options` and `right`, for relations `spans` too); labels
+//! of words, answers, trees and spans are lists of structs with offsets in bytes. The metadata of the schema under [`KEY`] says the task.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,7 +18,7 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Error, Example, Label, ReadReport, Result, Task};
+use crate::{Dataset, Error, Example, Label, ReadReport, Related, Result, Task};
 
 /// The key of the schema's metadata that says what is stored.
 pub(crate) const KEY: &str = "topwork";
@@ -68,6 +68,8 @@ fn task(dataset: &Dataset) -> Result<Task> {
             Label::Text(_) => Task::Texts,
             Label::Choice { .. } => Task::Choice,
             Label::Tree(_) => Task::Trees,
+            Label::Related(Related { name: Some(_), .. }) => Task::Relation,
+            Label::Related(_) => Task::Spans,
         })
     };
     let mut kinds = dataset.examples.iter().filter_map(kind);
@@ -218,6 +220,30 @@ fn columns(examples: &[Example], task: Task) -> Vec<(&'static str, ArrayRef)> {
                 |node| (vec![node.start, node.end, node.head], vec![&node.tag, &node.relation]),
             ),
         )),
+        Task::Relation | Task::Spans => {
+            columns.push((
+                "spans",
+                structs(
+                    examples,
+                    |label| match label {
+                        Label::Related(related) => Some(&related.spans),
+                        _ => None,
+                    },
+                    &["start", "end"],
+                    &[],
+                    |span| (vec![span.start, span.end], Vec::new()),
+                ),
+            ));
+            if task == Task::Relation {
+                columns.push((
+                    "label",
+                    texts(&|example| match &example.label {
+                        Some(Label::Related(related)) => related.name.as_deref(),
+                        _ => None,
+                    }),
+                ));
+            }
+        }
     }
     columns
 }
@@ -225,12 +251,12 @@ fn columns(examples: &[Example], task: Task) -> Vec<(&'static str, ArrayRef)> {
 /// A list of structs for each example: numbers and texts under these names.
 fn structs<T>(
     examples: &[Example],
-    entries: impl for<'a> Fn(&'a Label) -> Option<&'a Vec<T>>,
+    entries: impl for<'a> Fn(&'a Label) -> Option<&'a [T]>,
     numbers: &[&str],
     texts: &[&str],
     values: impl for<'a> Fn(&'a T) -> (Vec<usize>, Vec<&'a String>),
 ) -> ArrayRef {
-    let lists: Vec<Option<&Vec<T>>> =
+    let lists: Vec<Option<&[T]>> =
         examples.iter().map(|example| example.label.as_ref().and_then(&entries)).collect();
     let all: Vec<(Vec<usize>, Vec<&String>)> =
         lists.iter().flatten().flat_map(|list| list.iter()).map(values).collect();
@@ -249,7 +275,7 @@ fn structs<T>(
     }
     let entries = StructArray::new(fields.clone().into(), arrays, None);
     let field = Arc::new(Field::new("item", DataType::Struct(fields.into()), true));
-    let offsets = OffsetBuffer::from_lengths(lists.iter().map(|list| list.map_or(0, Vec::len)));
+    let offsets = OffsetBuffer::from_lengths(lists.iter().map(|list| list.map_or(0, <[T]>::len)));
     let nulls: NullBuffer = lists.iter().map(Option::is_some).collect();
     Arc::new(LargeListArray::new(field, offsets, Arc::new(entries), Some(nulls)))
 }

@@ -23,5 +23,6 @@ pub mod regress;
 pub mod replaced_token;
 pub mod seq2seq;
 pub mod span;
+pub mod span_pair;
 pub mod tag;
 mod words;

@@ -43,6 +43,27 @@ pub const WIDTHS: (usize, usize) = (500, 100);
 /// Dropout behind each of the four layers, that of the paper's table 1.
 pub const DROPOUT: f32 = 0.33;
 
+impl HeadSpec {
+    /// A parser over the last layer, of the widths of its paper.
+    pub fn parser(labels: Vec<String>) -> Self {
+        let (arc_width, relation_width) = WIDTHS;
+        HeadSpec::Parse {
+            labels,
+            several_roots: false,
+            arc_width,
+            relation_width,
+            dropout: DROPOUT,
+            body: Body::Own,
+            layers: Layers::Last,
+        }
+    }
+
+    /// A vector for a text, straight from pooling.
+    pub fn embedder(pool: Pooling, normalise: bool) -> Self {
+        HeadSpec::Embed { pool, normalise, dense: None }
+    }
+}
+
 /// A parser.
 pub struct Parse {
     layers: Layers,

@@ -11,6 +11,7 @@ pub mod pairing;
 pub mod parse;
 mod part;
 pub mod question;
+pub mod relation;
 pub mod seq2seq;
 pub mod tag;
 pub mod texts;
@@ -195,6 +196,7 @@ pub const TASKS: &[&dyn LanguageTask] = &[
     &texts::REGRESS,
     &tag::TAG,
     &parse::PARSE,
+    &relation::RELATION,
     &question::QUESTION,
     &choice::CHOICE,
     &embed::EMBED,

@@ -149,13 +149,9 @@ impl LanguageTask for Texts {
         wrong.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let worst = wrong.iter().take(super::WORST).map(|&(i, probability)| {
             let example = &data.test.dataset.examples[i];
-            let text = match &example.pair {
-                Some(pair) => format!("{} | {pair}", example.text),
-                None => example.text.clone(),
-            };
             Mistake {
                 id: data.test.dataset.place(i),
-                text,
+                text: super::relation::shown(example),
                 gold: data.labels[truth[i] as usize].clone(),
                 predicted: data.labels[predicted[i] as usize].clone(),
                 probability: Some(probability),
