@@ -160,6 +160,7 @@ fn spans_that_are_not_there_are_refused() {
     assert_eq!(seen, 7);
     let good = row(r#""span1": [0, 3], "span2": [8, 11]"#);
     refused(
+        "r.jsonl",
         &format!("{good}\n{}", good.replace("[0, 3]", "\"x\"")),
         &relation,
         &["row 2", "a span with start and end"],

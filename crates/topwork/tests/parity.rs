@@ -139,8 +139,8 @@ fn targets(golden: &Golden, spec: &HeadSpec) -> Targets {
                 words: numbers("words").iter().map(|&n| n as u32).collect(),
             })
         }
-        // No class of transformers has it: its goldens are in `tests/heads.rs`.
-        HeadSpec::Parse { .. } => unreachable!("a folder with a parser"),
+        // No class of transformers has them: their goldens are in `tests/heads.rs`.
+        HeadSpec::Parse { .. } | HeadSpec::SpanPair { .. } => unreachable!("a folder with {spec:?}"),
         HeadSpec::Embed { .. } => unreachable!("a bare encoder has no loss"),
     }
 }

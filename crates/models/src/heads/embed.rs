@@ -13,7 +13,7 @@ use topwork_weights::onnx::Attribute;
 
 use crate::error::Error;
 use crate::family::{DenseStyle, Encoder};
-use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Pooling, Targets};
 use crate::heads::attention_pool::AttentionPool;
 use crate::heads::dense::Dense;
 use crate::onnx::{Graph, HeadGraph, Output, Value};
@@ -36,6 +36,13 @@ pub struct EmbedDense {
     pub bias: bool,
     /// Whether the hyperbolic tangent follows.
     pub tanh: bool,
+}
+
+impl HeadSpec {
+    /// A vector for a text, straight from pooling.
+    pub fn embedder(pool: Pooling, normalise: bool) -> Self {
+        HeadSpec::Embed { pool, normalise, dense: None }
+    }
 }
 
 struct Embed {

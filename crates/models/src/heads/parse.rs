@@ -57,11 +57,6 @@ impl HeadSpec {
             layers: Layers::Last,
         }
     }
-
-    /// A vector for a text, straight from pooling.
-    pub fn embedder(pool: Pooling, normalise: bool) -> Self {
-        HeadSpec::Embed { pool, normalise, dense: None }
-    }
 }
 
 /// A parser.
