@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::cell::{Cell, Table};
 use super::columns::{by_name, chosen, find, shown as names_of};
-use super::faults::Faults;
+use super::faults::{Faults, labelled};
 use crate::dataset::{Dataset, Example, Label};
 use crate::report::{ChosenColumn, ReadReport};
 use crate::{Error, Format, ReadOptions, Result};
@@ -146,22 +146,7 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
         }
     }
     faults.finish()?;
-    let left_out = report.skipped.iter().find(|skipped| skipped.reason == "no label");
-    if !unlabelled.is_empty() || examples.is_empty() && left_out.is_some() {
-        let first = left_out.map_or(&unlabelled, |skipped| &skipped.first);
-        return Err(Error::MissingLabel {
-            path: path.into(),
-            column: report.label[0].name.clone(),
-            first: first.iter().take(5).copied().collect(),
-            count: left_out.map_or(unlabelled.len(), |skipped| skipped.count),
-            rows: table.rows.len(),
-        });
-    }
-    if examples.is_empty() {
-        let column = report.text.name.clone();
-        return Err(Error::AllEmpty { path: path.into(), column, rows: table.rows.len() });
-    }
-    Ok(Dataset { examples, report, files: Vec::new() })
+    labelled(path, report, examples, unlabelled, table.rows.len())
 }
 
 /// What a file says is right.

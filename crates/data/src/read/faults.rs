@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use crate::dataset::{Dataset, Example};
+use crate::report::ReadReport;
 use crate::{Error, Result};
 
 /// The faults of one file.
@@ -46,6 +48,34 @@ impl<'a> Faults<'a> {
             Some(other) => Err(other),
         }
     }
+}
+
+/// The examples of a table, if there are some and no row lacks a label.
+///
+/// # Errors
+/// [`Error::MissingLabel`]; [`Error::AllEmpty`] where nothing is left for another reason.
+pub(super) fn labelled(
+    path: &Path,
+    report: ReadReport,
+    examples: Vec<Example>,
+    unlabelled: Vec<usize>,
+    rows: usize,
+) -> Result<Dataset> {
+    let left_out = report.skipped.iter().find(|skipped| skipped.reason == "no label");
+    if !unlabelled.is_empty() || examples.is_empty() && left_out.is_some() {
+        let first = left_out.map_or(&unlabelled, |skipped| &skipped.first);
+        return Err(Error::MissingLabel {
+            path: path.into(),
+            column: report.label.first().map_or_else(String::new, |label| label.name.clone()),
+            first: first.iter().take(5).copied().collect(),
+            count: left_out.map_or(unlabelled.len(), |skipped| skipped.count),
+            rows,
+        });
+    }
+    if examples.is_empty() {
+        return Err(Error::AllEmpty { path: path.into(), column: report.text.name, rows });
+    }
+    Ok(Dataset { examples, report, files: Vec::new() })
 }
 
 /// A text for a message, cut to 60 characters.
