@@ -42,17 +42,14 @@ impl HeadFiles {
     /// Another shape, a file that is broken.
     pub fn read(&self, path: &str, shape: &[usize]) -> Result<Option<Vec<f32>>, Error> {
         if let Some(dense) = &self.dense
-            && let Some(name) = path.strip_prefix(DENSE)
+            && let Some(name) = linear(path)
+            && let Some(found) = dense.shape(&name)
         {
-            let name = format!("{LINEAR}{name}");
-            if let Some(found) = dense.shape(&name) {
-                return if found == shape {
-                    Ok(Some(dense.read(&name)?))
-                } else {
-                    let reason = format!("{name}: expected the shape {shape:?}, got {found:?}");
-                    Err(Error::Unreadable { path: dense.path().to_path_buf(), reason })
-                };
+            if found == shape {
+                return Ok(Some(dense.read(&name)?));
             }
+            let reason = format!("{name}: expected the shape {shape:?}, got {found:?}");
+            return Err(Error::Unreadable { path: dense.path().to_path_buf(), reason });
         }
         match &self.own {
             Some(own) if own.shape(path).is_some() => Ok(Some(own.read(path)?)),
@@ -62,8 +59,7 @@ impl HeadFiles {
 
     /// Whether a parameter is among them.
     pub fn has(&self, path: &str) -> bool {
-        let linear = path.strip_prefix(DENSE).map(|name| format!("{LINEAR}{name}"));
-        let in_dense = |dense: &Checkpoint| linear.as_ref().is_some_and(|name| dense.shape(name).is_some());
+        let in_dense = |dense: &Checkpoint| linear(path).is_some_and(|name| dense.shape(&name).is_some());
         self.dense.as_ref().is_some_and(in_dense)
             || self.own.as_ref().is_some_and(|own| own.shape(path).is_some())
     }
