@@ -121,10 +121,15 @@ pub fn train(recipe: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
 /// # Errors
 /// [`Error::RunExists`].
 pub fn refuse_existing(folder: &Path) -> Result<(), Error> {
-    if folder.join("log.jsonl").exists() || folder.join("checkpoints").exists() {
+    if begun(folder) {
         return Err(Error::RunExists { folder: folder.to_path_buf() });
     }
     Ok(())
+}
+
+/// Whether a folder holds a run that has begun to train.
+pub(crate) fn begun(folder: &Path) -> bool {
+    folder.join("log.jsonl").exists() || folder.join("checkpoints").exists()
 }
 
 /// Goes on with a run that was interrupted or killed, from its newest checkpoint.

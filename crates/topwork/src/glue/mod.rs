@@ -19,7 +19,7 @@ pub use summary::{grid, report};
 use crate::datasets::{DataSet, Files, Split, find};
 use crate::error::Error;
 use crate::hub::{Hub, Progress};
-use crate::job::{JobContext, JobObserver, resume, seed_of, train};
+use crate::job::{JobContext, JobObserver, begun, resume, seed_of, train};
 use crate::nearest::nearest;
 use crate::recipe::Recipe;
 
@@ -266,7 +266,7 @@ fn one(
         stop: context.stop,
         observer: observer.as_mut(),
     };
-    let outcomes = if state::begun(folder) { resume(job)? } else { train(&recipe, job)? };
+    let outcomes = if begun(folder) { resume(job)? } else { train(&recipe, job)? };
     if outcomes.run.interrupted {
         return Ok(None);
     }

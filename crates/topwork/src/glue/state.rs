@@ -12,7 +12,7 @@ use super::{Context, GlueTask};
 use crate::datasets::{find, measured};
 use crate::error::Error;
 use crate::evaluate::evaluate;
-use crate::job::Outcomes;
+use crate::job::{Outcomes, begun};
 use crate::recipe::{DataRecipe, Recipe};
 
 /// The score of a finished run: `glue.json` in its folder.
@@ -114,11 +114,6 @@ pub fn same_settings(folder: &Path, recipe: &Recipe) -> Result<(), Error> {
             if now.is_empty() { "none of these" } else { &now }
         ),
     })
-}
-
-/// Whether a folder holds a run that has begun to train.
-pub fn begun(folder: &Path) -> bool {
-    folder.join("log.jsonl").exists() || folder.join("checkpoints").exists()
 }
 
 /// The official measures of a finished run.

@@ -8,9 +8,10 @@ use rayon::prelude::*;
 use topwork_data::{Dataset, Inputs, Label, Labels};
 use topwork_models::{HeadSpec, Pooling, VectorLoss, VectorLossKind};
 use topwork_text::Input;
-use topwork_train::metrics::{Metric, MetricError, Outcome, Ranked, Task as MetricTask, ranking};
+use topwork_train::metrics::{Metric, Outcome, Ranked, Task as MetricTask, ranking};
 
 use super::pairing::{self, Together};
+use super::texts::has_value;
 use super::{Encode, Judge, LanguageTask, Measured, Part, Run, Units};
 use crate::error::Error;
 use crate::prepare::Prepared;
@@ -137,14 +138,7 @@ impl LanguageTask for Vectors {
         let (Kind::Similarity, Units::Together(together)) = (self.0, &dev.units) else { return Ok(()) };
         // Answers that are all different: what has no value for them has none for any.
         let values: Vec<f32> = (0..together.len()).map(|at| (at as f32).sin()).collect();
-        match metric.of(&Outcome::scores(&together.scores, &values)?) {
-            Err(MetricError::Undefined { name, reason }) => Err(Error::Task(format!(
-                "{name} has no value on the {} development pairs: {reason}; give more or other development data, or judge by \
-                 another metric (--metric)",
-                together.len()
-            ))),
-            _ => Ok(()),
-        }
+        has_value(metric, &Outcome::scores(&together.scores, &values)?, "pairs")
     }
 
     fn measure(&self, run: &Run, part: &Part) -> Result<Measured, Error> {

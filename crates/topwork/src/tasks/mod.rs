@@ -33,6 +33,9 @@ use crate::sentence::SentenceTexts;
 /// Mistakes shown in reports.
 const WORST: usize = 20;
 
+/// Texts up to here are not cut where the model reads as much, in tasks that are asked about places in a text.
+const LONG: usize = 512;
+
 /// How texts become what a model reads.
 #[derive(Clone, Copy)]
 pub struct Encode<'a> {

@@ -14,7 +14,7 @@ use topwork_models::trees::Attached;
 use topwork_text::Encoding;
 use topwork_train::metrics::{Dependency, Task as MetricTask, is_punctuation, trees};
 
-use super::{Encode, LanguageTask, Measured, Part, Run, Units};
+use super::{Encode, LONG, LanguageTask, Measured, Part, Run, Units};
 use crate::error::Error;
 use crate::prepare::Prepared;
 use crate::recipe::{Kind, TaskRecipe};
@@ -22,9 +22,6 @@ use crate::report::{Mistake, Mistakes};
 
 /// The relation of words that no token stands for: Universal Dependencies' word for what cannot be told.
 const UNTOLD: &str = "dep";
-
-/// Sentences up to here are not cut where the model reads as much: a word whose head is lost cannot be learnt.
-const LONG: usize = 512;
 
 /// The entry in the list.
 pub const PARSE: Parse = Parse;
@@ -83,6 +80,7 @@ impl LanguageTask for Parse {
     }
 
     fn max_length(&self, proposed: usize, most: usize) -> usize {
+        // A word whose head is lost cannot be learnt.
         proposed.max(LONG).min(most)
     }
 

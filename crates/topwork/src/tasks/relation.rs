@@ -14,14 +14,11 @@ use topwork_text::{Encoding, Input};
 use topwork_train::metrics::{Metric, Task as MetricTask};
 
 use super::texts::CLASSIFY;
-use super::{Encode, Judge, LanguageTask, Measured, Part, Run};
+use super::{Encode, Judge, LONG, LanguageTask, Measured, Part, Run};
 use crate::error::Error;
 use crate::prepare::Prepared;
 use crate::recipe::{Kind, TaskRecipe};
 use crate::report::Mistakes;
-
-/// Texts up to here are not cut where the model reads as much: a span that is lost cannot be asked about.
-const LONG: usize = 512;
 
 /// The entry in the list.
 pub const RELATION: Relation = Relation;
@@ -87,6 +84,7 @@ impl LanguageTask for Relation {
     }
 
     fn max_length(&self, proposed: usize, most: usize) -> usize {
+        // A span that is lost cannot be asked about.
         proposed.max(LONG).min(most)
     }
 

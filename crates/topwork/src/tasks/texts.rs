@@ -4,7 +4,7 @@
 
 use topwork_data::{Dataset, Inputs, LabelMap, Labels};
 use topwork_models::{HeadSpec, Pooling};
-use topwork_train::metrics::{Metric, MetricError, Task as MetricTask};
+use topwork_train::metrics::{Metric, MetricError, Outcome, Task as MetricTask};
 
 use super::{Encode, Judge, LanguageTask, Measured, Part, Run};
 use crate::error::Error;
@@ -115,14 +115,7 @@ impl LanguageTask for Texts {
         let width = judge.labels.len().max(1);
         // Outputs that are all different: what has no value for them has none for any.
         let values: Vec<f32> = (0..dev.len() * width).map(|at| (at as f32).sin()).collect();
-        match metric.of(&outcome(&dev.inputs.labels, &values, width, judge.positive)?) {
-            Err(MetricError::Undefined { name, reason }) => Err(Error::Task(format!(
-                "{name} has no value on the {} development examples: {reason}; give more or other development data, or \
-                 judge by another metric (--metric)",
-                dev.len()
-            ))),
-            _ => Ok(()),
-        }
+        has_value(metric, &outcome(&dev.inputs.labels, &values, width, judge.positive)?, "examples")
     }
 
     fn measure(&self, run: &Run, part: &Part) -> Result<Measured, Error> {
@@ -158,5 +151,17 @@ impl LanguageTask for Texts {
             }
         });
         Some(Mistakes { total: wrong.len() as u64, texts: truth.len() as u64, worst: worst.collect() })
+    }
+}
+
+/// Refuses a metric that has no value on an outcome of all development data, `what` it is about.
+pub(super) fn has_value(metric: &Metric, outcome: &Outcome, what: &str) -> Result<(), Error> {
+    match metric.of(outcome) {
+        Err(MetricError::Undefined { name, reason }) => Err(Error::Task(format!(
+            "{name} has no value on the {} development {what}: {reason}; give more or other development data, or judge by \
+             another metric (--metric)",
+            outcome.examples()
+        ))),
+        _ => Ok(()),
     }
 }
