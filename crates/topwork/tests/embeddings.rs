@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+mod golden;
 mod gradients;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use gradients::dense;
+use golden::{FORWARD, every_gradient, floats, numbers, packed, ten_steps};
 use serde::Deserialize;
 use topwork::hub::{self, Hub, Settings};
 use topwork::job::{self, JobContext, Outcomes, Quiet};
@@ -25,16 +26,8 @@ use topwork_models::{
     VectorLossKind,
 };
 use topwork_nn::{Gradients, Pass};
-use topwork_testkit::{Golden, close, close_with_floor};
+use topwork_testkit::{Golden, close};
 use topwork_text::Packed;
-use topwork_train::TrainOptions;
-use topwork_train::optim::AdamW;
-use topwork_train::plan::Plan;
-
-/// As in the other tests of parity: relative to the scale of the tensor compared.
-const FORWARD: f64 = 1e-5;
-/// For gradients and for weights after steps.
-const BACKWARD: f64 = 1e-4;
 
 fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
@@ -74,12 +67,7 @@ fn cases() -> Vec<Case> {
     assert_eq!(written.len(), 8, "count the cases when you add one");
     let case = |(name, Written { spec, loss }): (String, Written)| {
         let golden = Golden::open(fixtures(&format!("embeddings/{name}.safetensors"))).unwrap();
-        let input = Packed {
-            ids: numbers(&golden, "packed.ids"),
-            type_ids: numbers(&golden, "packed.type_ids"),
-            offsets: numbers(&golden, "packed.offsets"),
-            ..Packed::default()
-        };
+        let input = packed(&golden);
         let usual = VectorLoss::default();
         let vectors = VectorLoss {
             kind: loss.kind,
@@ -93,23 +81,9 @@ fn cases() -> Vec<Case> {
     written.into_iter().map(case).collect()
 }
 
-fn numbers(golden: &Golden, name: &str) -> Vec<u32> {
-    golden.integers(name).unwrap().data.iter().map(|&n| n as u32).collect()
-}
-
-fn floats(golden: &Golden, name: &str) -> Vec<f32> {
-    golden.floats(name).unwrap().data
-}
-
 impl Case {
     fn open(&self) -> Model {
-        let folder = fixtures("heads/encoder");
-        let (mut model, _) = Model::open(&folder, &self.spec, 1, &Device::flex()).unwrap();
-        for path in self.golden.below("param.").map(str::to_string).collect::<Vec<_>>() {
-            let id = model.store.id(&path).unwrap();
-            model.store.set(id, floats(&self.golden, &format!("param.{path}"))).unwrap();
-        }
-        model
+        golden::open(&self.spec, &self.golden)
     }
 
     fn targets(&self) -> Targets {
@@ -126,14 +100,6 @@ impl Case {
         let pass = Pass::train(&model.store, Precision::F32, 0, &trainable);
         let loss = model.loss(&pass, &self.input, &self.targets(), &self.options).unwrap();
         (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
-    }
-
-    /// The name of a parameter in the golden file.
-    fn upstream(&self, model: &Model, path: &str) -> String {
-        match path.starts_with("head.") {
-            true => path.to_string(),
-            false => model.family.weights.export_with(path, "").unwrap().0,
-        }
     }
 }
 
@@ -157,22 +123,8 @@ fn the_gradient_of_every_parameter() {
     let mut seen = 0;
     for case in cases() {
         let model = case.open();
-        let all = case.golden.below("grad.").flat_map(|name| floats(&case.golden, &format!("grad.{name}")));
-        // A key's bias has a gradient of zero, of which rounding leaves something.
-        let floor = 1e-2 * f64::from(all.fold(0.0f32, |top, g| top.max(g.abs())));
         let (_, found) = case.gradients(&model);
-        let mut own = 0;
-        for (id, param) in model.store.iter() {
-            let name = format!("grad.{}", case.upstream(&model, &param.path));
-            let gradient = found.get(id).map(|gradient| dense(gradient, &param.shape));
-            assert_eq!(gradient.is_some(), case.golden.has(&name), "{} {name}", case.name);
-            let Some(gradient) = gradient else { continue };
-            close_with_floor(&gradient, &floats(&case.golden, &name), BACKWARD, floor)
-                .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
-            own += 1;
-        }
-        assert_eq!(own, case.golden.below("grad.").count(), "{}: every gradient was compared", case.name);
-        seen += own;
+        seen += every_gradient(&case.name, &case.golden, &model, &found);
     }
     assert!(seen > 500, "{seen}");
 }
@@ -180,35 +132,7 @@ fn the_gradient_of_every_parameter() {
 #[test]
 fn ten_steps_of_adamw() {
     for case in cases() {
-        let mut model = case.open();
-        let number = |name: &str| case.golden.scalar(&format!("adamw.{name}")).unwrap();
-        let options = TrainOptions {
-            weight_decay: number("weight_decay"),
-            decay_all: true,
-            eps: number("eps"),
-            ..TrainOptions::default()
-        };
-        let mut optimizer = AdamW::new(&options, model.store.len());
-        let plan = vec![Plan::default(); model.store.len()];
-        let mut losses = Vec::new();
-        for _ in 0..number("steps") as usize {
-            let (loss, mut gradients) = case.gradients(&model);
-            losses.push(loss);
-            optimizer.step(&mut model.store, &mut gradients, &plan, number("lr"), 1.0).unwrap();
-        }
-        assert_eq!(losses.len(), 10);
-        close(&losses, &floats(&case.golden, "losses"), FORWARD * 10.0)
-            .unwrap_or_else(|e| panic!("{}: {e}", case.name));
-        let mut seen = 0;
-        for (id, param) in model.store.iter() {
-            let name = format!("after.{}", case.upstream(&model, &param.path));
-            if case.golden.has(&name) {
-                close(&model.store.values(id).unwrap(), &floats(&case.golden, &name), BACKWARD)
-                    .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
-                seen += 1;
-            }
-        }
-        assert_eq!(seen, case.golden.below("after.").count(), "{}", case.name);
+        ten_steps(&case.name, &case.golden, case.open(), |model| case.gradients(model));
     }
 }
 

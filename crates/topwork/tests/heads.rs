@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+mod golden;
 mod gradients;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use golden::{FORWARD, every_gradient, floats, numbers, packed, ten_steps};
 use gradients::dense;
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
@@ -21,17 +23,9 @@ use topwork_models::tagging::forbidden;
 use topwork_models::trees::Attached;
 use topwork_models::{Body, HeadSpec, Layers, LossOptions, Model, Pooling, SaveOptions, SpanRow, Targets};
 use topwork_nn::{Gradients, ParamId, Pass};
-use topwork_testkit::{Golden, close, close_with_floor};
+use topwork_testkit::{Golden, close};
 use topwork_text::{Marks, Packed};
-use topwork_train::TrainOptions;
-use topwork_train::optim::AdamW;
-use topwork_train::plan::Plan;
 use topwork_weights::SafeTensorsFile;
-
-/// As in the other tests of parity: relative to the scale of the tensor compared.
-const FORWARD: f64 = 1e-5;
-/// For gradients and for weights after steps.
-const BACKWARD: f64 = 1e-4;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/heads")
@@ -50,21 +44,10 @@ fn cases() -> Vec<Case> {
     assert_eq!(specs.len(), 21, "count the cases when you add one");
     let case = |(name, spec): (String, HeadSpec)| {
         let golden = Golden::open(folder().join(format!("{name}.safetensors"))).unwrap();
-        let input = Packed {
-            ids: numbers(&golden, "packed.ids"),
-            type_ids: numbers(&golden, "packed.type_ids"),
-            offsets: numbers(&golden, "packed.offsets"),
-            marks: marks(&golden),
-            ..Packed::default()
-        };
+        let input = Packed { marks: marks(&golden), ..packed(&golden) };
         Case { name, spec, golden, input }
     };
     specs.into_iter().map(case).collect()
-}
-
-fn numbers(golden: &Golden, name: &str) -> Vec<u32> {
-    let number = |&n: &i64| if n < 0 { IGNORE } else { n as u32 };
-    golden.integers(name).unwrap().data.iter().map(number).collect()
 }
 
 /// The ranges that the head is asked about, where it is.
@@ -80,17 +63,9 @@ fn marks(golden: &Golden) -> Marks {
     marks
 }
 
-fn floats(golden: &Golden, name: &str) -> Vec<f32> {
-    golden.floats(name).unwrap().data
-}
-
 impl Case {
     fn open(&self) -> Model {
-        let (mut model, _) = Model::open(&folder().join("encoder"), &self.spec, 1, &Device::flex()).unwrap();
-        for path in self.golden.below("param.").map(str::to_string).collect::<Vec<_>>() {
-            let id = model.store.id(&path).unwrap();
-            model.store.set(id, floats(&self.golden, &format!("param.{path}"))).unwrap();
-        }
+        let model = golden::open(&self.spec, &self.golden);
         let heads = model.store.iter().filter(|(_, param)| param.path.starts_with("head.")).count();
         assert_eq!(
             heads,
@@ -138,14 +113,6 @@ impl Case {
             _ => input.range(text).start * labels..input.range(text).end * labels,
         }
     }
-
-    /// The name of a parameter in the golden file.
-    fn upstream(&self, model: &Model, path: &str) -> String {
-        match path.starts_with("head.") {
-            true => path.to_string(),
-            false => model.family.weights.export_with(path, "").unwrap().0,
-        }
-    }
 }
 
 fn bits(gradients: &Gradients, id: ParamId, shape: &[usize]) -> Option<Vec<u32>> {
@@ -173,24 +140,8 @@ fn the_gradient_of_every_parameter() {
     let mut seen = 0;
     for case in cases() {
         let model = case.open();
-        let all = case.golden.below("grad.").flat_map(|name| floats(&case.golden, &format!("grad.{name}")));
-        // A key's bias has a gradient of zero, of which rounding leaves something.
-        let floor = 1e-2 * f64::from(all.fold(0.0f32, |top, g| top.max(g.abs())));
         let (_, found) = case.gradients(&model, false);
-        let mut own = 0;
-        for (id, param) in model.store.iter() {
-            let name = format!("grad.{}", case.upstream(&model, &param.path));
-            let gradient = found.get(id).map(|gradient| dense(gradient, &param.shape));
-            assert_eq!(gradient.is_some(), case.golden.has(&name), "{} {name}", case.name);
-            let unread = (model.parts_read()..model.depth()).contains(&param.group);
-            assert_eq!(gradient.is_none(), unread, "{} {name}: in a part that is not read", case.name);
-            let Some(gradient) = gradient else { continue };
-            close_with_floor(&gradient, &floats(&case.golden, &name), BACKWARD, floor)
-                .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
-            own += 1;
-        }
-        assert_eq!(own, case.golden.below("grad.").count(), "{}: every gradient was compared", case.name);
-        seen += own;
+        seen += every_gradient(&case.name, &case.golden, &model, &found);
     }
     assert!(seen > 900, "{seen}");
 }
@@ -199,31 +150,7 @@ fn the_gradient_of_every_parameter() {
 fn ten_steps_of_adamw() {
     let mut seen = 0;
     for case in cases().into_iter().filter(|case| case.golden.has("losses")) {
-        let mut model = case.open();
-        let number = |name: &str| case.golden.scalar(&format!("adamw.{name}")).unwrap();
-        let options = TrainOptions {
-            weight_decay: number("weight_decay"),
-            decay_all: true,
-            eps: number("eps"),
-            ..TrainOptions::default()
-        };
-        let mut optimizer = AdamW::new(&options, model.store.len());
-        let plan = vec![Plan::default(); model.store.len()];
-        let mut losses = Vec::new();
-        for _ in 0..number("steps") as usize {
-            let (loss, mut gradients) = case.gradients(&model, false);
-            losses.push(loss);
-            optimizer.step(&mut model.store, &mut gradients, &plan, number("lr"), 1.0).unwrap();
-        }
-        close(&losses, &floats(&case.golden, "losses"), FORWARD * 10.0)
-            .unwrap_or_else(|e| panic!("{}: {e}", case.name));
-        for (id, param) in model.store.iter() {
-            let name = format!("after.{}", case.upstream(&model, &param.path));
-            if case.golden.has(&name) {
-                close(&model.store.values(id).unwrap(), &floats(&case.golden, &name), BACKWARD)
-                    .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
-            }
-        }
+        ten_steps(&case.name, &case.golden, case.open(), |model| case.gradients(model, false));
         seen += 1;
     }
     assert_eq!(seen, 4);

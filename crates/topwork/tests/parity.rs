@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use gradients::dense;
+use gradients::{dense, floor};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
 use topwork_models::model::plain;
@@ -389,20 +389,13 @@ fn a_frozen_part_computed_before_changes_no_bit_of_a_gradient() {
     assert!(seen > 300, "{seen}");
 }
 
-/// Some gradients are zero by construction (a key's bias) and rounding noise in both programs: they are held against a share
-/// of the largest gradient of the model.
-fn gradient_floor(golden: &Golden) -> f64 {
-    let all = golden.below("grad.").flat_map(|name| floats(golden, &format!("grad.{name}")));
-    1e-2 * f64::from(all.fold(0.0f32, |top, g| top.max(g.abs())))
-}
-
 #[test]
 fn the_gradient_of_every_parameter() {
     let mut seen = 0;
     for folder in folders().iter().filter(|f| !bare(f)) {
         let (model, golden) = (open(folder), golden(folder));
         let names = golden.below("grad.").count();
-        let floor = gradient_floor(&golden);
+        let floor = floor(&golden);
         let (_, found) = gradients(&model, &golden, Precision::F32);
         let (_, rough) = gradients(&model, &golden, Precision::Bf16);
         let learnt = || model.store.iter().filter(|(_, param)| param.kind.learns());

@@ -59,7 +59,7 @@ impl Errors {
         let expected = golden.scalar("loss").unwrap() as f32;
         self.loss = self.loss.max(apart(&[loss.into_scalar::<f32>()], &[expected], 0.0).unwrap());
         let (_, found) = gradients(model, &golden, Precision::F32);
-        let floor = gradient_floor(&golden);
+        let floor = floor(&golden);
         for (id, param) in model.store.iter() {
             // Running means of a norm are no parameters that learn.
             let Some(gradient) = found.get(id) else { continue };
