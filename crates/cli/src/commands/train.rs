@@ -162,22 +162,22 @@ pub struct Start {
 
 /// A kind of task by its name.
 pub fn kind(name: &str) -> Result<Kind, String> {
-    let names = || Kind::ALL.iter().map(|(_, name)| *name);
-    Kind::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind).ok_or_else(|| {
-        let meant = topwork::nearest::nearest(name, names()).unwrap_or_default();
-        format!("there are {}; did you mean {meant:?}?", names().collect::<Vec<_>>().join(", "))
+    named(name, Kind::ALL.iter().map(|(kind, name)| (*kind, *name)))
+}
+
+/// What a name stands for, or which names there are.
+fn named<T>(name: &str, known: impl Iterator<Item = (T, &'static str)> + Clone) -> Result<T, String> {
+    let found = known.clone().find(|(_, known)| *known == name);
+    found.map(|(value, _)| value).ok_or_else(|| {
+        let names: Vec<&str> = known.map(|(_, name)| name).collect();
+        let meant = topwork::nearest::nearest(name, names.iter().copied()).unwrap_or_default();
+        format!("there are {}; did you mean {meant:?}?", names.join(", "))
     })
 }
 
 /// A loss of vectors by its name.
 fn loss(name: &str) -> Result<VectorLossKind, String> {
-    let names = || VectorLossKind::ALL.iter().map(|(_, name, ..)| *name);
-    VectorLossKind::ALL.iter().find(|(_, known, ..)| *known == name).map(|(kind, ..)| *kind).ok_or_else(
-        || {
-            let meant = topwork::nearest::nearest(name, names()).unwrap_or_default();
-            format!("there are {}; did you mean {meant:?}?", names().collect::<Vec<_>>().join(", "))
-        },
-    )
+    named(name, VectorLossKind::ALL.iter().map(|(kind, name, ..)| (*kind, *name)))
 }
 
 /// Numbers of a hidden layer, or of each direction of an LSTM, when nothing is said.
@@ -235,11 +235,7 @@ impl HeadName {
 
 /// Which hidden states a head reads, by name.
 fn layers(name: &str) -> Result<Layers, String> {
-    let known = || Layers::ALL.iter().map(|layers| layers.name());
-    Layers::ALL.iter().find(|layers| layers.name() == name).copied().ok_or_else(|| {
-        let meant = topwork::nearest::nearest(name, known()).unwrap_or_default();
-        format!("there are {}; did you mean {meant:?}?", known().collect::<Vec<_>>().join(", "))
-    })
+    named(name, Layers::ALL.iter().map(|layers| (*layers, layers.name())))
 }
 
 /// Poolings as options name them.
