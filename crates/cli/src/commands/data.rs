@@ -135,6 +135,7 @@ impl Show {
             text: said(&self.text, &options.text),
             pair: said(&self.pair, &options.pair),
             label,
+            skip_bad_rows: self.skip_bad_rows,
             ..options
         };
         Ok(topwork_data::read(path, &options)?)

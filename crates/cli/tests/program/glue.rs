@@ -255,6 +255,12 @@ fn a_data_set_is_used_by_its_name_and_answers_in_the_names_of_its_classes() {
     let done = stage.ok("data show glue/sst2 --data-home data");
     assert!(done.out().contains("negative") && done.out().contains("48 rows"), "{}", done.out());
     assert!(done.err().contains("67349 / 872 / - examples"), "{}", done.err());
+    let broken = "sentence\tlabel\nfree money\t1\nno label\nmeet you\t0\n";
+    stage.program.file("broken/glue/SST-2/train.tsv", broken).unwrap();
+    stage.program.file("broken/glue/SST-2/dev.tsv", broken).unwrap();
+    stage.refused("data show glue/sst2 --data-home broken", &["line 3", "skip-bad-rows"]);
+    let done = stage.ok("data show glue/sst2 --data-home broken --skip-bad-rows");
+    assert!(done.out().contains("1 rows left out: another number of fields (rows 3)"), "{}", done.out());
 
     stage.refused(
         "train --model bert --data glue/sst2 --out runs/x",
