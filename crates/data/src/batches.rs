@@ -1,5 +1,7 @@
 //! Which examples make a batch, in every epoch: a pure function of seed and epoch, so that a run resumes anywhere.
 
+use std::collections::BTreeMap;
+
 use topwork_kernels::rng::{Stream, derive};
 
 use crate::{Error, Result};
@@ -19,6 +21,8 @@ pub struct Sampler {
     lengths: Vec<u32>,
     size: BatchSize,
     seed: u64,
+    /// The texts of each class; empty if none is drawn more often than once.
+    classes: Vec<Vec<usize>>,
 }
 
 impl Sampler {
@@ -43,7 +47,45 @@ impl Sampler {
         if lengths.is_empty() {
             return Err(wrong("at least one text to batch", "none".into()));
         }
-        Ok(Self { lengths, size, seed })
+        Ok(Self { lengths, size, seed, classes: Vec::new() })
+    }
+
+    /// Draws the texts of every class as often as those of the most frequent one: an epoch holds each text as often as that
+    /// goes evenly, and some of its class, others in each epoch, once more.
+    ///
+    /// Paper: Buda et al. 2018, "A systematic study of the class imbalance problem", section 2.1 (random oversampling),
+    /// <https://arxiv.org/abs/1710.05381>
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there is not one class for each text.
+    pub fn oversampled(mut self, classes: &[u32]) -> Result<Self> {
+        if classes.len() != self.len() {
+            return Err(Error::Setting {
+                what: "classes",
+                expected: format!("one for each of {} texts", self.len()),
+                got: classes.len().to_string(),
+            });
+        }
+        let mut texts: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (text, class) in classes.iter().enumerate() {
+            texts.entry(*class).or_default().push(text);
+        }
+        self.classes = texts.into_values().collect();
+        Ok(self)
+    }
+
+    /// The texts of an epoch, in order, those of rare classes more than once.
+    fn texts(&self, epoch: u64) -> Vec<usize> {
+        let most = self.classes.iter().map(Vec::len).max();
+        let Some(most) = most else { return (0..self.len()).collect() };
+        let mut texts = Vec::with_capacity(most * self.classes.len());
+        for (class, own) in self.classes.iter().enumerate() {
+            (0..most / own.len()).for_each(|_| texts.extend(own));
+            let mut rest = own.clone();
+            Stream(derive(self.seed, &format!("batches/class {class}/epoch {epoch}"))).shuffle(&mut rest);
+            texts.extend(&rest[..most % own.len()]);
+        }
+        texts
     }
 
     /// Number of texts.
@@ -56,10 +98,10 @@ impl Sampler {
         self.lengths.is_empty()
     }
 
-    /// The batches of an epoch (counted from 0): every example once, in an order that depends on the seed and the
+    /// The batches of an epoch (counted from 0): every example once, unless oversampled, in an order that depends on the seed and the
     /// epoch only. To resume at a position, ask for the same epoch and skip.
     pub fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let mut order: Vec<usize> = (0..self.len()).collect();
+        let mut order = self.texts(epoch);
         Stream(derive(self.seed, &format!("batches/epoch {epoch}"))).shuffle(&mut order);
         self.cut(&order)
     }
@@ -73,7 +115,9 @@ impl Sampler {
     /// Number of batches in an epoch. With a token limit it differs between epochs.
     pub fn steps(&self, epoch: u64) -> usize {
         match self.size {
-            BatchSize { examples: Some(examples), tokens: None } => self.len().div_ceil(examples),
+            BatchSize { examples: Some(examples), tokens: None } => {
+                self.texts(epoch).len().div_ceil(examples)
+            }
             BatchSize { .. } => self.epoch(epoch).len(),
         }
     }
@@ -103,6 +147,30 @@ impl Sampler {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn rare_classes_are_drawn_as_often_as_frequent_ones() {
+        let classes = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2];
+        let lengths = vec![3; classes.len()];
+        let sampler = Sampler::new(lengths, size(Some(4), None), 9).unwrap().oversampled(&classes).unwrap();
+        let mut extra = std::collections::BTreeSet::new();
+        for epoch in 0..8 {
+            let batches = sampler.epoch(epoch);
+            assert_eq!(batches.len(), sampler.steps(epoch));
+            let drawn = batches.concat();
+            let count = |text: usize| drawn.iter().filter(|&&other| other == text).count();
+            for (text, class) in classes.iter().enumerate() {
+                let expected = [1..2, 2..4, 7..8][*class as usize].clone();
+                assert!(expected.contains(&count(text)), "text {text}: {} times", count(text));
+            }
+            extra.insert((7..10).find(|&text| count(text) == 3));
+            assert_eq!(drawn.len(), 21);
+            assert_eq!(sampler.epoch(epoch), batches, "the same epoch is the same");
+        }
+        assert!(extra.len() > 1 && !extra.contains(&None), "the one drawn once more is not always the same");
+        let wrong = Sampler::new([1, 1], size(Some(1), None), 0).unwrap().oversampled(&[0]);
+        assert!(wrong.unwrap_err().to_string().contains("one for each of 2 texts"));
+    }
 
     fn size(examples: Option<usize>, tokens: Option<usize>) -> BatchSize {
         BatchSize { examples, tokens }

@@ -2,7 +2,6 @@
 
 use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
-use topwork_nn::loss::{binary_cross_entropy, cross_entropy};
 use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
@@ -66,15 +65,8 @@ impl Head for Classify {
     ) -> Result<Tensor<1>, Error> {
         let logits = self.forward(pass, x, input)?;
         match targets {
-            Targets::Classes(target) if !self.several => {
-                Ok(cross_entropy(logits, target, options.class_weights.as_ref(), options.smoothing))
-            }
-            Targets::Several(target) if self.several => {
-                // Smoothing moves both sides of a yes/no question towards the middle.
-                let target: Vec<f32> =
-                    target.iter().map(|y| y * (1.0 - options.smoothing) + 0.5 * options.smoothing).collect();
-                Ok(binary_cross_entropy(logits, &target, options.class_weights.as_deref()))
-            }
+            Targets::Classes(target) if !self.several => Ok(options.of_classes(logits, target)),
+            Targets::Several(target) if self.several => Ok(options.of_several(logits, target)),
             other => Err(Error::Targets {
                 head: ENTRY.name,
                 expected: if self.several { "several labels" } else { "classes" },

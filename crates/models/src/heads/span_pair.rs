@@ -13,7 +13,6 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use topwork_kernels::pool::Pool;
 use topwork_nn::layers::Linear;
-use topwork_nn::loss::cross_entropy;
 use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
@@ -149,6 +148,6 @@ impl Head for SpanPair {
             return Err(Error::Targets { head: ENTRY.name, expected: "classes", got: targets.kind() });
         };
         let logits = self.forward(pass, x, input)?;
-        Ok(cross_entropy(logits, target, options.class_weights.as_ref(), options.smoothing))
+        Ok(options.of_classes(logits, target))
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use topwork_kernels::pool::Pool;
 use topwork_nn::layers::Linear;
-use topwork_nn::loss::cross_entropy;
 use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass};
 use topwork_text::Packed;
 
@@ -120,11 +119,12 @@ impl Head for Tag {
         };
         let logits = self.forward(pass, x, input)?;
         if let Some(CrfParams { transitions, start, end }) = self.crf {
-            if options.class_weights.is_some() || options.smoothing > 0.0 {
+            if options.class_weights.is_some() || options.smoothing > 0.0 || options.focal > 0.0 {
                 return Err(Error::Setting {
                     setting: "crf = true".to_string(),
-                    expected: "a loss without class weights and smoothing: labels are scored as a whole"
-                        .to_string(),
+                    expected:
+                        "a loss without class weights, smoothing and focus: labels are scored as a whole"
+                            .to_string(),
                     got: "one with them".to_string(),
                 });
             }
@@ -133,7 +133,7 @@ impl Head for Tag {
                 (pass.matrix(transitions)?, pass.vector(start)?, pass.vector(end)?);
             return Ok(topwork_ops::crf(logits, transitions, start, end, target, &offsets));
         }
-        Ok(cross_entropy(logits, target, options.class_weights.as_ref(), options.smoothing))
+        Ok(options.of_classes(logits, target))
     }
 }
 

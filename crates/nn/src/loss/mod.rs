@@ -2,9 +2,11 @@
 
 mod binary;
 mod classes;
+mod focal;
 mod squared;
 pub mod vectors;
 
 pub use binary::binary_cross_entropy;
 pub use classes::cross_entropy;
+pub use focal::{binary_focal, focal};
 pub use squared::mean_squared_error;
