@@ -317,6 +317,7 @@ fn fine_tune(
     let settings = TextTaskSettings {
         batch: BatchSize { examples: Some(recipe.batch_examples(facts)), tokens: None },
         seed,
+        oversample: false,
         loss: LossOptions::default(),
         precision: options.precision.kernel(),
         metric: Metric::parse("f1", MetricTask::Classes, &labels, data.positive)?,

@@ -136,10 +136,15 @@ pub fn evaluate_as(
     if let Some(threshold) = saved.threshold {
         notes.push(format!("decided at the threshold stored with the model: {threshold:.3}"));
     }
+    saved.check(labels.len(), folder)?;
+    if saved.costs.is_some() {
+        notes.push("decided by the least expected cost, as stored with the model".to_string());
+    }
     let judge = Judge {
         labels: &labels,
         positive: saved.positive,
         threshold: saved.threshold,
+        costs: saved.costs.as_ref(),
         resamples,
         writes: true,
         beams: 1,

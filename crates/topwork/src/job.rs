@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use topwork_data::{BatchSize, Encoder, TokenCache};
-use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Source};
+use topwork_models::{HeadSpec, Model, Pooling, SaveOptions, Source};
 use topwork_text::Tokenizer;
 use topwork_train::metrics::{Bootstrap, Metric, Outcome, tune_threshold};
 use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
@@ -17,12 +17,14 @@ use crate::convert::tokenizer_files;
 use crate::datasets;
 use crate::embedder::{self, EmbedOptions};
 use crate::error::Error;
+use crate::few_shot;
 use crate::hub::{Found, Hub, Progress};
+use crate::imbalance::{self, Costs};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
 use crate::model_files;
 use crate::prepare::{Prepared, Reads, prepare};
 use crate::recipe::{Facts, Kind, Recipe};
-use crate::saved::SavedNotes;
+use crate::saved::{COSTS, SavedNotes};
 use crate::scoring;
 use crate::sentence::{SENTENCES, SentenceTexts};
 use crate::slices::{Predicate, SliceScore, slices};
@@ -87,6 +89,8 @@ pub struct Outcomes {
     pub slices: Vec<SliceScore>,
     /// The tuned threshold, if there is one.
     pub threshold: Option<f64>,
+    /// What answers cost on the test data, where the recipe says what mistakes cost.
+    pub costs: Option<Costs>,
     /// The share of each layer's hidden states, embeddings first, in a mix that was learnt.
     pub layers: Option<Vec<f32>>,
     /// All events of the loop.
@@ -102,6 +106,9 @@ impl Outcomes {
     }
 }
 
+/// Name of the recipe as it was given.
+pub const GIVEN: &str = "recipe.toml";
+
 /// Name of the recipe with every default filled in.
 pub const RESOLVED: &str = "resolved.toml";
 
@@ -112,6 +119,17 @@ pub const RESOLVED: &str = "resolved.toml";
 /// training; divergence, a full disk.
 pub fn train(recipe: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
     refuse_existing(context.folder)?;
+    if recipe.few_shot {
+        return few_shot::train(recipe, context);
+    }
+    begin(recipe, context)
+}
+
+/// Trains as a recipe says, in one stage.
+///
+/// # Errors
+/// As [`train`].
+pub(crate) fn begin(recipe: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
     execute(recipe, context, false)
 }
 
@@ -121,7 +139,7 @@ pub fn train(recipe: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
 /// # Errors
 /// [`Error::RunExists`].
 pub fn refuse_existing(folder: &Path) -> Result<(), Error> {
-    if begun(folder) {
+    if begun(folder) || few_shot::begun(folder) {
         return Err(Error::RunExists { folder: folder.to_path_buf() });
     }
     Ok(())
@@ -138,6 +156,9 @@ pub(crate) fn begun(folder: &Path) -> bool {
 /// [`Error::NoRun`], [`Error::Changed`] when the data or the model is not what it was, and as [`train`].
 pub fn resume(context: JobContext) -> Result<Outcomes, Error> {
     let path = context.folder.join(RESOLVED);
+    if !path.is_file() && few_shot::begun(context.folder) {
+        return few_shot::resume(context);
+    }
     if !path.is_file() {
         return Err(Error::NoRun { folder: context.folder.to_path_buf() });
     }
@@ -197,12 +218,15 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         observer.note(&format!("tokenizer: {line}: not applied"));
     }
     let (resolved, mut options) = resolve(recipe, &data, &source, size.hidden)?;
+    imbalance::check(&resolved.task, data.kind)?;
+    imbalance::costs(&resolved.report.costs, &data)?;
     check_unchanged(recipe, &resolved)?;
     if resume {
         // What a killed process had begun to write.
         topwork_weights::atomic::sweep(folder)?;
     } else {
-        write_recipes(folder, given, &resolved)?;
+        write_recipe(folder, GIVEN, given)?;
+        write_recipe(folder, RESOLVED, &resolved)?;
     }
 
     let kept = hub.cache().root().join("baselines");
@@ -257,7 +281,8 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         &data.labels,
         data.positive,
     )?;
-    let saved = SavedNotes { max_length: Some(data.max_length), positive: data.positive, threshold: None };
+    let saved =
+        SavedNotes { max_length: Some(data.max_length), positive: data.positive, ..SavedNotes::default() };
     let (mut notes, spec_embeds) = (saved.to_map(), matches!(spec, HeadSpec::Embed { .. }));
     if spec_embeds && sentence.lowercase {
         notes.insert("lowercase".to_string(), true.into());
@@ -268,12 +293,8 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
             tokens: Some(resolved.batch.tokens).filter(|&tokens| tokens > 0),
         },
         seed,
-        loss: LossOptions {
-            class_weights: data.class_weights.as_deref().map(Into::into),
-            smoothing: resolved.task.smoothing,
-            words: None,
-            vectors: tasks::embed::loss(data.kind, &resolved.task, model.vector_width())?,
-        },
+        oversample: resolved.batch.oversample,
+        loss: imbalance::loss(&resolved.task, &data, model.vector_width())?,
         precision: options.precision.kernel(),
         metric: metric.clone(),
         labels: data.labels.clone(),
@@ -304,6 +325,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         baseline,
         slices: Vec::new(),
         threshold: None,
+        costs: None,
         layers: None,
         events,
         seconds: 0.0,
@@ -386,7 +408,9 @@ fn measure(
         data.task().measure(&Run::new(&model, tokenizer, options.precision.kernel(), judge), part)
     };
     let two = data.kind == Kind::Classify && data.labels.len() == 2;
-    if two && outcomes.resolved.report.threshold {
+    let costs = imbalance::costs(&outcomes.resolved.report.costs, data)?;
+    judge.costs = costs.as_ref();
+    if two && costs.is_none() && outcomes.resolved.report.threshold {
         let dev = run(&data.dev, judge)?;
         // Metrics that do not depend on the threshold leave it at one half.
         if let Some(dev) = dev.outcome()
@@ -402,7 +426,11 @@ fn measure(
     let test = run(&data.test, judge)?;
     outcomes.threshold = judge.threshold;
     if let Some(threshold) = judge.threshold {
-        SavedNotes::set_threshold(&best, threshold)?;
+        SavedNotes::add(&best, "threshold", threshold.into())?;
+    }
+    if let Some((matrix, outcome)) = costs.as_ref().zip(test.outcome()) {
+        SavedNotes::add(&best, COSTS, matrix.rows().into())?;
+        outcomes.costs = Some(Costs::of(matrix, outcome, &data.test.inputs.labels)?);
     }
     outcomes.layers = model.layer_weights()?;
     let predicates = predicates(&outcomes.resolved.report.slices)?;
@@ -486,14 +514,15 @@ fn check_unchanged(recipe: &Recipe, resolved: &Recipe) -> Result<(), Error> {
     Ok(())
 }
 
-fn write_recipes(folder: &Path, recipe: &Recipe, resolved: &Recipe) -> Result<(), Error> {
+/// Writes a recipe into a run folder, under one of its names.
+///
+/// # Errors
+/// A full disk.
+pub(crate) fn write_recipe(folder: &Path, name: &str, recipe: &Recipe) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(Error::file(folder))?;
-    for (name, recipe) in [("recipe.toml", recipe), (RESOLVED, resolved)] {
-        let text = toml::to_string(recipe)
-            .map_err(|e| Error::Recipe { place: name.to_string(), reason: e.to_string() })?;
-        topwork_weights::atomic::write(folder.join(name), text.as_bytes())?;
-    }
-    Ok(())
+    let text = toml::to_string(recipe)
+        .map_err(|e| Error::Recipe { place: name.to_string(), reason: e.to_string() })?;
+    Ok(topwork_weights::atomic::write(folder.join(name), text.as_bytes())?)
 }
 
 /// Events of a run from its log: a resumed run's report tells all of it.

@@ -138,6 +138,7 @@ impl Predictor {
             )));
         }
         let saved = SavedNotes::read(folder)?;
+        saved.check(labels_of(&model).len(), folder)?;
         let model_max = model.size().max_tokens;
         let max_length =
             saved.max_length.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
@@ -146,13 +147,7 @@ impl Predictor {
 
     /// Names of the labels; empty for regressions.
     pub fn labels(&self) -> &[String] {
-        match self.model.spec() {
-            HeadSpec::Classify { labels, .. }
-            | HeadSpec::Tag { labels, .. }
-            | HeadSpec::Parse { labels, .. }
-            | HeadSpec::SpanPair { labels, .. } => labels,
-            _ => &[],
-        }
+        labels_of(&self.model)
     }
 
     /// The model.
@@ -362,6 +357,9 @@ impl Predictor {
     }
 
     fn choose(&self, probabilities: &[f64]) -> usize {
+        if let Some(costs) = &self.saved.costs {
+            return costs.choose(probabilities);
+        }
         if let (Some(threshold), Some(positive), 2) =
             (self.saved.threshold, self.saved.positive, probabilities.len())
         {
@@ -386,6 +384,17 @@ impl Prediction {
             tokens,
             cut,
         }
+    }
+}
+
+/// Names of a model's labels; empty where it has none.
+fn labels_of(model: &Model) -> &[String] {
+    match model.spec() {
+        HeadSpec::Classify { labels, .. }
+        | HeadSpec::Tag { labels, .. }
+        | HeadSpec::Parse { labels, .. }
+        | HeadSpec::SpanPair { labels, .. } => labels,
+        _ => &[],
     }
 }
 

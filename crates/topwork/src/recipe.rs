@@ -25,6 +25,9 @@ pub struct Recipe {
     /// Start from fresh values: of the model only its architecture and its tokenizer count.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub from_scratch: bool,
+    /// Teach the encoder which texts belong together first, then a linear head the classes: for few labels.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub few_shot: bool,
     /// A file of static word vectors that the model's table of words starts from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vectors: Option<PathBuf>,
@@ -166,6 +169,8 @@ pub struct TaskRecipe {
     pub class_weights: Option<String>,
     /// Label smoothing.
     pub smoothing: f32,
+    /// The exponent of the focal loss, such as 2: what the model is already sure of counts less. 0 = cross-entropy.
+    pub focal: f32,
     /// The metric the best checkpoint is chosen by; decided by the task when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
@@ -202,7 +207,8 @@ pub struct TaskRecipe {
     /// First coordinates of vectors that are to do on their own, besides the whole vectors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dimensions: Vec<usize>,
-    /// Pairs drawn for each text, where vectors are taught by texts with classes. Default 10.
+    /// Pairs drawn for each text, where vectors are taught by texts with classes. Default 10, fewer
+    /// where there are thousands of texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pairs: Option<usize>,
     /// Beams when texts are written to be measured; 1 takes the likeliest word each time, the default.
@@ -283,6 +289,9 @@ pub struct BatchRecipe {
     pub examples: Option<usize>,
     /// Most tokens in a batch; 0 = any number.
     pub tokens: usize,
+    /// Draw the texts of rare classes as often as those of the most frequent one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub oversample: bool,
 }
 
 /// What comes with the training.
@@ -298,11 +307,20 @@ pub struct ReportRecipe {
     /// Parts of the test data to measure by themselves: `text contains not`, `words > 30 and label = spam`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<String>,
+    /// What wrong answers cost, where they do not all cost 1: `ham as spam = 10`. The answer of least expected cost is given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<String>,
 }
 
 impl Default for ReportRecipe {
     fn default() -> Self {
-        ReportRecipe { baseline: true, threshold: true, resamples: 1000, slices: Vec::new() }
+        ReportRecipe {
+            baseline: true,
+            threshold: true,
+            resamples: 1000,
+            slices: Vec::new(),
+            costs: Vec::new(),
+        }
     }
 }
 

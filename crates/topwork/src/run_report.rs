@@ -10,6 +10,7 @@ use topwork_train::metrics::{Evaluation, Metric};
 
 use crate::datasets;
 use crate::error::Error;
+use crate::imbalance::Costs;
 use crate::job::Outcomes;
 use crate::linear_baseline::LinearBaseline;
 use crate::recipe::Kind;
@@ -54,6 +55,9 @@ pub struct Measures {
     pub development: Option<f64>,
     /// The tuned threshold of a task of two labels.
     pub threshold: Option<f64>,
+    /// What answers cost on the test data, where the recipe says what mistakes cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
     /// Everything measured on the test data.
     pub test: Option<Evaluation>,
     /// The same of the linear baseline.
@@ -70,6 +74,7 @@ impl Measures {
             metric: metric_name(outcomes),
             development: outcomes.run.best.and_then(|(_, score)| score),
             threshold: outcomes.threshold,
+            costs: outcomes.costs,
             test: outcomes.test.as_ref().map(|test| test.evaluation.clone()),
             baseline: baseline.map(of_baseline).transpose()?,
             slices: outcomes.slices.clone(),
@@ -410,6 +415,7 @@ fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
     if let Some(threshold) = outcomes.threshold {
         notes.push(format!("decided at a probability of {threshold:.3}, tuned on the development data"));
     }
+    notes.extend(outcomes.costs.map(|costs| costs.line()));
     for event in &outcomes.events {
         match event {
             Event::EarlyStop { .. } => {

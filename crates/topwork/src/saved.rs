@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use topwork_models::Source;
 use topwork_models::model::HEAD_FILE;
 use topwork_models::source::read_json;
+use topwork_train::metrics::CostMatrix;
 
 use crate::error::Error;
 
@@ -18,7 +19,12 @@ pub struct SavedNotes {
     pub positive: Option<usize>,
     /// The probability above which the positive class is answered, tuned on the development data.
     pub threshold: Option<f64>,
+    /// What wrong answers cost, if they are not all as bad: the answer of least expected cost is given.
+    pub costs: Option<CostMatrix>,
 }
+
+/// The key of costs: a row for each right label, in it the cost of each answer.
+pub const COSTS: &str = "costs";
 
 impl SavedNotes {
     /// Reads the notes of a model; one without them (saved by transformers) has none.
@@ -36,7 +42,23 @@ impl SavedNotes {
             max_length: number("max-length"),
             positive: number("positive"),
             threshold: notes.get("threshold").and_then(Value::as_f64),
+            costs: notes.get(COSTS).map(|rows| costs(rows, path)).transpose()?,
         })
+    }
+
+    /// Refuses costs that are not those of the model's labels.
+    ///
+    /// # Errors
+    /// [`Error::Task`].
+    pub fn check(&self, labels: usize, path: &Path) -> Result<(), Error> {
+        match &self.costs {
+            Some(costs) if costs.labels() != labels => Err(Error::Task(format!(
+                "{}: {HEAD_FILE}: {COSTS} are of {} labels, the model has {labels}; write them again or take them out",
+                path.display(),
+                costs.labels()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The keys as they are written.
@@ -51,6 +73,9 @@ impl SavedNotes {
         if let Some(threshold) = self.threshold {
             map.insert("threshold".to_string(), json!(threshold));
         }
+        if let Some(costs) = &self.costs {
+            map.insert(COSTS.to_string(), costs.rows().into());
+        }
         map
     }
 
@@ -59,16 +84,29 @@ impl SavedNotes {
         self.threshold.map(|t| vec![t])
     }
 
-    /// Adds a tuned threshold to a saved folder.
+    /// Adds a note to a saved folder, by its key.
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub fn set_threshold(folder: &Path, threshold: f64) -> Result<(), Error> {
+    pub fn add(folder: &Path, key: &str, value: Value) -> Result<(), Error> {
         let mut notes = read_json(folder, HEAD_FILE)?;
         if let Some(map) = notes.as_object_mut() {
-            map.insert("threshold".to_string(), json!(threshold));
+            map.insert(key.to_string(), value);
         }
         let text = serde_json::to_vec_pretty(&notes).unwrap_or_default();
         Ok(topwork_weights::atomic::write(folder.join(HEAD_FILE), &text)?)
     }
+}
+
+/// Costs as they are written.
+fn costs(rows: &Value, path: &Path) -> Result<CostMatrix, Error> {
+    let wrong = |reason: &str| {
+        Error::Task(format!(
+            "{}: {HEAD_FILE}: {COSTS}: {reason}; write it again or take it out",
+            path.display()
+        ))
+    };
+    let rows: Vec<Vec<f64>> = serde_json::from_value(rows.clone())
+        .map_err(|_| wrong("expected a list of numbers for each label"))?;
+    CostMatrix::new(rows.len(), &rows.concat()).map_err(|error| wrong(&error.to_string()))
 }

@@ -16,6 +16,7 @@ use topwork_train::{BatchLoss, Scores, Task, TaskError};
 
 use crate::error::Error;
 use crate::frozen::{Frozen, Place, Set};
+use crate::imbalance::oversampled;
 use crate::tasks::{Judge, LanguageTask, Part, Run};
 
 /// Settings of a [`TextTask`] that come from the recipe.
@@ -24,7 +25,9 @@ pub struct TextTaskSettings {
     pub batch: BatchSize,
     /// Seed of their order.
     pub seed: u64,
-    /// Class weights and smoothing.
+    /// Draw the texts of rare classes as often as those of the most frequent one.
+    pub oversample: bool,
+    /// Class weights, smoothing and focus.
     pub loss: LossOptions,
     /// Precision of products.
     pub precision: Precision,
@@ -80,6 +83,7 @@ impl<'a> TextTask<'a> {
         task.check(dev, &settings.metric, &settings.judge())?;
         let seed = topwork_kernels::rng::derive(settings.seed, "order");
         let sampler = Sampler::new(train.costs(), settings.batch, seed)?;
+        let sampler = oversampled(sampler, settings.oversample, &train.inputs.labels)?;
         // For evaluations; released after each, so that steps do not carry them.
         model.store.keep_packed();
         Ok(TextTask {

@@ -114,7 +114,7 @@ impl Glue {
             writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
             return Ok(());
         }
-        table(&glue::grid(results), out)?;
+        table(&glue::grid(results), 2, out)?;
         writeln!(out)?;
         for note in &results.notes {
             writeln!(out, "{note}")?;
@@ -153,8 +153,8 @@ impl Glue {
     }
 }
 
-/// A table for the terminal: texts on the left of their columns, numbers on the right.
-fn table(grid: &Grid, out: &mut dyn Write) -> anyhow::Result<()> {
+/// A table for the terminal: the first columns, which are `texts`, on the left of their columns, numbers on the right.
+pub fn table(grid: &Grid, texts: usize, out: &mut dyn Write) -> anyhow::Result<()> {
     let rows: Vec<&Vec<String>> = std::iter::once(&grid.head).chain(&grid.rows).collect();
     let width = |at: usize| {
         rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -163,9 +163,9 @@ fn table(grid: &Grid, out: &mut dyn Write) -> anyhow::Result<()> {
         let cells: Vec<String> = row
             .iter()
             .enumerate()
-            .map(|(at, cell)| match at {
-                0 | 1 => format!("{cell:<width$}", width = width(at)),
-                _ => format!("{cell:>width$}", width = width(at)),
+            .map(|(at, cell)| {
+                let pad = width(at);
+                if at < texts { format!("{cell:<pad$}") } else { format!("{cell:>pad$}") }
             })
             .collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;

@@ -12,6 +12,7 @@ mod eval_lm;
 mod generate;
 mod glue;
 mod index;
+mod learning_curve;
 mod list;
 mod model;
 mod predict;
@@ -37,6 +38,7 @@ pub enum Command {
     Eval(eval::Eval),
     EvalLm(eval_lm::EvalLm),
     Glue(Box<glue::Glue>),
+    LearningCurve(Box<learning_curve::LearningCurve>),
     Predict(predict::Predict),
     Embed(embed::Embed),
     Index(index::Index),
@@ -61,7 +63,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 27;
+pub const COUNT: usize = 28;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -73,6 +75,7 @@ impl Command {
             Command::Eval(command) => command.run(global, out),
             Command::EvalLm(command) => command.run(global, out),
             Command::Glue(command) => command.run(global, out),
+            Command::LearningCurve(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),
             Command::Embed(command) => command.run(global, out),
             Command::Index(command) => command.run(global, out),

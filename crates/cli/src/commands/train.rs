@@ -30,6 +30,7 @@ Examples:
   topwork train --model bert/ --data train.tsv --test test.tsv --metric macro-f1 --out runs/first
   topwork train --model bert/ --data mails.csv --freeze encoder
   topwork train --model bert/ --data glue/sst2 --data-home ~/data
+  topwork train --model minilm/ --data few.csv --few-shot
   topwork train --model bert/ --data pairs.csv --text premise --pair hypothesis --label relation
   topwork train --model bert/ --data pairs.csv --task embed --text question --pair answer
   topwork train spam.toml train.epochs=5 batch.examples=16
@@ -114,6 +115,15 @@ pub struct Start {
     /// Weights of the classes in the loss: none, balanced, or a file
     #[arg(long, value_name = "HOW")]
     class_weights: Option<String>,
+    /// Exponent of the focal loss, such as 2: examples that the model is sure of count less
+    #[arg(long, value_name = "GAMMA")]
+    focal: Option<f32>,
+    /// Draw texts of rare classes as often as those of the most frequent one
+    #[arg(long)]
+    oversample: bool,
+    /// What a mistake costs, where others cost 1, as in "ham as spam = 10"; may be repeated: the answer of least expected cost is given
+    #[arg(long, value_name = "COST")]
+    cost: Vec<String>,
     /// The class that counts as positive, of two [default: the rarer one]
     #[arg(long, value_name = "LABEL")]
     positive: Option<String>,
@@ -137,6 +147,9 @@ pub struct Start {
     /// The one seed, for split, order, initialisation and dropout
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// For few labels: teach the encoder which texts belong together first, then a linear head the classes (SetFit)
+    #[arg(long)]
+    few_shot: bool,
     /// Take only the architecture and the tokenizer of the model, and start from fresh values
     #[arg(long)]
     from_scratch: bool,
@@ -361,11 +374,17 @@ impl Start {
             (task.body, task.crf) = (Some(head.body), head.crf);
         }
         task.layers = self.layers.or(task.layers);
+        task.focal = self.focal.unwrap_or(task.focal);
         recipe.batch.examples = self.batch.or(recipe.batch.examples);
+        recipe.batch.oversample |= self.oversample;
+        recipe.few_shot |= self.few_shot;
         recipe.from_scratch |= self.from_scratch;
         recipe.report.baseline &= !self.no_baseline;
         if !self.slice.is_empty() {
             recipe.report.slices.clone_from(&self.slice);
+        }
+        if !self.cost.is_empty() {
+            recipe.report.costs.clone_from(&self.cost);
         }
         let mut lines = self.loop_settings();
         lines.extend(overrides);

@@ -13,6 +13,7 @@ mod summary;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use state::same_settings;
 pub use state::{Score, Value};
 pub use summary::{grid, report};
 

@@ -12,7 +12,7 @@ use super::{Context, GlueTask};
 use crate::datasets::{find, measured};
 use crate::error::Error;
 use crate::evaluate::evaluate;
-use crate::job::{Outcomes, begun};
+use crate::job::{GIVEN, Outcomes, begun};
 use crate::recipe::{DataRecipe, Recipe};
 
 /// The score of a finished run: `glue.json` in its folder.
@@ -84,9 +84,6 @@ impl Score {
         Ok(topwork_weights::atomic::write(folder.join(SCORE), text.as_bytes())?)
     }
 }
-
-/// The name of the recipe a run was started with.
-const GIVEN: &str = "recipe.toml";
 
 /// Refuses a folder with a run of other settings: its score would stand beside scores of these.
 ///

@@ -58,6 +58,7 @@ pub fn grid(results: &Results) -> Grid {
             .to_string(),
         head: head.map(str::to_string).to_vec(),
         rows,
+        sum: true,
     }
 }
 

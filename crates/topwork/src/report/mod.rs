@@ -109,8 +109,10 @@ pub struct Grid {
     pub about: String,
     /// The names of the columns.
     pub head: Vec<String>,
-    /// The rows; the last one sums the others up.
+    /// The rows.
     pub rows: Vec<Vec<String>>,
+    /// True if the last row sums the others up.
+    pub sum: bool,
 }
 
 /// Methods compared by one metric on the same texts.

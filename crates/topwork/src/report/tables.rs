@@ -33,7 +33,7 @@ pub(crate) fn grid(data: &Grid) -> String {
     }
     out.push_str("</tr></thead><tbody>");
     for (row_at, row) in data.rows.iter().enumerate() {
-        let main = if row_at + 1 == data.rows.len() { " class=\"main\"" } else { "" };
+        let main = if data.sum && row_at + 1 == data.rows.len() { " class=\"main\"" } else { "" };
         let _ = write!(out, "<tr{main}>");
         for (at, cell) in row.iter().enumerate() {
             let _ = write!(out, "<td{}>{}</td>", class(at), escape(cell));

@@ -29,6 +29,7 @@ fn full(text: &str) -> Report {
             about: s(),
             head: vec![s(), s()],
             rows: vec![vec![s(), "0.5".into()]],
+            sum: true,
         }),
         methods: Some(Methods { metric: s(), texts: 746, rows: vec![method(false), method(true)] }),
         by_labels: Some(ByLabels {

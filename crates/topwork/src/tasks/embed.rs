@@ -27,6 +27,10 @@ pub const SIMILARITY: Vectors = Vectors(Kind::Similarity);
 /// Pairs drawn for each text of labelled texts when nothing is said.
 const PAIRS: usize = 10;
 
+/// Pairs drawn in all when nothing is said, however many texts there are, but for one for each: with many texts each need not
+/// meet as many others.
+const MOST_PAIRS: usize = 20_000;
+
 /// Texts, each with the row where it first stands.
 type Texts<'a> = Vec<(&'a str, usize)>;
 
@@ -205,7 +209,7 @@ impl Vectors {
             numbers.values_mut().zip(0..).for_each(|(number, at)| *number = at);
             let classes: Vec<(u32, u32)> =
                 labelled.iter().map(|(text, class)| (*text, numbers[class])).collect();
-            let count = encode.task.pairs.unwrap_or(PAIRS);
+            let count = encode.task.pairs.unwrap_or((MOST_PAIRS / classes.len()).clamp(1, PAIRS));
             together = match self.0 {
                 Kind::Similarity => pairing::together_and_apart(&classes, count, encode.seed),
                 _ => pairing::together(&classes, count, encode.seed),

@@ -19,7 +19,7 @@ pub mod texts;
 use topwork_data::tags::Scheme;
 use topwork_data::{Dataset, Encoder, LabelMap};
 use topwork_models::HeadSpec;
-use topwork_train::metrics::{Metric, Task as MetricTask};
+use topwork_train::metrics::{CostMatrix, Metric, Task as MetricTask};
 
 pub use measured::{Answers, Measured, Run};
 pub use part::{Part, TaskBatch, Units};
@@ -184,6 +184,8 @@ pub struct Judge<'a> {
     pub positive: Option<usize>,
     /// The probability above which the positive class is answered.
     pub threshold: Option<f64>,
+    /// What wrong answers cost, if they are not all as bad: the answer of least expected cost is given.
+    pub costs: Option<&'a CostMatrix>,
     /// Resamples behind the intervals; 0 for none.
     pub resamples: usize,
     /// Whether texts are written and measured, which takes its time, or only the loss of the right ones.

@@ -125,6 +125,9 @@ impl LanguageTask for Texts {
         if let Some(threshold) = run.judge.threshold {
             outcome = outcome.with_thresholds(&[threshold])?;
         }
+        if let Some(costs) = run.judge.costs {
+            outcome = costs.decide(outcome)?;
+        }
         Measured::of_outcome(outcome, &run.judge, outputs.loss)
     }
 

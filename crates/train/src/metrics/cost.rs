@@ -48,6 +48,16 @@ impl CostMatrix {
         Self::new(2, &[0.0, first, second, 0.0])
     }
 
+    /// Number of labels.
+    pub fn labels(&self) -> usize {
+        self.labels
+    }
+
+    /// The costs, a row for each truth, in it the cost of each answer.
+    pub fn rows(&self) -> Vec<Vec<f64>> {
+        self.costs.chunks(self.labels).map(<[f64]>::to_vec).collect()
+    }
+
     /// The class of least expected cost under `probabilities` (`[labels]`), the first of equals.
     pub fn choose(&self, probabilities: &[f64]) -> usize {
         let expected = |class: usize| -> f64 {
