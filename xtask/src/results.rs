@@ -39,7 +39,9 @@ const SETS: &[(&str, &str, &[&str])] = &[
     ("wnut17", "WNUT-17, entities", &["entity-f1"]),
     ("wikigold", "WikiGold, entities", &["entity-f1"]),
     ("ewt", "UD-EWT, parts of speech", &["tag-accuracy"]),
+    ("ewt-parse", "UD-EWT, dependency trees", &["las", "uas"]),
     ("xquad", "XQuAD, English", &["answer-f1", "em"]),
+    ("multi30k", "Multi30k, English to German (a small T5 from random weights)", &["bleu"]),
 ];
 
 /// Of each set and each seed, what was measured: names and values.

@@ -16,6 +16,7 @@ use topwork_weights::{LoadReport, WordVectors};
 use crate::convert::tokenizer_files;
 use crate::datasets;
 use crate::embedder::{self, EmbedOptions};
+use crate::erasure;
 use crate::error::Error;
 use crate::few_shot;
 use crate::hub::{Found, Hub, Progress};
@@ -24,6 +25,7 @@ use crate::linear_baseline::{LinearBaseline, linear_baseline};
 use crate::model_files;
 use crate::prepare::{Prepared, Reads, prepare};
 use crate::recipe::{Facts, Kind, Recipe};
+use crate::report::Mistakes;
 use crate::saved::{COSTS, SavedNotes};
 use crate::scoring;
 use crate::sentence::{SENTENCES, SentenceTexts};
@@ -85,6 +87,8 @@ pub struct Outcomes {
     pub test: Option<Measured>,
     /// The linear baseline on the same data, if asked for.
     pub baseline: Option<LinearBaseline>,
+    /// The worst mistakes on the test data, where the task shows some.
+    pub mistakes: Option<Mistakes>,
     /// How the test went on parts of the data.
     pub slices: Vec<SliceScore>,
     /// The tuned threshold, if there is one.
@@ -323,6 +327,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         hidden: size.hidden,
         test: None,
         baseline,
+        mistakes: None,
         slices: Vec::new(),
         threshold: None,
         costs: None,
@@ -434,7 +439,12 @@ fn measure(
     }
     outcomes.layers = model.layer_weights()?;
     let predicates = predicates(&outcomes.resolved.report.slices)?;
+    let mut mistakes = data.task().mistakes(&test, data);
+    if let (Kind::Classify, Some(mistakes)) = (data.kind, &mut mistakes) {
+        erasure::mark(mistakes, data, &model, tokenizer, options.precision.kernel())?;
+    }
     outcomes.slices = slices(&test, &data.test, metric, &predicates, judge.resamples)?;
+    outcomes.mistakes = mistakes;
     outcomes.test = Some(test);
     Ok(())
 }

@@ -23,6 +23,7 @@ pub mod corpus;
 pub mod datasets;
 pub mod demo;
 pub mod embedder;
+mod erasure;
 pub mod error;
 pub mod evaluate;
 pub mod few_shot;

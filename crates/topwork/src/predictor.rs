@@ -509,7 +509,8 @@ pub(crate) fn run_batches(
     Ok(in_batches(packed.lengths(), |indices| run(&packed.select(indices)))?.concat())
 }
 
-fn softmax(logits: &[f32]) -> Vec<f64> {
+/// Probabilities from the outputs of one text.
+pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exps: Vec<f64> = logits.iter().map(|&z| f64::from(z - top).exp()).collect();
     let sum: f64 = exps.iter().sum();

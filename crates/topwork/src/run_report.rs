@@ -138,7 +138,7 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
     }
     report.slices = parts(outcomes, test, &metric);
     report.layers = layer_shares(outcomes);
-    report.mistakes = data.task().mistakes(test, data);
+    report.mistakes.clone_from(&outcomes.mistakes);
     report.model = Some(ModelFacts {
         base: outcomes.source.reference.clone(),
         licence: outcomes.source.licence.clone(),

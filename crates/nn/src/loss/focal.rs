@@ -111,7 +111,7 @@ mod tests {
                 let got = loss.clone().into_scalar::<f32>();
                 assert!((f64::from(got) - value(&wide)).abs() < 1e-6, "{gamma}: {got} {}", value(&wide));
                 let grads = loss.backward();
-                let got = logits.grad(&grads).unwrap().into_data().to_vec::<f32>().unwrap();
+                let got = logits.grad(&grads).unwrap().into_data().try_to_vec::<f32>().unwrap();
                 for at in 0..z.len() {
                     let step = |h: f64| {
                         let mut moved = wide.clone();
@@ -154,7 +154,8 @@ mod tests {
         let logits = tensor(&[60.0, -60.0, -60.0, 60.0], [2, 2], &device).autodiff().require_grad();
         // The first row is right beyond doubt, the second as wrong.
         let loss = focal(logits.clone(), &[0, 0], None, 0.5);
-        let gradient = logits.grad(&loss.clone().backward()).unwrap().into_data().to_vec::<f32>().unwrap();
+        let gradient =
+            logits.grad(&loss.clone().backward()).unwrap().into_data().try_to_vec::<f32>().unwrap();
         assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
         assert!(gradient[..2].iter().all(|g| g.abs() < 1e-6) && gradient[2] < -0.4, "{gradient:?}");
         assert!((loss.into_scalar::<f32>() - 60.0).abs() < 1e-3);

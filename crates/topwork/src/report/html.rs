@@ -129,7 +129,9 @@ fn results(report: &Report, out: &mut String) {
                 }
             ),
         };
-        section(out, "Worst mistakes", &about, &sections::mistakes(mistakes));
+        let marked = mistakes.worst.iter().any(|mistake| !mistake.weights.is_empty());
+        let key = if marked { MARKS } else { "" };
+        section(out, "Worst mistakes", &about, &format!("{key}{}", sections::mistakes(mistakes)));
     }
 }
 
@@ -158,6 +160,10 @@ fn accounts(report: &Report, out: &mut String) {
         section(out, "Recipe", "With every default filled in.", &body);
     }
 }
+
+/// What marks in texts mean.
+const MARKS: &str = "<p>Words <mark style=\"--w:1\">speak for</mark> the wrong answer, or <mark class=\"against\" \
+                     style=\"--w:1\">against</mark> it, by what its probability loses or gains without them.</p>";
 
 fn section(out: &mut String, title: &str, about: &str, body: &str) {
     let about = if about.is_empty() { String::new() } else { format!("<p>{}</p>", escape(about)) };

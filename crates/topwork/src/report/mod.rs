@@ -296,6 +296,20 @@ pub struct Mistake {
     pub predicted: String,
     /// The probability of the class it was given, where answers have one.
     pub probability: Option<f64>,
+    /// What pieces of the text do to that probability, in order, none over another; empty where it was not measured.
+    pub weights: Vec<Weight>,
+}
+
+/// A piece of a text and what it does to a probability.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Weight {
+    /// First byte in the text.
+    pub start: usize,
+    /// The byte after the last one.
+    pub end: usize,
+    /// What the probability loses without it; below 0 where it gains.
+    pub value: f64,
 }
 
 /// What was read and what became of it.

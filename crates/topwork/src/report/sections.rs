@@ -4,7 +4,12 @@ use std::fmt::Write;
 
 use super::html::escape;
 use super::number::{count, percent};
-use super::{DataAccount, Fact, LoadAccount, Mistakes};
+use super::{DataAccount, Fact, LoadAccount, Mistakes, Weight};
+
+/// Changes of a probability below this are not marked.
+const LEAST: f64 = 0.02;
+/// A change that is marked in full where no other is larger.
+const FULL: f64 = 0.25;
 
 /// Characters of a mistaken text that are shown.
 const MOST_CHARACTERS: usize = 600;
@@ -13,13 +18,11 @@ const MOST_CHARACTERS: usize = 600;
 pub(crate) fn mistakes(data: &Mistakes) -> String {
     let mut out = String::new();
     for mistake in &data.worst {
-        let length = mistake.text.chars().count();
-        let shown: String = mistake.text.chars().take(MOST_CHARACTERS).collect();
-        let rest = if length > MOST_CHARACTERS {
-            format!(" … ({} more characters)", count((length - MOST_CHARACTERS) as u64))
-        } else {
-            String::new()
-        };
+        let text = mistake.text.as_str();
+        let end = text.char_indices().nth(MOST_CHARACTERS).map_or(text.len(), |(at, _)| at);
+        let more = text[end..].chars().count();
+        let rest =
+            if more > 0 { format!(" … ({} more characters)", count(more as u64)) } else { String::new() };
         let place =
             if mistake.id.is_empty() { String::new() } else { format!(" · {}", escape(&mistake.id)) };
         let sure = mistake
@@ -29,11 +32,36 @@ pub(crate) fn mistakes(data: &Mistakes) -> String {
             out,
             "<div class=\"mistake\"><p>{}{rest}</p><div>is <em class=\"gold\">{}</em>, taken for <em \
              class=\"wrong\">{}</em>{sure}{place}</div></div>",
-            escape(&shown),
+            marked(text, end, &mistake.weights),
             escape(&mistake.gold),
             escape(&mistake.predicted)
         );
     }
+    out
+}
+
+/// The first `end` bytes of a text, with what weighs in them marked: the more, the stronger.
+fn marked(text: &str, end: usize, weights: &[Weight]) -> String {
+    let most = weights.iter().map(|weight| weight.value.abs()).fold(FULL, f64::max);
+    let mut out = String::new();
+    let mut at = 0;
+    for weight in weights.iter().filter(|weight| weight.value.abs() >= LEAST) {
+        let Some(piece) = text.get(weight.start..weight.end).filter(|_| weight.start >= at) else { continue };
+        if weight.end > end {
+            break;
+        }
+        out.push_str(&escape(&text[at..weight.start]));
+        let class = if weight.value > 0.0 { "" } else { " class=\"against\"" };
+        let _ = write!(
+            out,
+            "<mark{class} style=\"--w:{:.2}\" title=\"without it the probability is {:+.0} points\">{}</mark>",
+            weight.value.abs() / most,
+            -100.0 * weight.value,
+            escape(piece)
+        );
+        at = weight.end;
+    }
+    out.push_str(&escape(&text[at..end]));
     out
 }
 

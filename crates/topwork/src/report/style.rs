@@ -78,6 +78,9 @@ svg text.name{fill:var(--ink)}
 .mistake p{margin:0 0 4px;white-space:pre-wrap;overflow-wrap:anywhere}
 .mistake div{font-size:.86rem;color:var(--soft);font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .mistake em{font-style:normal;font-weight:600}
+.mistake mark,section>p mark{color:inherit;border-radius:3px;padding:0 1px;
+background:color-mix(in srgb,var(--bad) calc(var(--w)*50%),transparent)}
+.mistake mark.against,section>p mark.against{background:color-mix(in srgb,var(--good) calc(var(--w)*45%),transparent)}
 .gold{color:var(--good)}.wrong{color:var(--bad)}
 dl{display:grid;grid-template-columns:minmax(120px,max-content) 1fr;gap:5px 20px;margin:10px 0 0;font-variant-numeric:tabular-nums;font-size:.94rem}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}

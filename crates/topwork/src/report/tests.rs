@@ -73,6 +73,7 @@ fn full(text: &str) -> Report {
                 gold: s(),
                 predicted: s(),
                 probability: Some(0.998),
+                weights: vec![Weight { start: 0, end: 1, value: 0.4 }],
             }],
         }),
         data: Some(DataAccount {
@@ -272,4 +273,34 @@ fn the_card_is_markdown_that_texts_cannot_break() {
     {
         assert!(plain.contains(part), "{part}\n{plain}");
     }
+}
+
+#[test]
+fn words_that_weigh_are_marked_and_odd_places_are_not() {
+    let weight = |start, end, value| Weight { start, end, value };
+    let mistake = Mistake {
+        text: "a <b> not ü bad".into(),
+        gold: "x".into(),
+        predicted: "y".into(),
+        weights: vec![
+            weight(2, 5, 0.5),
+            weight(6, 9, -0.25),
+            weight(11, 12, 0.3),
+            weight(8, 9, 0.9),
+            weight(14, 99, 0.9),
+        ],
+        ..Mistake::default()
+    };
+    let mistakes = Mistakes { total: 1, texts: 2, worst: vec![mistake.clone()] };
+    let page = html(&Report { mistakes: Some(mistakes), ..Report::default() });
+    for part in [
+        "a <mark style=\"--w:0.56\" title=\"without it the probability is -50 points\">&lt;b&gt;</mark> <mark class=\"against\"",
+        "+25 points\">not</mark> ü bad</p>",
+        "speak for</mark> the wrong answer",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert!(!page.contains("<b>"));
+    let plain = Mistakes { total: 1, texts: 2, worst: vec![Mistake { weights: Vec::new(), ..mistake }] };
+    assert!(!html(&Report { mistakes: Some(plain), ..Report::default() }).contains("<mark"));
 }

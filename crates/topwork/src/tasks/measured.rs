@@ -209,6 +209,7 @@ impl Measured {
                 gold: gold(example).to_string(),
                 predicted: shown(&self.texts[at]).to_string(),
                 probability: None,
+                weights: Vec::new(),
             }
         });
         Mistakes { total: wrong.len() as u64, texts: dataset.len() as u64, worst: worst.collect() }

@@ -213,6 +213,7 @@ impl LanguageTask for Parse {
                 gold: shown(&|word| (nodes[word].head, nodes[word].relation.clone())),
                 predicted: shown(&answer),
                 probability: None,
+                weights: Vec::new(),
             }
         });
         let worst = worst.collect();

@@ -141,6 +141,7 @@ impl LanguageTask for Tag {
                 gold: shown(&truth),
                 predicted: shown(&tags),
                 probability: None,
+                weights: Vec::new(),
             })
         });
         let texts = dataset.len() as u64;

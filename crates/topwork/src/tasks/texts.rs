@@ -151,6 +151,7 @@ impl LanguageTask for Texts {
                 gold: data.labels[truth[i] as usize].clone(),
                 predicted: data.labels[predicted[i] as usize].clone(),
                 probability: Some(probability),
+                weights: Vec::new(),
             }
         });
         Some(Mistakes { total: wrong.len() as u64, texts: truth.len() as u64, worst: worst.collect() })
