@@ -128,7 +128,13 @@ pub fn run(
             break;
         }
         observer.note(&format!("fine-tuning on {size} labels, {}", format!("{precision:?}").to_lowercase()));
-        let facts = Facts { examples: *size, labels: 2, kind: data.kind, hidden: size_of(source.config())? };
+        let facts = Facts {
+            examples: *size,
+            labels: 2,
+            kind: data.kind,
+            hidden: size_of(source.config())?,
+            drawn: false,
+        };
         cells[2].push(fine_tune(&recipe, &facts, &model, &tokenizer, &data, indices, options.seed)?);
     }
     observer.note(&format!("fine-tuning on all {all} labels, {}", format!("{precision:?}").to_lowercase()));

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use topwork_data::{BatchSize, Encoder, TokenCache};
+use topwork_data::{BatchSize, Encoder, Label, TokenCache};
 use topwork_models::{HeadSpec, Model, Pooling, SaveOptions, Source};
 use topwork_text::Tokenizer;
 use topwork_train::metrics::{Bootstrap, Metric, Outcome, tune_threshold};
@@ -480,8 +480,14 @@ fn resolve(
     source: &Found,
     hidden: usize,
 ) -> Result<(Recipe, TrainOptions), Error> {
-    let facts =
-        Facts { examples: data.train.len(), labels: data.labels.len().max(1), kind: data.kind, hidden };
+    let classes = data.train.dataset.examples.iter().any(|it| matches!(it.label, Some(Label::One(_))));
+    let facts = Facts {
+        examples: data.train.len(),
+        labels: data.labels.len().max(1),
+        kind: data.kind,
+        hidden,
+        drawn: classes && matches!(data.kind, Kind::Embed | Kind::Similarity),
+    };
     let options = recipe.train_options(&facts)?;
     let mut resolved = recipe.clone();
     let task = &mut resolved.task;

@@ -335,6 +335,8 @@ pub struct Facts {
     pub kind: Kind,
     /// Width of the encoder.
     pub hidden: usize,
+    /// Whether the examples are pairs drawn from texts with classes.
+    pub drawn: bool,
 }
 
 impl Recipe {
@@ -437,7 +439,12 @@ impl Recipe {
             defaults.schedule = "cosine".to_string();
         } else {
             // Enough steps for few labels, three epochs for many; small encoders take larger steps.
-            defaults.epochs = 120_usize.div_ceil(steps).clamp(3, 15);
+            defaults.epochs = if facts.drawn {
+                // Each text stands in many pairs. Measured on TREC with 48 texts: 20 steps 0.83, 40 steps 0.88, 80 steps 0.84.
+                40_usize.div_ceil(steps).clamp(1, 15)
+            } else {
+                120_usize.div_ceil(steps).clamp(3, 15)
+            };
             defaults.learning_rate = if facts.hidden <= 512 { 1e-4 } else { 3e-5 };
         }
         if self.from_scratch {
@@ -488,7 +495,7 @@ fn recipe_error(place: &str, error: &toml::de::Error) -> Error {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts { examples: 4000, labels: 2, kind: Kind::Classify, hidden: 384 };
+    const FACTS: Facts = Facts { examples: 4000, labels: 2, kind: Kind::Classify, hidden: 384, drawn: false };
 
     #[test]
     fn an_unknown_key_names_the_nearest() {
@@ -507,6 +514,8 @@ mod tests {
         let few = Facts { examples: 64, ..FACTS };
         assert_eq!(Recipe::default().batch_examples(&few), 8);
         assert_eq!(Recipe::default().train_options(&few).unwrap().epochs, 15);
+        let pairs = Facts { examples: 640, kind: Kind::Similarity, drawn: true, ..FACTS };
+        assert_eq!(Recipe::default().train_options(&pairs).unwrap().epochs, 2);
     }
 
     #[test]

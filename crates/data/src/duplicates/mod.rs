@@ -120,6 +120,11 @@ impl Union {
         at
     }
 
+    /// The root of each member.
+    fn roots(&mut self) -> Vec<u32> {
+        (0..self.0.len()).map(|at| self.root(at) as u32).collect()
+    }
+
     /// True if they were apart.
     fn join(&mut self, a: usize, b: usize) -> bool {
         let (a, b) = (self.root(a), self.root(b));

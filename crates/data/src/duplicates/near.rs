@@ -5,8 +5,6 @@
 //! Datasets", §3.4, <http://www.mmds.org>. A pair at similarity s becomes a candidate with probability
 //! 1 - (1 - s^ROWS)^BANDS: 0.9996 at 0.8, 0.47 at 0.5.
 
-use std::collections::HashSet;
-
 use rayon::prelude::*;
 
 use super::normal::letters;
@@ -21,44 +19,47 @@ const PER_BUCKET: usize = 32;
 
 /// Pairs of texts (positions, smaller first) at least `threshold` alike. Not all such pairs, but enough to join every
 /// group that the bands find; the same for any number of threads.
+///
+/// It holds 88 bytes for each text, however many of them look alike.
 pub(super) fn pairs(texts: &[&str], threshold: f64) -> Vec<(usize, usize)> {
     let multipliers = multipliers();
-    let signatures: Vec<[u64; BANDS]> =
+    let signatures: Vec<[u32; BANDS]> =
         texts.par_iter().map(|text| bands(&pieces(text), &multipliers)).collect();
     let mut joined = super::Union::new(texts.len());
     let mut found = Vec::new();
-    let mut refused: HashSet<(usize, usize)> = HashSet::new();
-    let mut keys: Vec<(u64, u32)> = Vec::with_capacity(texts.len());
+    let mut keys: Vec<(u32, u32)> = Vec::with_capacity(texts.len());
     for band in 0..BANDS {
         keys.clear();
         keys.extend(signatures.iter().enumerate().map(|(at, signature)| (signature[band], at as u32)));
         keys.par_sort_unstable();
-        for bucket in keys.chunk_by(|a, b| a.0 == b.0).filter(|bucket| bucket.len() > 1) {
-            let mut kept: Vec<usize> = Vec::new();
-            for &(_, at) in bucket {
-                let at = at as usize;
-                let mut alone = true;
-                for &other in &kept {
-                    if joined.root(other) == joined.root(at) {
-                        alone = false;
-                        break;
-                    }
-                    let pair = (other.min(at), other.max(at));
-                    if refused.contains(&pair) {
-                        continue;
-                    }
-                    if jaccard(&pieces(texts[other]), &pieces(texts[at])) >= threshold {
-                        joined.join(other, at);
-                        found.push(pair);
-                        alone = false;
-                        break;
-                    }
-                    refused.insert(pair);
-                }
-                if alone && kept.len() < PER_BUCKET {
-                    kept.push(at);
-                }
-            }
+        // Buckets are gone through at the same time, so each knows what the bands before have joined, and itself.
+        let groups = joined.roots();
+        let buckets: Vec<&[(u32, u32)]> =
+            keys.chunk_by(|a, b| a.0 == b.0).filter(|bucket| bucket.len() > 1).collect();
+        let near: Vec<Vec<(usize, usize)>> =
+            buckets.par_iter().map(|bucket| in_bucket(bucket, texts, &groups, threshold)).collect();
+        for (a, b) in near.into_iter().flatten() {
+            joined.join(a, b);
+            found.push((a, b));
+        }
+    }
+    found
+}
+
+/// The pairs among the texts of a bucket that join what is not one group yet.
+fn in_bucket(bucket: &[(u32, u32)], texts: &[&str], groups: &[u32], threshold: f64) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut kept: Vec<(u32, Vec<u32>)> = Vec::new();
+    for &(_, at) in bucket {
+        if kept.iter().any(|(other, _)| groups[*other as usize] == groups[at as usize]) {
+            continue;
+        }
+        let own = pieces(texts[at as usize]);
+        let near = kept.iter().find(|(_, others)| jaccard(others, &own) >= threshold);
+        match near {
+            Some((other, _)) => found.push((*other.min(&at) as usize, *other.max(&at) as usize)),
+            None if kept.len() < PER_BUCKET => kept.push((at, own)),
+            None => {}
         }
     }
     found
@@ -110,7 +111,7 @@ fn multipliers() -> [(u32, u32); HASHES] {
 }
 
 /// The smallest value of each hash function over the pieces, as one key a band.
-fn bands(pieces: &[u32], multipliers: &[(u32, u32); HASHES]) -> [u64; BANDS] {
+fn bands(pieces: &[u32], multipliers: &[(u32, u32); HASHES]) -> [u32; BANDS] {
     let mut smallest = [u32::MAX; HASHES];
     for &piece in pieces {
         for (smallest, &(multiplier, offset)) in smallest.iter_mut().zip(multipliers) {
@@ -119,9 +120,11 @@ fn bands(pieces: &[u32], multipliers: &[(u32, u32); HASHES]) -> [u64; BANDS] {
         }
     }
     std::array::from_fn(|band| {
-        smallest[band * ROWS..(band + 1) * ROWS].iter().fold(band as u64 + 1, |key, &value| {
+        let key = smallest[band * ROWS..(band + 1) * ROWS].iter().fold(band as u64 + 1, |key, &value| {
             (key ^ u64::from(value)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31)
-        })
+        });
+        // Texts that meet by a chance of one in four thousand millions are compared, and found different.
+        (key ^ (key >> 32)) as u32
     })
 }
 
