@@ -1,6 +1,11 @@
 //! Sparse rows (CSR).
 
+use rayon::prelude::*;
+
 use super::design::Design;
+
+/// Rows that are worth a task of their own.
+const ROWS: usize = 512;
 
 /// Rows of which only the non-zero features are kept.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,17 +49,17 @@ impl Design for Sparse {
     }
 
     fn product(&self, weights: &[f64], outputs: usize, out: &mut [f64]) {
-        for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+        out.par_chunks_mut(outputs).with_min_len(ROWS).enumerate().for_each(|(row, out)| {
             if let [out] = out {
                 *out = self.row(row).map(|(column, value)| value * weights[column]).sum();
-                continue;
+                return;
             }
             out.fill(0.0);
             for (column, value) in self.row(row) {
                 let weights = &weights[column * outputs..][..outputs];
                 out.iter_mut().zip(weights).for_each(|(out, weight)| *out += value * weight);
             }
-        }
+        });
     }
 
     fn transposed(&self, residuals: &[f64], outputs: usize, out: &mut [f64]) {

@@ -4,6 +4,7 @@ use super::BaselineError;
 use super::logistic::{Logistic, LogisticOptions};
 use super::tfidf::{Tfidf, TfidfOptions};
 use crate::metrics::{Metric, Outcome};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Options of [`TfidfLogistic`] and [`TfidfLabels`](super::TfidfLabels).
@@ -57,14 +58,17 @@ impl TfidfLogistic {
     ) -> Result<(Self, f64), BaselineError> {
         let (tfidf, rows) = Tfidf::fit(texts, options.features)?;
         let held = tfidf.rows(development.0);
-        let mut best: Option<(Logistic, f64, f64)> = None;
-        for c in CANDIDATES {
+        let tried = CANDIDATES.into_par_iter().map(|c| -> Result<_, BaselineError> {
             let logistic = LogisticOptions { c, ..options.logistic.clone() };
             let model = Logistic::fit(&rows, classes, labels, &logistic)?;
             let outcome = Outcome::classes(development.1, &model.probabilities(&held), labels)?;
             let score = Metric::parse("macro-f1", outcome.task(), &[], None)?.of(&outcome)?;
-            if best.as_ref().is_none_or(|&(_, _, so_far)| score > so_far) {
-                best = Some((model, c, score));
+            Ok((model, c, score))
+        });
+        let mut best: Option<(Logistic, f64, f64)> = None;
+        for tried in tried.collect::<Result<Vec<_>, _>>()? {
+            if best.as_ref().is_none_or(|&(_, _, so_far)| tried.2 > so_far) {
+                best = Some(tried);
             }
         }
         match best {
