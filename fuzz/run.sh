@@ -140,7 +140,7 @@ conllu) single fixtures/data-readers/*.conllu ;;
 squad)
     printf '{"data": [{"paragraphs": [{"context": "a \u00e9 b", "qas": [{"id": 1, "question": "c", "answers": [{"text": "b", "answer_start": 4}]}]}]}]}' >"$seeds/a"
     ;;
-arrow)
+arrow | corpus)
     single fixtures/data-readers/*.{arrow,feather}
     for file in fixtures/data-readers/*/*.arrow; do single "$file"; done
     ;;

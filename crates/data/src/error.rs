@@ -196,6 +196,18 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// A row of a corpus that cannot be read.
+    #[error("{} row {row}, in batch {batch}: {reason}", .path.display())]
+    CorpusRow {
+        /// The file.
+        path: PathBuf,
+        /// The row in this file, from 1.
+        row: u64,
+        /// The batch in this file, from 1.
+        batch: u64,
+        /// What is wrong with it, and the way out where there is one.
+        reason: String,
+    },
     /// A column that is not there.
     #[error("{}: no column {wanted:?} for the {role}: the columns are {}{}", .path.display(), .columns.join(", "), did_you_mean(.suggestion))]
     MissingColumn {

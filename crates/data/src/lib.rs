@@ -1,15 +1,18 @@
 //! Files to examples, splits and packed batches.
 //!
 //! [`read`] turns a file into a [`Dataset`] and says what it chose and what it left out; [`split`](split::split)
-//! keeps duplicates on one side; [`Inputs`] tokenizes; [`Sampler`] says which examples make a batch.
+//! keeps duplicates on one side; [`Inputs`] tokenizes; [`Sampler`] says which examples make a batch. What is larger than memory
+//! stays on disk in a [`corpus`].
 
 mod batches;
 mod class_weights;
+pub mod corpus;
 mod dataset;
 mod duplicates;
 mod encoder;
 mod error;
 mod inputs;
+mod ipc;
 mod labels;
 mod lengths;
 mod options;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Cursor, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::cast::AsArray;
@@ -20,14 +20,8 @@ use serde_json::Value;
 
 use super::cell::{CELL, Cell, Table, memory};
 use super::source::Source;
+use crate::ipc::{self, CONTINUATION, MARK, bad};
 use crate::{Error, ReadOptions, Result};
-
-/// What an Arrow file begins with, before the stream.
-const MARK: &[u8; 8] = b"ARROW1\0\0";
-/// What stands before the length of each message.
-const CONTINUATION: [u8; 4] = [0xff; 4];
-/// The most bytes of the head of a message: a schema of some ten thousand columns.
-const HEAD: u64 = 16 << 20;
 
 trait Bytes: BufRead + Seek {}
 impl<T: BufRead + Seek> Bytes for T {}
@@ -43,7 +37,7 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<(Table, BTr
 
 /// True when the sample is an Arrow file or stream.
 pub(super) fn looks_so(sample: &[u8]) -> bool {
-    sample.starts_with(&MARK[..6]) || sample.starts_with(&CONTINUATION) && sample.get(8..12).is_some()
+    sample.starts_with(MARK) || sample.starts_with(&CONTINUATION) && sample.get(8..12).is_some()
 }
 
 fn wrong(source: &Source, reason: impl std::fmt::Display) -> Error {
@@ -58,7 +52,7 @@ fn read_rows(source: &Source, options: &ReadOptions) -> Result<(Table, BTreeMap<
     };
     let mut bytes = open(source)?;
     let length = bytes.seek(SeekFrom::End(0)).map_err(failed)?;
-    let start = start(&mut bytes).map_err(failed)?;
+    let start = ipc::start(&mut bytes).map_err(failed)?;
     check(&mut bytes, length).map_err(failed)?;
     bytes.seek(SeekFrom::Start(start)).map_err(failed)?;
     let unreadable = |error| wrong(source, format!("not readable as arrow: {error}"));
@@ -108,96 +102,34 @@ fn open(source: &Source) -> Result<Box<dyn Bytes + '_>> {
     }
 }
 
-fn bad(reason: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason.into())
-}
-
-/// Goes to where the stream begins.
-fn start(bytes: &mut dyn Bytes) -> io::Result<u64> {
-    bytes.seek(SeekFrom::Start(0))?;
-    let mut first = [0; 8];
-    let mut got = 0;
-    while got < first.len() {
-        match bytes.read(&mut first[got..])? {
-            0 => break,
-            more => got += more,
-        }
-    }
-    if got == 0 {
-        return Err(bad("the file is empty"));
-    }
-    if first.starts_with(b"FEA1") {
-        return Err(bad("this is Feather version 1; write it again with version 2"));
-    }
-    let mut start = 0;
-    if first[..6] == MARK[..6] {
-        // Writers fill up to 8 bytes after the mark, or to 64.
-        start = 8;
-        let mut eight = [0; 8];
-        while start < 64 && bytes.read_exact(&mut eight).is_ok() && eight == [0; 8] {
-            start += 8;
-        }
-    }
-    bytes.seek(SeekFrom::Start(start))
-}
-
 /// Checks every message of the stream: that its head is one, that its body is there, that packed buffers claim no more
 /// than a file of this length may.
 fn check(bytes: &mut dyn Bytes, length: u64) -> io::Result<()> {
     let mut first = true;
     let mut head = Vec::new();
-    loop {
-        let mut size = [0; 4];
-        match bytes.read_exact(&mut size) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !first => return Ok(()),
-            read => read?,
-        }
-        if size == CONTINUATION {
-            bytes.read_exact(&mut size)?;
-        }
-        let size = u64::from(u32::from_le_bytes(size));
-        if size == 0 {
-            return if first { Err(bad("there is no schema in it")) } else { Ok(()) };
-        }
-        if size > HEAD.min(length) {
-            return Err(bad(format!("the head of a message claims {size} bytes; is this an arrow file?")));
-        }
-        head.clear();
-        (&mut *bytes).take(size).read_to_end(&mut head)?;
-        if (head.len() as u64) < size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let message = arrow_ipc::root_as_message(&head)
-            .map_err(|error| bad(format!("not readable as arrow: {error}")))?;
-        if first && message.header_as_schema().is_none() {
-            return Err(bad("its first message is no schema"));
-        }
+    while let Some((place, message)) = ipc::next(bytes, length, first, &mut head)? {
         first = false;
-        let body = u64::try_from(message.bodyLength())
-            .map_err(|_| bad("a message has a body of less than nothing"))?;
-        let start = bytes.stream_position()?;
-        if body > length.saturating_sub(start) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
         let batch = message
             .header_as_record_batch()
             .or_else(|| message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()));
         if let Some(batch) = batch.filter(|batch| batch.compression().is_some()) {
             let mut claimed = 0u64;
             for buffer in batch.buffers().iter().flatten() {
-                let at = u64::try_from(buffer.offset()).ok().filter(|&at| at <= body);
+                let at = u64::try_from(buffer.offset()).ok().filter(|&at| at <= place.bytes);
                 let (Some(at), true) = (at, buffer.length() >= 8) else { continue };
-                bytes.seek(SeekFrom::Start(start + at))?;
+                bytes.seek(SeekFrom::Start(place.body + at))?;
                 let mut unpacked = [0; 8];
                 bytes.read_exact(&mut unpacked)?;
                 claimed = claimed.saturating_add(u64::try_from(i64::from_le_bytes(unpacked)).unwrap_or(0));
                 if claimed > memory(length) {
+                    let body = place.bytes;
                     return Err(bad(format!("a message of {body} bytes claims {claimed}, unpacked")));
                 }
             }
         }
-        bytes.seek(SeekFrom::Start(start + body))?;
+        bytes.seek(SeekFrom::Start(place.body + place.bytes))?;
     }
+    Ok(())
 }
 
 /// Memory that cells may still take.
@@ -295,7 +227,7 @@ fn cell(array: &dyn Array, at: usize, budget: &mut Budget) -> Option<Cell> {
 
 /// The columns that hold numbers of classes, from the features that HuggingFace's datasets write into a file: alone,
 /// or in lists.
-pub(super) fn classes(features: &str, columns: &[String]) -> BTreeMap<usize, Vec<String>> {
+pub(crate) fn classes(features: &str, columns: &[String]) -> BTreeMap<usize, Vec<String>> {
     let Ok(value) = serde_json::from_str::<Value>(features) else { return BTreeMap::new() };
     let features = value.pointer("/info/features").or_else(|| value.get("features")).unwrap_or(&value);
     let found =

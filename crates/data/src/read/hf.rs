@@ -106,7 +106,7 @@ pub(super) fn read(folder: &Path, options: &ReadOptions) -> Result<Table> {
 }
 
 /// The files of one set, as its state lists them, else all there are.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let state = folder.join(STATE);
     if state.is_file() {
         let json = json(&state)?;

@@ -74,7 +74,9 @@ pub fn read_from(name: &str, mut reader: impl BufRead, options: &ReadOptions) ->
     read_source(&Source::bytes(name, bytes), options)
 }
 
-pub(crate) use hf::looks_so as is_hf;
+pub(crate) use arrow::classes;
+pub(crate) use cell::memory;
+pub(crate) use hf::{files as hf_files, looks_so as is_hf};
 
 /// The splits of a folder that HuggingFace's datasets saved, if it has several.
 pub(crate) fn hf_splits(folder: &Path) -> Option<Vec<(String, std::path::PathBuf)>> {
