@@ -1,5 +1,5 @@
-//! Ctrl-C: while a run is training the first one saves and stops it; at any other time, and the second time, it ends
-//! the program at once.
+//! Ctrl-C: while a run is training, or rows are read, the first one saves what there is and stops it; at any other time,
+//! and the second time, it ends the program at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,15 +19,20 @@ pub const INTERRUPTED: u8 = 130;
 /// From now on Ctrl-C (and `kill`, and a terminal that is closed) sets a flag while a loop is [`listening`], and ends
 /// the program else: before training there is nothing to save, after it everything is saved.
 pub fn on_interrupt() -> anyhow::Result<&'static AtomicBool> {
-    ctrlc::set_handler(|| {
+    on_interrupt_saying(
+        "stopping: the state is saved after the step at hand; Ctrl-C again ends at once and loses what is not saved",
+    )
+}
+
+/// As [`on_interrupt`], for a loop that has something else to say when it is stopped.
+pub fn on_interrupt_saying(what: &'static str) -> anyhow::Result<&'static AtomicBool> {
+    ctrlc::set_handler(move || {
         if !LISTENING.load(Ordering::SeqCst) || STOP.swap(true, Ordering::SeqCst) {
             // A file that is being written has a temporary name until it is whole.
             failure::say("stopped");
             std::process::exit(i32::from(INTERRUPTED));
         }
-        failure::say(
-            "stopping: the state is saved after the step at hand; Ctrl-C again ends at once and loses what is not saved",
-        );
+        failure::say(what);
     })
     .context("cannot catch Ctrl-C")?;
     Ok(&STOP)

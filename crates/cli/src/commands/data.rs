@@ -13,6 +13,7 @@ use topwork_data::{
 };
 
 use crate::Ended;
+use crate::commands::data_scan::Scan;
 use crate::commands::tokenize;
 use crate::global::Global;
 use crate::numbers::{counted, shortened, thousands};
@@ -21,6 +22,7 @@ use crate::numbers::{counted, shortened, thousands};
 #[derive(clap::Subcommand)]
 pub enum Data {
     Show(Show),
+    Scan(Scan),
 }
 
 impl Data {
@@ -28,6 +30,7 @@ impl Data {
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         match self {
             Data::Show(command) => command.run(global, out),
+            Data::Scan(command) => command.run(global, out),
         }
     }
 }

@@ -167,6 +167,11 @@ pub fn peak_memory() -> Option<u64> {
     proc_value("/proc/self/status", "VmHWM:")
 }
 
+/// This process's resident memory in bytes, where the system tells.
+pub fn resident_memory() -> Option<u64> {
+    proc_value("/proc/self/status", "VmRSS:")
+}
+
 /// A line such as `MemTotal:  24000 kB`, in bytes.
 fn proc_value(file: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;

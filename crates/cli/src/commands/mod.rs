@@ -4,6 +4,7 @@ mod bench;
 mod bench_step;
 mod completions;
 mod data;
+mod data_scan;
 mod demo;
 mod doctor;
 mod embed;
@@ -63,7 +64,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 28;
+pub const COUNT: usize = 29;
 
 impl Command {
     /// Runs the command; results go to `out`.

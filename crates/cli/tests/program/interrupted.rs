@@ -114,3 +114,27 @@ fn a_run_goes_on_only_with_what_it_was_started_with() {
         stage.run(["train", "--resume", "runs/a", "--epochs", "9"]).run().unwrap().expect_code(2).unwrap();
     assert!(done.err().contains("--resume"), "{}", done.err());
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_while_rows_are_read_says_what_was_read() {
+    let stage = Stage::new();
+    let examples = (1..=20_000).map(|row| topwork_data::Example {
+        text: format!("tree {row}"),
+        pair: None,
+        label: None,
+        row,
+        id: None,
+    });
+    let trees = topwork_data::Dataset::given(examples.collect());
+    topwork_data::write_arrow(stage.path("trees.arrow"), &trees).unwrap();
+    // The same file very often: more rows than anybody waits for.
+    let files = std::iter::repeat_n("trees.arrow", 5000);
+    let mut running = stage.run(["data", "scan", "--shuffle"].into_iter().chain(files)).spawn().unwrap();
+    assert!(running.wait_until(|running| running.output().1.contains("opened in")), "{:?}", running.output());
+    running.interrupt().unwrap();
+    let done = running.wait().unwrap();
+    assert_eq!(done.code, Some(130), "{}", done.err());
+    assert!(done.err().contains("stopping after the row at hand"), "{}", done.err());
+    assert!(done.out().contains("in a random order") && done.out().contains("memory"), "{}", done.out());
+}

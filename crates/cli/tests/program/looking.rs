@@ -1,4 +1,4 @@
-//! Commands that only look: help, list, doctor, completions, tokenize, data show, model show.
+//! Commands that only look: help, list, doctor, completions, tokenize, data show and scan, model show.
 
 use crate::stage::{Stage, fixture};
 
@@ -161,6 +161,36 @@ fn data_show_counts_labels_lengths_and_repeats() {
     // No labels at all.
     stage.program.file("plain.txt", "one\ntwo\n").unwrap();
     assert!(stage.ok("data show plain.txt").out().contains("length in words"));
+}
+
+#[test]
+fn data_scan_reads_every_row_in_any_order_and_says_speed_and_memory() {
+    let stage = Stage::new();
+    for name in ["stream.arrow", "lz4.feather"] {
+        stage.program.file(name, std::fs::read(fixture("data-readers").join(name)).unwrap()).unwrap();
+    }
+    // "hi you", "win, now", "an old tree", an accented word with a picture, "win, now", "last": 47 bytes.
+    for (line, rows, bytes, order) in [
+        ("data scan stream.arrow", "6 rows", "47 bytes", "in order"),
+        ("data scan stream.arrow lz4.feather --shuffle", "12 rows", "94 bytes", "in a random order"),
+        ("data scan lz4.feather --blocks 2 --column view", "6 rows", "47 bytes", "in blocks of 2, mixed"),
+        ("data scan stream.arrow --limit 2", "2 rows", "14 bytes", "in order"),
+        ("data scan stream.arrow --column small", "6 rows, 6 without a text", "0 bytes", "in order"),
+    ] {
+        let done = stage.ok(line);
+        let out = done.out();
+        assert!(out.contains(&format!("read      {rows}, {bytes} of text, {order}")), "{line}: {out}");
+        assert!(out.contains("rows/s") && out.contains("MB/s"), "{out}");
+        let memory = if cfg!(target_os = "linux") { "more than the" } else { "not known here" };
+        assert!(out.contains(memory), "{out}");
+        assert!(done.err().contains("opened in"), "{}", done.err());
+    }
+    stage.refused("data scan stream.arrow --column body", &["stream.arrow", "no column \"body\""]);
+    stage.refused("data scan none.arrow", &["cannot read none.arrow"]);
+    let mut bytes = std::fs::read(stage.path("stream.arrow")).unwrap();
+    bytes.truncate(bytes.len() - 200);
+    stage.program.file("cut.arrow", bytes).unwrap();
+    stage.refused("data scan cut.arrow", &["cut.arrow: batch 2", "ends in the middle of a message"]);
 }
 
 #[test]
