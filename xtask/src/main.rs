@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod check;
+mod corpus;
 mod docs;
 mod fixtures;
 mod results;
@@ -29,6 +30,8 @@ usage: cargo xtask COMMAND
                                       (cargo xtask bench --help)
   bench texts --python P --model F --texts F
                                       the same on real texts, against the fastest peers there are
+  corpus [--gigabytes N] [--seed N] OUT.arrow
+                                      an Arrow file of made-up texts, 18 GB if not said, to measure topwork data scan
 
 exit codes: 0 done, 1 a negative answer (something does not hold), 2 error
 ";
@@ -56,6 +59,7 @@ fn run(mut args: Args) -> anyhow::Result<bool> {
         Some("results") => results::run(args),
         Some("fixtures") => fixtures::run(args),
         Some("bench") => bench::run(args),
+        Some("corpus") => corpus::run(args),
         Some("help") => {
             print!("{HELP}");
             Ok(true)
