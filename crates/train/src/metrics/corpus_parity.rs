@@ -2,7 +2,7 @@
 
 use super::{
     Bleu, BleuTokenizer, Chrf, Dependency, Evaluation, METRICS, Outcome, Ranked, Reading, Rouge, Scheme,
-    Smoothing, Squad, Summed, Task, answers, group_differences, porter, ranking, tags, texts, trees, unicode,
+    Smoothing, Squad, Summed, Task, answers, group_differences, porter, ranking, tags, texts, trees, unicode, word_f1,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -202,6 +202,21 @@ fn answers_are_measured_as_squad_does() {
     }
     assert_eq!(list(&file["cases"]).len(), 6);
     assert_eq!(seen, all_of(Task::Answers));
+}
+
+#[test]
+fn replies_are_measured_as_parlai_does() {
+    let file = fixture(include_str!("../../../../fixtures/metrics/corpus_replies.json"));
+    let mut seen = BTreeSet::new();
+    for case in list(&file["cases"]) {
+        let references: Vec<Vec<&str>> = list(&case["references"]).iter().map(strings).collect();
+        let sum = word_f1(&references, &strings(&case["answers"])).unwrap();
+        seen.extend(compare(case, Task::Dialog, &[sum]));
+    }
+    assert_eq!(list(&file["cases"]).len(), 3);
+    // Ranks are compared below; perplexity comes from the loss of a model.
+    seen.extend(["hits@1", "hits@3", "hits@10", "mrr", "perplexity"].map(String::from));
+    assert_eq!(seen, all_of(Task::Dialog));
 }
 
 fn floats(value: &Value) -> Vec<f64> {

@@ -185,6 +185,7 @@ impl Evaluation {
             Task::Texts => &["bleu", "chrf", "rouge-l", "exact-match"],
             Task::Ranking => &["ndcg@10", "mrr", "hits@1", "hits@10"],
             Task::Trees => &["las", "uas"],
+            Task::Dialog => &["hits@1", "mrr", "perplexity", "word-f1"],
             _ => &[],
         };
         match (self.task, self.classes.len(), self.positive) {

@@ -15,7 +15,7 @@ pub(super) const PERPLEXITY: MetricSpec = MetricSpec {
         "exponential of the mean negative log likelihood of a token",
         "https://huggingface.co/docs/transformers/perplexity",
         // Of texts that were not written but given: what the right ones cost.
-        &[Task::Words, Task::Texts],
+        &[Task::Words, Task::Texts, Task::Dialog],
     )
 };
 

@@ -37,6 +37,7 @@ mod choices;
 mod chrf;
 mod confusion;
 mod cost;
+mod dialog;
 mod entity;
 mod error;
 mod evaluation;
@@ -89,6 +90,7 @@ pub use choices::choices;
 pub use chrf::Chrf;
 pub use confusion::Confusion;
 pub use cost::CostMatrix;
+pub use dialog::{dialog, word_f1};
 pub use entity::{Entity, entities, strict_entities, tags};
 pub use error::{MetricError, Undefined};
 pub use evaluation::{ClassReport, Evaluation, Value};
@@ -221,6 +223,7 @@ pub const METRICS: &[&MetricSpec] = &[
     &texts::INTRA_DISTINCT_1,
     &texts::INTRA_DISTINCT_2,
     &texts::REPETITION,
+    &dialog::WORD_F1,
     &ranking::NDCG_10,
     &ranking::MRR,
     &ranking::MAP,

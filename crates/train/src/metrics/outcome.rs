@@ -28,6 +28,8 @@ pub enum Task {
     Trees,
     /// The next word, or a hidden one.
     Words,
+    /// A reply in a conversation.
+    Dialog,
 }
 
 impl Task {
@@ -44,6 +46,7 @@ impl Task {
             Self::Ranking => "ranking",
             Self::Trees => "dependency parsing",
             Self::Words => "language modelling",
+            Self::Dialog => "dialog",
         }
     }
 }

@@ -10,6 +10,8 @@ use std::hash::Hash;
 
 const LINK: &str = "https://trec.nist.gov/trec_eval/";
 const TASKS: &[Task] = &[Task::Ranking];
+/// Measures that replies in a conversation are told apart by, too.
+const FIRST: &[Task] = &[Task::Ranking, Task::Dialog];
 
 /// The entry in the list.
 pub(super) const NDCG_10: MetricSpec = listed(
@@ -21,7 +23,7 @@ pub(super) const NDCG_10: MetricSpec = listed(
 
 /// The entry in the list.
 pub(super) const MRR: MetricSpec =
-    listed("mrr", "one by the rank of the first relevant one, averaged", LINK, TASKS);
+    listed("mrr", "one by the rank of the first relevant one, averaged", LINK, FIRST);
 
 /// The entry in the list.
 pub(super) const MAP: MetricSpec = listed(
@@ -33,15 +35,15 @@ pub(super) const MAP: MetricSpec = listed(
 
 /// The entry in the list.
 pub(super) const HITS_1: MetricSpec =
-    listed("hits@1", "share of lists with a relevant one at the top", LINK, TASKS);
+    listed("hits@1", "share of lists with a relevant one at the top", LINK, FIRST);
 
 /// The entry in the list.
 pub(super) const HITS_3: MetricSpec =
-    listed("hits@3", "share of lists with a relevant one among the first three", LINK, TASKS);
+    listed("hits@3", "share of lists with a relevant one among the first three", LINK, FIRST);
 
 /// The entry in the list.
 pub(super) const HITS_10: MetricSpec =
-    listed("hits@10", "share of lists with a relevant one among the first ten", LINK, TASKS);
+    listed("hits@10", "share of lists with a relevant one among the first ten", LINK, FIRST);
 
 /// The entry in the list.
 pub(super) const RECALL_10: MetricSpec =

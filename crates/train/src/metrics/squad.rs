@@ -98,7 +98,7 @@ fn nearest<S: AsRef<str>>(references: &[S], answer: &str, version: Squad) -> (f6
 }
 
 /// F1 of the words of two normalized texts, each counted as often as it stands there.
-fn f1(reference: &str, answer: &str, version: Squad) -> f64 {
+pub(super) fn f1(reference: &str, answer: &str, version: Squad) -> f64 {
     if version == Squad::Two && (reference.is_empty() || answer.is_empty()) {
         return f64::from(u8::from(reference == answer));
     }
@@ -120,9 +120,14 @@ fn f1(reference: &str, answer: &str, version: Squad) -> f64 {
 /// Lower case, without punctuation of ASCII and English articles, one space between words.
 fn normalized(text: &str) -> String {
     let text: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
+    without_articles(&text)
+}
+
+/// Without English articles, one space between words; for text in lower case.
+pub(super) fn without_articles(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     // A run of letters and numbers is a word here, whatever stands around it.
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let inside = unicode::is_word(first);
         let end = rest.find(|c| unicode::is_word(c) != inside).unwrap_or(rest.len());

@@ -375,6 +375,7 @@ mod tests {
             (Task::Ranking, "ndcg@10", true),
             (Task::Trees, "las", true),
             (Task::Words, "perplexity", false),
+            (Task::Dialog, "word-f1", true),
         ];
         let outcome = crate::metrics::Outcome::scores(&[1.0, 2.0], &[1.0, 3.0]).unwrap();
         for (task, name, higher) in tasks {
