@@ -130,6 +130,7 @@ jsonl)
     printf '{"text": "a b", "entities": [[0, 1, "X"]]}\n{"tokens": ["a"], "tags": ["O"]}\n' >"$seeds/c"
     printf '{"question": "a", "context": "b", "answers": {"text": ["b"], "answer_start": [0]}}\n' >"$seeds/d"
     printf '{"question": "a", "choices": ["b", "c"], "answer": 1}\n{"translation": {"de": "a", "en": "b"}}\n' >"$seeds/e"
+    printf '{"persona": ["a"], "history": ["b", "c"], "reply": "d", "candidates": ["d", "e"]}\n' >"$seeds/f"
     ;;
 parquet) single fixtures/parquet/*.parquet fixtures/data-readers/*.parquet ;;
 conll)
@@ -139,6 +140,10 @@ conll)
 conllu) single fixtures/data-readers/*.conllu ;;
 squad)
     printf '{"data": [{"paragraphs": [{"context": "a \u00e9 b", "qas": [{"id": 1, "question": "c", "answers": [{"text": "b", "answer_start": 4}]}]}]}]}' >"$seeds/a"
+    ;;
+personachat)
+    printf '{"train": [{"personality": ["a ."], "utterances": [{"history": ["b"], "candidates": ["c", "d"]}]}], "valid": []}' >"$seeds/a"
+    printf '[{"utterances": [{"history": ["a", "b", "c"], "candidates": ["d", "\u00e9"]}]}]' >"$seeds/b"
     ;;
 arrow | corpus)
     single fixtures/data-readers/*.{arrow,feather}

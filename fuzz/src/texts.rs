@@ -1,5 +1,7 @@
 //! Texts for tokenizers, messages for chat templates, options for tables.
 
+use std::ops::Range;
+
 use topwork_data::{Dataset, Example, Label, ReadOptions, Task};
 use topwork_text::{ChatTemplate, Message, Tokenizer};
 
@@ -67,6 +69,14 @@ fn sound(example: &Example) -> bool {
             passage.get(answer.start..).is_some_and(|rest| rest.starts_with(&answer.text))
         }),
         Some(Label::Choice { options, right }) => *right < options.len(),
+        Some(Label::Related(related)) => {
+            let second = example.pair.as_deref().unwrap_or(&example.text);
+            let there = |text: &str, span: &Range<usize>| text.get(span.clone()).is_some();
+            there(&example.text, &related.spans[0]) && there(second, &related.spans[1])
+        }
+        Some(Label::Exchange(exchange)) => {
+            exchange.right < exchange.candidates.len() && exchange.history.last() == Some(&example.text)
+        }
         Some(Label::One(_) | Label::Many(_) | Label::Score(_) | Label::Text(_)) | None => true,
     }
 }

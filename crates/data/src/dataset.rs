@@ -32,6 +32,8 @@ pub enum Label {
     Tree(Vec<Node>),
     /// Two spans and what is between them.
     Related(Related),
+    /// What was said up to `text`, and the reply to it.
+    Exchange(Exchange),
 }
 
 impl Label {
@@ -84,6 +86,28 @@ pub struct Related {
     pub spans: [Range<usize>; 2],
     /// The class; none where it is to be answered.
     pub name: Option<String>,
+}
+
+/// What is known when one side of a conversation is to speak, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The number of the conversation in its file, from 0.
+    pub conversation: usize,
+    /// What the side that replies is like, a sentence each; may be none.
+    pub persona: Vec<String>,
+    /// What was said, the oldest turn first, by both sides in turn; the last one is the other side's, and the example's text.
+    pub history: Vec<String>,
+    /// The right reply and others; alone where the others are to be drawn.
+    pub candidates: Vec<String>,
+    /// The position of the right one.
+    pub right: usize,
+}
+
+impl Exchange {
+    /// The right reply.
+    pub fn reply(&self) -> &str {
+        &self.candidates[self.right]
+    }
 }
 
 /// One row.
@@ -173,7 +197,7 @@ impl Dataset {
     }
 
     /// How often each class stands, sorted by name (numbers by value): of tagged words each tag, of trees each relation.
-    /// Scores, answers, texts and choices are not counted.
+    /// Scores, answers, texts, choices and replies are not counted.
     pub fn label_counts(&self) -> Vec<(String, usize)> {
         let mut counts: HashMap<&str, usize> = HashMap::new();
         for example in &self.examples {
@@ -201,7 +225,8 @@ impl Dataset {
                     | Label::Answers(_)
                     | Label::Text(_)
                     | Label::Choice { .. }
-                    | Label::Related(_),
+                    | Label::Related(_)
+                    | Label::Exchange(_),
                 )
                 | None => {}
             }

@@ -278,6 +278,7 @@ impl Labels {
             Label::Text(_) => Some("texts to be written"),
             Label::Choice { .. } => Some("a choice among texts"),
             Label::Tree(_) => Some("trees of words"),
+            Label::Exchange(_) => Some("replies in conversations"),
         });
         if let Some(other) = other {
             return Err(wrong(

@@ -31,6 +31,8 @@ pub enum Format {
     Conllu,
     /// SQuAD's JSON: articles, paragraphs, questions.
     Squad,
+    /// PersonaChat's JSON: splits of conversations.
+    PersonaChat,
     /// Arrow's IPC format, streams and files (Feather version 2).
     Arrow,
     /// A folder that HuggingFace's datasets saved.
@@ -39,7 +41,7 @@ pub enum Format {
 
 impl Format {
     /// All formats with their names.
-    pub const ALL: [(&'static str, Format); 11] = [
+    pub const ALL: [(&'static str, Format); 12] = [
         ("csv", Format::Csv),
         ("tsv", Format::Tsv),
         ("jsonl", Format::Jsonl),
@@ -49,6 +51,7 @@ impl Format {
         ("conll", Format::Conll),
         ("conllu", Format::Conllu),
         ("squad", Format::Squad),
+        ("personachat", Format::PersonaChat),
         ("arrow", Format::Arrow),
         ("hf", Format::Hf),
     ];
@@ -82,15 +85,20 @@ impl Format {
             Format::Conll => Some(Task::Tags),
             Format::Conllu => Some(Task::Trees),
             Format::Squad => Some(Task::Answers),
+            Format::PersonaChat => Some(Task::Dialog),
             _ => None,
         }
     }
 
     /// The formats a task is read from.
     pub(crate) fn of_task(task: Task) -> &'static [Format] {
-        use Format::{Arrow, Conll, Conllu, Csv, Folder, Hf, Jsonl, Parquet, Squad, Text, Tsv};
+        use Format::{
+            Arrow, Conll, Conllu, Csv, Folder, Hf, Jsonl, Parquet, PersonaChat, Squad, Text, Tsv,
+        };
         match task {
-            Task::Unlabelled => &[Csv, Tsv, Jsonl, Parquet, Text, Folder, Conll, Conllu, Squad, Arrow, Hf],
+            Task::Unlabelled => {
+                &[Csv, Tsv, Jsonl, Parquet, Text, Folder, Conll, Conllu, Squad, PersonaChat, Arrow, Hf]
+            }
             Task::Class => &[Csv, Tsv, Jsonl, Parquet, Folder, Arrow, Hf],
             Task::Multi | Task::Score => &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf],
             Task::Tags => &[Conll, Conllu, Jsonl, Parquet, Arrow, Hf],
@@ -100,6 +108,7 @@ impl Format {
             Task::Choice | Task::Pairs | Task::Relation | Task::Spans => {
                 &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf]
             }
+            Task::Dialog => &[PersonaChat, Jsonl, Parquet, Arrow, Hf],
         }
     }
 
@@ -154,11 +163,14 @@ pub enum Task {
     Relation,
     /// Two marked spans of each text, or of two texts; a label column is left alone.
     Spans,
+    /// The reply to what was said so far: `persona` and `history` as lists of texts, `reply`, and `candidates` with the reply among
+    /// them, or without these other replies of the file. PersonaChat's file of conversations is read too.
+    Dialog,
 }
 
 impl Task {
     /// All tasks with their names.
-    pub const ALL: [(&'static str, Task); 12] = [
+    pub const ALL: [(&'static str, Task); 13] = [
         ("unlabelled", Task::Unlabelled),
         ("class", Task::Class),
         ("multi", Task::Multi),
@@ -171,6 +183,7 @@ impl Task {
         ("pairs", Task::Pairs),
         ("relation", Task::Relation),
         ("spans", Task::Spans),
+        ("dialog", Task::Dialog),
     ];
 
     /// True for one class, several or a score for each text: what any table can hold in a column.
@@ -257,7 +270,7 @@ pub struct ReadOptions {
     pub pair_file: Option<PathBuf>,
     /// What is a text in plain text.
     pub unit: Unit,
-    /// The split of a folder that HuggingFace's datasets saved; `train` if not said, or the only one.
+    /// The split of a folder that HuggingFace's datasets saved, or of PersonaChat's file; `train` if not said, or the only one.
     pub split: Option<String>,
     /// Names of the classes or tags that the file writes as numbers, in the order of the numbers from 0.
     pub names: Vec<String>,

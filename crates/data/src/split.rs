@@ -1,13 +1,13 @@
 //! One set into train, dev and test: stratified, seeded, with duplicates on one side.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use topwork_kernels::rng::{Stream, derive};
 
 use crate::duplicates::duplicates;
 use crate::labels::by_name;
-use crate::{Dataset, Error, Label, NearOptions, Related, Result};
+use crate::{Dataset, Error, Example, Label, NearOptions, Related, Result};
 
 /// How to split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,7 +121,12 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
     let mut groups = found.groups();
     let largest = groups.iter().map(Vec::len).max().unwrap_or(0);
     let mut report = SplitReport { exact: found.exact, near: found.near, ..SplitReport::default() };
-    for group in groups.iter().filter(|group| group.len() > 1) {
+    let conversations: HashSet<usize> = dataset.examples.iter().filter_map(conversation).collect();
+    if !conversations.is_empty() {
+        let count = conversations.len();
+        report.notes.push(format!("the exchanges of each of {count} conversations are kept within one part"));
+    }
+    for group in groups.iter().filter(|group| group.len() > 1 && conversations.is_empty()) {
         report.groups += 1;
         let label = |&at: &usize| dataset.examples[at].label.as_ref().filter(|label| label.is_plain());
         if group.iter().any(|at| label(at) != label(&group[0])) {
@@ -185,6 +190,14 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
     }
     let [train, dev, test] = parts;
     Ok(Split { train, dev, test, report })
+}
+
+/// The number of the conversation that an exchange belongs to.
+fn conversation(example: &Example) -> Option<usize> {
+    match &example.label {
+        Some(Label::Exchange(exchange)) => Some(exchange.conversation),
+        _ => None,
+    }
 }
 
 /// One of the parts that have room for all of a group, each as likely as it has places left; `None` if none has.
@@ -273,7 +286,8 @@ impl Strata {
                         | Label::Text(_)
                         | Label::Choice { .. }
                         | Label::Tree(_)
-                        | Label::Related(_),
+                        | Label::Related(_)
+                        | Label::Exchange(_),
                     )
                     | None => {}
                 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use topwork_data::{
-    Answer, ChosenColumn, Dataset, Error, Example, Format, Label, Node, ReadOptions, ReadReport, Related,
-    Splits, TaggedWord, Task, Unit, read, read_from, splits_of, texts, write_arrow,
+    Answer, ChosenColumn, Dataset, Error, Example, Exchange, Format, Label, Node, ReadOptions, ReadReport,
+    Related, Splits, TaggedWord, Task, Unit, read, read_from, splits_of, texts, write_arrow,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -335,6 +335,13 @@ fn made(kind: usize, text: &str, pair: &str, name: &str, number: usize) -> Label
         6 => Label::Choice { options: vec![name.into(), pair.into()], right: number % 2 },
         7 => Label::Related(Related { spans: [0..end, 0..pair_end], name: Some(name.into()) }),
         8 => Label::Related(Related { spans: [0..end, 0..pair_end], name: None }),
+        9 => Label::Exchange(Exchange {
+            conversation: number,
+            persona: vec![pair.into(); number % 3],
+            history: vec![name.into(), pair.into(), text.into()],
+            candidates: vec![name.into(), pair.into()],
+            right: number % 2,
+        }),
         _ => Label::Tree(vec![Node { start: 0, end, tag: name.into(), head: 0, relation: pair.into() }]),
     }
 }
@@ -345,7 +352,7 @@ proptest! {
     /// What is written is read again, whatever the labels are.
     #[test]
     fn a_set_is_read_as_it_was_written(
-        kind in 0..10usize,
+        kind in 0..11usize,
         rows in prop::collection::vec(("[a-z\u{e9}\u{1f642}]{1,9}", "[a-z ]{1,9}", "[A-Z]{1,3}", 0..9usize, any::<(bool, bool, bool)>()), 1..9),
     ) {
         let examples: Vec<Example> = rows
@@ -362,7 +369,7 @@ proptest! {
         let path = folder.path().join("set.arrow");
         let dataset = Dataset::new(examples, report("a.conll"));
         write_arrow(&path, &dataset).unwrap();
-        let tasks = [Task::Class, Task::Multi, Task::Score, Task::Tags, Task::Answers, Task::Texts, Task::Choice, Task::Relation, Task::Spans, Task::Trees];
+        let tasks = [Task::Class, Task::Multi, Task::Score, Task::Tags, Task::Answers, Task::Texts, Task::Choice, Task::Relation, Task::Spans, Task::Dialog, Task::Trees];
         let labelled = dataset.examples.iter().any(|example| example.label.is_some());
         let task_of = if labelled { tasks[kind] } else { Task::Unlabelled };
         let again = read(&path, &task(task_of)).unwrap();

@@ -334,6 +334,9 @@ fn sound(example: &topwork_data::Example) -> bool {
             let there = |text: &str, span: &std::ops::Range<usize>| text.get(span.clone()).is_some();
             there(&example.text, &related.spans[0]) && there(second, &related.spans[1])
         }
+        Some(Label::Exchange(exchange)) => {
+            exchange.right < exchange.candidates.len() && exchange.history.last() == Some(&example.text)
+        }
         _ => true,
     }
 }
@@ -375,6 +378,9 @@ const PIECES: &[&str] = &[
     "{\"question\": \"a\", \"context\": \"\u{e9}a\", \"answers\": {\"text\": [\"a\"], \"answer_start\": [1]}}\n",
     "{\"question\": \"a\", \"choices\": [\"a\", \"b\"], \"answer\": 1}\n",
     "{\"text\": \"a \u{e9} b\", \"span1\": [0, 1], \"span2\": [2, 3], \"label\": \"x\"}\n",
+    "{\"persona\": [\"a\"], \"history\": [\"\u{e9}\", \"b\"], \"reply\": \"c\", \"candidates\": [\"c\", \"d\"]}\n",
+    "{\"train\": [{\"personality\": [\"a\"], \"utterances\": [{\"history\": [\"b\"], \"candidates\": [\"c\", \"",
+    "\u{e9}\"]}]}]}",
 ];
 
 #[test]

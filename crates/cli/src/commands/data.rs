@@ -57,11 +57,12 @@ pub struct Show {
     /// Column of the label; repeat it for several 0/1 columns [default: detected and said]
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
-    /// What the labels are: class, multi, score, tags, answers, texts, choice, trees, relation, spans, unlabelled [default: by
-    /// the format]
+    /// What the labels are: class, multi, score, tags, answers, texts, choice, trees, relation, spans, dialog, unlabelled
+    /// [default: by the format]
     #[arg(long)]
     task: Option<Task>,
-    /// Format: csv, tsv, jsonl, parquet, text, folder, conll, conllu, squad, arrow, hf [default: by the name]
+    /// Format: csv, tsv, jsonl, parquet, text, folder, conll, conllu, squad, personachat, arrow, hf [default: by the
+    /// name]
     #[arg(long)]
     format: Option<Format>,
     /// Leave rows out that cannot be read, each named, instead of refusing the file
@@ -365,6 +366,7 @@ fn others(dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {
     let mean = |values: &[usize]| values.iter().sum::<usize>() as f64 / values.len().max(1) as f64;
     let (mut answers, mut lengths, mut options, mut rights) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut personas, mut turns, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
     for example in &dataset.examples {
         match &example.label {
             Some(Label::Answers(found)) => answers.push(found.len()),
@@ -376,6 +378,12 @@ fn others(dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {
                 }
                 rights[*right] += 1;
             }
+            Some(Label::Exchange(exchange)) => {
+                personas.push(exchange.persona.len());
+                turns.push(exchange.history.len());
+                lengths.push(exchange.reply().split_whitespace().count());
+                candidates.push(exchange.candidates.len());
+            }
             _ => {}
         }
     }
@@ -383,7 +391,16 @@ fn others(dataset: &Dataset, out: &mut dyn Write) -> anyhow::Result<()> {
         let none = answers.iter().filter(|count| **count == 0).count();
         writeln!(out, "\nanswers: {:.2} a question, none for {}", mean(&answers), counted(none, "question"))?;
     }
-    if !lengths.is_empty() {
+    if !turns.is_empty() {
+        writeln!(
+            out,
+            "\nexchanges: {:.1} sentences of a persona, {:.1} turns before the reply, {:.1} candidates, replies of {:.1} words each",
+            mean(&personas),
+            mean(&turns),
+            mean(&candidates),
+            mean(&lengths)
+        )?;
+    } else if !lengths.is_empty() {
         writeln!(out, "\ntexts to be written: {:.1} words each", mean(&lengths))?;
     }
     if !options.is_empty() {
@@ -421,6 +438,7 @@ fn rows(dataset: &Dataset, count: usize, out: &mut dyn Write) -> anyhow::Result<
             Some(Label::Related(related)) => {
                 related.name.as_ref().map_or_else(String::new, |name| format!("[{name}] "))
             }
+            Some(Label::Exchange(exchange)) => format!("[{}] ", shortened(exchange.reply(), columns)),
             None => String::new(),
         };
         let pair = example

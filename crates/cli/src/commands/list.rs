@@ -224,6 +224,7 @@ fn formats() -> Vec<Row> {
                 Format::Arrow => "columns in Arrow's IPC format, streams and files (Feather version 2)",
                 Format::Hf => "a folder that HuggingFace's datasets saved, with splits or without",
                 Format::Squad => "SQuAD's JSON: passages, questions and answers",
+                Format::PersonaChat => "PersonaChat's JSON: conversations with personas and candidates",
             };
             let use_ = if written(name) { "read and written" } else { "read" };
             Row::new(*name, format!("{about} ({use_})"))

@@ -55,20 +55,57 @@ impl Duplicates {
 
 /// Groups the texts (a pair counts as one text). Being near is passed on: if a is near b and b near c, all three are
 /// one group. The answer does not depend on the number of threads.
+///
+/// The exchanges of a conversation are one group, and conversations are compared as wholes: that two begin alike is no
+/// repetition.
 pub fn duplicates(dataset: &Dataset, near: Option<&NearOptions>) -> Duplicates {
     let texts: Vec<String> = dataset.examples.par_iter().map(joined).collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    of_texts(&texts, near)
+    let longest = longest(dataset);
+    let wholes: Vec<usize> = (0..texts.len()).filter(|&at| longest[at] == at).collect();
+    let compared: Vec<&str> = wholes.iter().map(|&at| texts[at].as_str()).collect();
+    let found = of_texts(&compared, near);
+    let mut union = Union::new(texts.len());
+    for (&at, &first) in wholes.iter().zip(&found.group) {
+        union.join(wholes[first], at);
+    }
+    for (at, &whole) in longest.iter().enumerate() {
+        union.join(whole, at);
+    }
+    Duplicates { group: (0..texts.len()).map(|at| union.root(at)).collect(), ..found }
 }
 
-/// Both texts of a pair as one, and the texts to choose from, kept apart by a character that no text has.
+/// For each exchange that of its conversation with the most before it, the first of equals; for each other example itself.
+fn longest(dataset: &Dataset) -> Vec<usize> {
+    let exchange = |at: usize| match &dataset.examples[at].label {
+        Some(Label::Exchange(exchange)) => Some((exchange.conversation, exchange.history.len())),
+        _ => None,
+    };
+    let mut best: HashMap<usize, (usize, usize)> = HashMap::new();
+    for at in 0..dataset.len() {
+        if let Some((conversation, turns)) = exchange(at) {
+            let known = best.entry(conversation).or_insert((turns, at));
+            if turns > known.0 {
+                *known = (turns, at);
+            }
+        }
+    }
+    let of = |at: usize| exchange(at).and_then(|(conversation, _)| best.get(&conversation));
+    (0..dataset.len()).map(|at| of(at).map_or(at, |(_, longest)| *longest)).collect()
+}
+
+/// Both texts of a pair as one, and the texts to choose from, kept apart by a character that no text has. Of an exchange it is
+/// all that was said.
 fn joined(example: &crate::Example) -> String {
     let mut joined = example.text.clone();
-    let options: &[String] = match &example.label {
-        Some(Label::Choice { options, .. }) => options,
-        _ => &[],
+    let others: Vec<&String> = match &example.label {
+        Some(Label::Choice { options, .. }) => options.iter().collect(),
+        Some(Label::Exchange(exchange)) => {
+            let before = &exchange.history[..exchange.history.len().saturating_sub(1)];
+            before.iter().chain(exchange.candidates.get(exchange.right)).collect()
+        }
+        _ => Vec::new(),
     };
-    for text in example.pair.iter().chain(options) {
+    for text in example.pair.iter().chain(others) {
         joined.push('\u{1f}');
         joined.push_str(text);
     }

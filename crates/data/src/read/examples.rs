@@ -220,7 +220,8 @@ impl Reader<'_> {
             | Task::Trees
             | Task::Pairs
             | Task::Relation
-            | Task::Spans => Found::Label(None),
+            | Task::Spans
+            | Task::Dialog => Found::Label(None),
         }
     }
 

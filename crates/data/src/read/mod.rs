@@ -9,6 +9,7 @@ mod columns;
 mod conll;
 mod conllu;
 mod delimited;
+mod dialog;
 mod examples;
 mod faults;
 mod folder;
@@ -111,6 +112,7 @@ fn read_source(source: &Source, options: &ReadOptions) -> Result<Dataset> {
         Format::Conll => conll::read(source, options)?,
         Format::Conllu => conllu::read(source, options)?,
         Format::Squad => squad::read(source, options)?,
+        Format::PersonaChat => dialog::read(source, options)?,
         Format::Arrow => {
             let (table, metadata) = arrow::read(source, options)?;
             match stored::read(source, &table, &metadata, options) {
@@ -148,6 +150,7 @@ fn build(path: &Path, format: Format, table: Table, options: &ReadOptions) -> Re
         Task::Choice => choice::build(path, format, table, options),
         Task::Pairs => pairs::build(path, format, table, options),
         Task::Relation | Task::Spans => related::build(path, format, table, options),
+        Task::Dialog => dialog::build(path, format, table, options),
         Task::Trees => Err(unfit(path, format, options.task)),
     }
 }
@@ -170,7 +173,7 @@ fn table(source: &Source, format: Format, options: &ReadOptions) -> Result<Table
                 _ => "expected a folder with one folder a class, got a file".into(),
             },
         }),
-        Format::Conll | Format::Conllu | Format::Squad | Format::Arrow => {
+        Format::Conll | Format::Conllu | Format::Squad | Format::PersonaChat | Format::Arrow => {
             Err(unfit(source.path(), format, options.task))
         }
     }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use super::packed::unpacked;
-use super::{arrow, conll, conllu, delimited, squad};
+use super::{arrow, conll, conllu, delimited, dialog, squad};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
 /// Bytes looked at to tell delimiter, header and format.
@@ -75,8 +75,14 @@ impl Source {
     /// The format by name, or by what the file begins with; with a note for the report when the name does not say.
     pub fn detect(&self, options: &ReadOptions) -> Result<(Format, Option<String>)> {
         let by_name = Format::of(&self.path);
-        if matches!(by_name, None | Some(Format::Jsonl)) && squad::looks_so(&self.sample()?) {
-            return Ok((Format::Squad, Some("format told by its keys".into())));
+        if matches!(by_name, None | Some(Format::Jsonl)) {
+            let (sample, note) = (self.sample()?, Some("format told by its keys".to_string()));
+            if squad::looks_so(&sample) {
+                return Ok((Format::Squad, note));
+            }
+            if dialog::looks_so(&sample) {
+                return Ok((Format::PersonaChat, note));
+            }
         }
         match by_name {
             // Files of words and tags have many names; tables that hold neither are not asked for here.

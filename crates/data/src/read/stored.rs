@@ -2,7 +2,7 @@
 
 use super::cell::{Cell, Table};
 use super::source::Source;
-use crate::dataset::{Answer, Dataset, Example, Label, Node, Related, TaggedWord};
+use crate::dataset::{Answer, Dataset, Example, Exchange, Label, Node, Related, TaggedWord};
 use crate::write::{KEY, Stored};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
@@ -61,6 +61,7 @@ fn columns(task: Task) -> &'static [&'static str] {
         Task::Choice => &["options", "right"],
         Task::Relation => &["spans", "label"],
         Task::Spans => &["spans"],
+        Task::Dialog => &["candidates", "right", "persona", "history", "conversation"],
         Task::Class | Task::Multi | Task::Score | Task::Tags | Task::Answers | Task::Texts | Task::Trees => {
             &["label"]
         }
@@ -141,6 +142,15 @@ fn of(label: &Cell, rest: &[&Cell], task: Task, text: &str, pair: Option<&str>) 
                 Some(name) => Some(name.words()?),
             };
             Label::Related(Related { spans, name })
+        }
+        Task::Dialog => {
+            let texts = |cell: &Cell| cell.list()?.iter().map(Cell::words).collect::<Option<Vec<_>>>();
+            let [right, persona, history, conversation] = rest else { return None };
+            let (candidates, history) = (texts(label)?, texts(history)?);
+            let right = right.count().filter(|&right| right < candidates.len())?;
+            let (persona, conversation) = (texts(persona)?, conversation.count()?);
+            history.last().filter(|last| *last == text)?;
+            Label::Exchange(Exchange { conversation, persona, history, candidates, right })
         }
     })
 }

@@ -1,6 +1,7 @@
 //! A data set into an Arrow file, to be read again at once and without its options.
 //!
-//! Columns: `row`, `text`, `pair`, `id` and `label` (for multiple choice `options` and `right`, for relations `spans` too); labels
+//! Columns: `row`, `text`, `pair`, `id` and `label` (for multiple choice `options` and `right`, for relations `spans` too, for
+//! conversations `candidates`, `right`, `persona`, `history` and `conversation`); labels
 //! of words, answers, trees and spans are lists of structs with offsets in bytes. The metadata of the schema under [`KEY`] says the task.
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Error, Example, Label, ReadReport, Related, Result, Task};
+use crate::{Dataset, Error, Example, Exchange, Label, ReadReport, Related, Result, Task};
 
 /// The key of the schema's metadata that says what is stored.
 pub(crate) const KEY: &str = "topwork";
@@ -70,6 +71,7 @@ fn task(dataset: &Dataset) -> Result<Task> {
             Label::Tree(_) => Task::Trees,
             Label::Related(Related { name: Some(_), .. }) => Task::Relation,
             Label::Related(_) => Task::Spans,
+            Label::Exchange(_) => Task::Dialog,
         })
     };
     let mut kinds = dataset.examples.iter().filter_map(kind);
@@ -244,8 +246,23 @@ fn columns(examples: &[Example], task: Task) -> Vec<(&'static str, ArrayRef)> {
                 ));
             }
         }
+        Task::Dialog => {
+            columns.push(("candidates", lists(&|example| Some(exchange(example)?.candidates.as_slice()))));
+            columns.push(("right", numbers(&|example| Some(exchange(example)?.right as u64))));
+            columns.push(("persona", lists(&|example| Some(exchange(example)?.persona.as_slice()))));
+            columns.push(("history", lists(&|example| Some(exchange(example)?.history.as_slice()))));
+            columns.push(("conversation", numbers(&|example| Some(exchange(example)?.conversation as u64))));
+        }
     }
     columns
+}
+
+/// The exchange of an example of a conversation.
+fn exchange(example: &Example) -> Option<&Exchange> {
+    match &example.label {
+        Some(Label::Exchange(exchange)) => Some(exchange),
+        _ => None,
+    }
 }
 
 /// A list of structs for each example: numbers and texts under these names.
