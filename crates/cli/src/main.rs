@@ -12,6 +12,7 @@ mod precision;
 mod stop;
 mod texts;
 mod training;
+mod writing;
 
 use std::io::{BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -38,6 +38,20 @@ pub fn on_interrupt_saying(what: &'static str) -> anyhow::Result<&'static Atomic
     Ok(&STOP)
 }
 
+/// From now on Ctrl-C sets a flag while something is written that can be broken off ([`listening`]), and ends the program else: a
+/// conversation leaves nothing to be saved.
+pub fn on_interrupt_breaks_off() -> anyhow::Result<&'static AtomicBool> {
+    ctrlc::set_handler(|| {
+        if !LISTENING.load(Ordering::SeqCst) || STOP.swap(true, Ordering::SeqCst) {
+            // Behind what stands in the line already.
+            failure::say("");
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })
+    .context("cannot catch Ctrl-C")?;
+    Ok(&STOP)
+}
+
 /// Says whether a loop is running that looks at the flag.
 pub fn listening(yes: bool) {
     LISTENING.store(yes, Ordering::SeqCst);

@@ -78,7 +78,7 @@ impl TextArgs {
         match (path, format) {
             (None, None | Some(Format::Text)) => {
                 self.only_lines("standard input")?;
-                Ok(Texts::Lines(Lines::new("standard input".into(), Box::new(std::io::stdin()))))
+                Ok(Texts::Lines(Lines::of_input()))
             }
             (Some(path), Some(Format::Text)) => {
                 self.only_lines(&path.display().to_string())?;
@@ -162,6 +162,11 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Lines of standard input.
+    pub fn of_input() -> Self {
+        Lines::new("standard input".into(), Box::new(std::io::stdin()))
+    }
+
     fn new(name: PathBuf, stream: Box<dyn Read>) -> Self {
         Lines { name, reader: BufReader::with_capacity(1 << 16, stream), row: 0, offset: 0 }
     }
@@ -175,7 +180,11 @@ impl Lines {
         Ok(texts)
     }
 
-    fn line(&mut self) -> anyhow::Result<Option<String>> {
+    /// The next line without its end; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// A stream that cannot be read, a line that is too long or no UTF-8.
+    pub fn line(&mut self) -> anyhow::Result<Option<String>> {
         let mut bytes = Vec::new();
         let failed = |source| Error::Read { path: self.name.clone(), source };
         (&mut self.reader).take(MOST_BYTES as u64 + 1).read_until(b'\n', &mut bytes).map_err(failed)?;

@@ -324,6 +324,22 @@ impl Model {
         self.head.forward(pass, features, input)
     }
 
+    /// The second output of a head of two tasks on features, the one over texts; `None` for other heads.
+    ///
+    /// # Shapes
+    /// - `features`: as for [`Model::head`]; returns `[batch, outputs]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn head_texts(
+        &self,
+        pass: &Pass,
+        features: Tensor<2>,
+        input: &Packed,
+    ) -> Result<Option<Tensor<2>>, Error> {
+        self.head.forward_texts(pass, features, input)
+    }
+
     /// The loss of the head on features.
     ///
     /// # Errors
@@ -359,7 +375,7 @@ impl Model {
     /// As [`Model::hidden`].
     pub fn forward_both(&self, pass: &Pass, input: &Packed) -> Result<(Tensor<2>, Option<Tensor<2>>), Error> {
         let features = self.features(pass, input)?;
-        let texts = self.head.forward_texts(pass, features.clone(), input)?;
+        let texts = self.head_texts(pass, features.clone(), input)?;
         Ok((self.head(pass, features, input)?, texts))
     }
 
@@ -398,7 +414,7 @@ impl Model {
     /// As [`Model::hidden`].
     pub fn predict_texts(&self, input: &Packed, precision: Precision) -> Result<Option<Vec<f32>>, Error> {
         let pass = Pass::eval(&self.store, precision);
-        let texts = self.head.forward_texts(&pass, self.features(&pass, input)?, input)?;
+        let texts = self.head_texts(&pass, self.features(&pass, input)?, input)?;
         texts.map(plain).transpose()
     }
 

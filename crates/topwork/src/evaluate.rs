@@ -122,6 +122,7 @@ pub fn evaluate_as(
         map: map.as_ref(),
         task: &settings,
         sentence: &sentence,
+        model: folder,
         seed: 0,
     };
     let part = task.encode(dataset, &encode)?;
@@ -170,6 +171,7 @@ pub fn kind_of(model: &Model, folder: &Path) -> Result<(Kind, Vec<String>), Erro
         HeadSpec::MultipleChoice => Ok((Kind::MultipleChoice, Vec::new())),
         HeadSpec::Embed { .. } => Ok((Kind::Embed, Vec::new())),
         HeadSpec::Seq2Seq => Ok((Kind::Seq2Seq, Vec::new())),
+        HeadSpec::DoubleHeads => Ok((Kind::Dialog, Vec::new())),
         HeadSpec::CausalLm => Ok((Kind::CausalLm, Vec::new())),
         HeadSpec::MaskedLm => Ok((Kind::MaskedLm, Vec::new())),
         other => Err(Error::Task(format!(

@@ -109,6 +109,11 @@ impl Generator {
         &self.tokenizer
     }
 
+    /// The model's chat template, if it has one.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
     /// Whether a new text is written for each text, rather than the text gone on with.
     pub fn answers(&self) -> bool {
         self.stated.is_some()

@@ -23,7 +23,7 @@ pub(crate) fn loss(task: &TaskRecipe, data: &Prepared, width: usize) -> Result<L
         class_weights: data.class_weights.as_deref().map(Into::into),
         smoothing: task.smoothing,
         focal: task.focal,
-        words: None,
+        words: task.lm_weight,
         vectors: tasks::embed::loss(data.kind, task, width)?,
     })
 }

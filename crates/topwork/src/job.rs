@@ -13,6 +13,7 @@ use topwork_train::metrics::{Bootstrap, Metric, Outcome, tune_threshold};
 use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
 use topwork_weights::{LoadReport, WordVectors};
 
+use crate::conversation::{Conversation, TEMPLATE};
 use crate::convert::tokenizer_files;
 use crate::datasets;
 use crate::embedder::{self, EmbedOptions};
@@ -214,6 +215,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         targets: targets.as_ref(),
         model_max: size.max_tokens,
         sentence: &sentence,
+        model: &source.path,
     };
     let data = prepare(recipe, seed, &reads)?;
     data.notes.iter().for_each(|line| observer.note(line));
@@ -303,7 +305,7 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
         metric: metric.clone(),
         labels: data.labels.clone(),
         positive: data.positive,
-        save: SaveOptions { files: beside_weights(&source.path, &tokenizer, spec_embeds)?, notes },
+        save: SaveOptions { files: beside_weights(&source.path, &tokenizer, data.kind)?, notes },
     };
     let mut task = TextTask::new(data.task(), model, &tokenizer, [&data.train, &data.dev], settings)?;
     let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
@@ -380,13 +382,20 @@ fn head_of(recipe: &Recipe, data: &Prepared, source: &Path) -> Result<HeadSpec, 
     Ok(embedder::spec(source, &options)?.0)
 }
 
-/// What a saved model needs beside its weights: the tokenizer, how it writes and, of vectors, what is put before texts.
+/// What a saved model needs beside its weights: the tokenizer, how it writes and, of vectors, what is put before texts, of
+/// conversations, how it is told who speaks.
 fn beside_weights(
     source: &Path,
     tokenizer: &Tokenizer,
-    vectors: bool,
+    kind: Kind,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut files = tokenizer_files(tokenizer)?;
+    if kind == Kind::Dialog {
+        let form = Conversation::read(source, tokenizer)?;
+        files.retain(|(name, _)| name != TEMPLATE);
+        files.push((TEMPLATE.to_string(), form.template().as_bytes().to_vec()));
+    }
+    let vectors = matches!(kind, Kind::Embed | Kind::Similarity);
     let source = Source::find(source)?;
     for name in [Some(model_files::GENERATION), vectors.then_some(SENTENCES)].into_iter().flatten() {
         if let Some(path) = source.beside(name) {

@@ -18,6 +18,8 @@
 //! ```
 
 pub mod bench;
+pub mod chat;
+pub mod conversation;
 pub mod convert;
 pub mod corpus;
 pub mod datasets;
@@ -53,6 +55,7 @@ pub mod tasks;
 pub mod text_task;
 pub mod vectors;
 
+pub use chat::{Answered, Chat};
 pub use embedder::{EmbedOptions, Embedder, Vectors};
 pub use error::Error;
 pub use evaluate::{Evaluated, evaluate, evaluate_as};

@@ -288,6 +288,7 @@ impl Predictor {
             map: None,
             task: &TaskRecipe::default(),
             sentence: &SentenceTexts::default(),
+            model: Path::new(""),
             seed: 0,
         };
         task.encode(Dataset::given(examples), &encode)

@@ -66,6 +66,8 @@ pub struct Reads<'a> {
     pub model_max: usize,
     /// How it wants texts that become vectors.
     pub sentence: &'a SentenceTexts,
+    /// Where it lies.
+    pub model: &'a Path,
 }
 
 /// Reads, splits and tokenizes.
@@ -73,7 +75,7 @@ pub struct Reads<'a> {
 /// # Errors
 /// Everything wrong with the data, before any training: see `topwork_data::Error`.
 pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Error> {
-    let Reads { tokenizer, targets, model_max, sentence } = *reads;
+    let Reads { tokenizer, targets, model_max, sentence, model } = *reads;
     let data = &recipe.data;
     let mut notes = Vec::new();
     let (kind, mut whole) = read_labelled(&data.train, data, recipe.task.kind, &mut notes)?;
@@ -127,8 +129,16 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
     let [train, dev, test] = sets;
     let seed = topwork_kernels::rng::derive(seed, "pairs");
     let settings = &recipe.task;
-    let mut encode =
-        Encode { tokenizer, targets, max_length: None, map: map.as_ref(), task: settings, sentence, seed };
+    let mut encode = Encode {
+        tokenizer,
+        targets,
+        max_length: None,
+        map: map.as_ref(),
+        task: settings,
+        sentence,
+        model,
+        seed,
+    };
     let uncut = task.encode(train, &encode)?;
     let lengths = LengthReport::new(uncut.inputs.lengths.iter().copied(), Some(model_max));
     let train = uncut.dataset;

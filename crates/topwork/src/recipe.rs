@@ -211,6 +211,12 @@ pub struct TaskRecipe {
     /// where there are thousands of texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pairs: Option<usize>,
+    /// Candidates that a reply is told from in training, the right one counted, in dialog. Default 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<usize>,
+    /// The weight of the loss of the reply's words beside that of telling it from others, in dialog. Default 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lm_weight: Option<f32>,
     /// Beams when texts are written to be measured; 1 takes the likeliest word each time, the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beams: Option<usize>,
@@ -250,6 +256,8 @@ pub enum Kind {
     /// A text for a text.
     #[serde(rename = "seq2seq")]
     Seq2Seq,
+    /// Replies in conversations.
+    Dialog,
     /// The next word.
     CausalLm,
     /// Words behind masks.
@@ -270,6 +278,7 @@ impl Kind {
         (Kind::Embed, "embed"),
         (Kind::Similarity, "similarity"),
         (Kind::Seq2Seq, "seq2seq"),
+        (Kind::Dialog, "dialog"),
         (Kind::CausalLm, "causal-lm"),
         (Kind::MaskedLm, "masked-lm"),
     ];
@@ -468,7 +477,7 @@ impl Recipe {
     /// labels so that there are steps to take.
     pub fn batch_examples(&self, facts: &Facts) -> usize {
         let most = match facts.kind {
-            Kind::CausalLm | Kind::MaskedLm => 8,
+            Kind::CausalLm | Kind::MaskedLm | Kind::Dialog => 8,
             Kind::QuestionAnswering | Kind::MultipleChoice => 16,
             // The other texts of a batch are what each is held against.
             Kind::Embed => 64,

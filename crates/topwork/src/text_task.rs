@@ -9,7 +9,7 @@ use topwork_kernels::gemm::Precision;
 use topwork_models::{LossOptions, Model, SaveOptions};
 use topwork_nn::{ParamStore, Pass};
 use topwork_text::Tokenizer;
-use topwork_train::metrics::{Metric, MetricError};
+use topwork_train::metrics::{Metric, MetricError, Task as MetricTask};
 use topwork_train::plan::ParamInfo;
 use topwork_train::techniques::freeze;
 use topwork_train::{BatchLoss, Scores, Task, TaskError};
@@ -47,8 +47,11 @@ impl TextTaskSettings {
         Judge {
             labels: &self.labels,
             positive: self.positive,
-            // Writing takes its time: only where the checkpoint is chosen by what was written.
-            writes: self.metric.spec().is_some_and(|spec| spec.name != "perplexity"),
+            // Writing takes its time: only where the checkpoint is chosen by what was written, not by what it cost or by an
+            // order.
+            writes: self.metric.spec().is_some_and(|spec| {
+                !spec.tasks.iter().any(|task| matches!(task, MetricTask::Words | MetricTask::Ranking))
+            }),
             ..Judge::default()
         }
     }

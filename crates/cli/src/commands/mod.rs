@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_step;
+mod chat;
 mod completions;
 mod data;
 mod data_scan;
@@ -45,6 +46,7 @@ pub enum Command {
     Index(index::Index),
     Search(search::Search),
     Generate(generate::Generate),
+    Chat(chat::Chat),
     /// What is in a data file
     #[command(subcommand)]
     Data(data::Data),
@@ -82,6 +84,7 @@ impl Command {
             Command::Index(command) => command.run(global, out),
             Command::Search(command) => command.run(global, out),
             Command::Generate(command) => command.run(global, out),
+            Command::Chat(command) => command.run(global, out),
             Command::Data(command) => command.run(global, out),
             Command::Model(command) => command.run(global, out),
             Command::Tokenize(command) => command.run(global, out),

@@ -33,6 +33,7 @@ Examples:
   topwork train --model minilm/ --data few.csv --few-shot
   topwork train --model bert/ --data pairs.csv --text premise --pair hypothesis --label relation
   topwork train --model bert/ --data pairs.csv --task embed --text question --pair answer
+  topwork train --model gpt2/ --data personachat_self_original.json --task dialog
   topwork train spam.toml train.epochs=5 batch.examples=16
   topwork train --resume runs/mails"
 )]
@@ -75,7 +76,7 @@ pub struct Start {
     #[arg(long)]
     format: Option<topwork_data::Format>,
     /// What is learnt: classify, multi-label, regress, tag, parse, relation, question-answering, multiple-choice, embed, similarity, seq2seq,
-    /// causal-lm, masked-lm [default: decided by the data]
+    /// dialog, causal-lm, masked-lm [default: decided by the data]
     #[arg(long, value_name = "NAME", value_parser = kind)]
     task: Option<Kind>,
     /// What vectors are taught by, in the tasks embed and similarity: in-batch, triplet, cosine, contrastive [default: decided by

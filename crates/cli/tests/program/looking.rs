@@ -14,6 +14,8 @@ fn help_names_every_command() {
         "embed",
         "index",
         "search",
+        "generate",
+        "chat",
         "data",
         "model",
         "tokenize",

@@ -15,5 +15,6 @@ mod predicting;
 mod searching;
 mod stage;
 mod structure;
+mod talking;
 mod training;
 mod vectors;

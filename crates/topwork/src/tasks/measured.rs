@@ -115,7 +115,10 @@ impl<'a> Run<'a> {
     }
 
     /// What the head reads of a batch.
-    fn features(&self, pass: &Pass, batch: &TaskBatch) -> Result<Tensor<2>, Error> {
+    ///
+    /// # Errors
+    /// What the model finds wrong.
+    pub(crate) fn features(&self, pass: &Pass, batch: &TaskBatch) -> Result<Tensor<2>, Error> {
         match self.frozen {
             Some((frozen, set)) => frozen.features(self.model, pass, &batch.packed, set, &batch.texts),
             None => Ok(self.model.features(pass, &batch.packed)?),
@@ -141,6 +144,8 @@ pub struct Measured {
     pub answers: Answers,
     /// The answers themselves, of tasks whose answers are texts.
     pub texts: Vec<String>,
+    /// What was written beside, of tasks that choose a text and write one.
+    pub written: Vec<String>,
     /// The label of each word of each example, of taggers.
     pub tags: Vec<Vec<String>>,
     /// What each word of each example depends on, of parsers.
@@ -181,8 +186,8 @@ impl Measured {
     }
 
     fn of(evaluation: Evaluation, answers: Answers) -> Self {
-        let (texts, tags, trees) = (Vec::new(), Vec::new(), Vec::new());
-        Measured { evaluation, answers, texts, tags, trees }
+        let (texts, written, tags, trees) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Measured { evaluation, answers, texts, written, tags, trees }
     }
 
     /// The mistakes among answers that are texts: those whose `measure` is 0. `gold` is what was right, `shown` how an answer looks

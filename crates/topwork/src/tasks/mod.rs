@@ -4,6 +4,7 @@
 //! its answers are judged. Everything else (reading, splitting, the loop, reports) is the same for all.
 
 pub mod choice;
+pub mod dialog;
 pub mod embed;
 pub mod language_model;
 pub(crate) mod measured;
@@ -15,6 +16,8 @@ pub mod relation;
 pub mod seq2seq;
 pub mod tag;
 pub mod texts;
+
+use std::path::Path;
 
 use topwork_data::tags::Scheme;
 use topwork_data::{Dataset, Encoder, LabelMap};
@@ -51,6 +54,8 @@ pub struct Encode<'a> {
     pub task: &'a TaskRecipe,
     /// How a model of vectors wants its texts.
     pub sentence: &'a SentenceTexts,
+    /// Where the model lies, for tasks that say things in its own form.
+    pub model: &'a Path,
     /// What is drawn at random is drawn from this.
     pub seed: u64,
 }
@@ -207,6 +212,7 @@ pub const TASKS: &[&dyn LanguageTask] = &[
     &embed::EMBED,
     &embed::SIMILARITY,
     &seq2seq::SEQ2SEQ,
+    &dialog::DIALOG,
     &language_model::CAUSAL,
     &language_model::MASKED,
 ];

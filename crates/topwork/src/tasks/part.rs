@@ -6,6 +6,7 @@ use topwork_data::{Dataset, Inputs, Labels, Ragged};
 use topwork_models::Targets;
 use topwork_text::Packed;
 
+use super::dialog::Exchanges;
 use super::language_model::Hiding;
 use super::pairing::Together;
 use super::question::Window;
@@ -42,6 +43,8 @@ pub enum Units {
     Together(Together),
     /// Running text of which words are hidden.
     Hidden(Hiding),
+    /// A sequence for each example, what was said with the right reply, and what else could be the reply.
+    Exchanges(Exchanges),
 }
 
 /// Some units of a set, ready for a model.
@@ -92,6 +95,7 @@ impl Part {
                 };
                 together.offsets.windows(2).map(texts).collect()
             }
+            Units::Exchanges(exchanges) => exchanges.costs_in_training(),
             _ => self.inputs.packed.lengths().collect(),
         }
     }
