@@ -106,9 +106,13 @@ pub fn run(
     encoder.store.keep_packed();
     let sentence = SentenceTexts::read(&model.path)?;
     let (targets, model_max) = (None, encoder.size().max_tokens);
-    let (encoder_of_texts, folder) = (Encoder::new(&tokenizer), model.path.as_path());
-    let reads =
-        Reads { tokenizer: &encoder_of_texts, targets, model_max, sentence: &sentence, model: folder };
+    let reads = Reads {
+        tokenizer: &Encoder::new(&tokenizer),
+        targets,
+        model_max,
+        sentence: &sentence,
+        model: &model.path,
+    };
     let data = prepare(&recipe, options.seed, &reads)?;
     data.notes.iter().for_each(|line| observer.note(line));
 
