@@ -92,9 +92,7 @@ impl Format {
 
     /// The formats a task is read from.
     pub(crate) fn of_task(task: Task) -> &'static [Format] {
-        use Format::{
-            Arrow, Conll, Conllu, Csv, Folder, Hf, Jsonl, Parquet, PersonaChat, Squad, Text, Tsv,
-        };
+        use Format::{Arrow, Conll, Conllu, Csv, Folder, Hf, Jsonl, Parquet, PersonaChat, Squad, Text, Tsv};
         match task {
             Task::Unlabelled => {
                 &[Csv, Tsv, Jsonl, Parquet, Text, Folder, Conll, Conllu, Squad, PersonaChat, Arrow, Hf]

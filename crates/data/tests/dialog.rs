@@ -6,8 +6,8 @@ mod reads;
 
 use reads::{from, refused, said, task};
 use topwork_data::{
-    Dataset, Exchange, Format, Label, Labels, NearOptions, ReadOptions, SplitOptions, Task, duplicates, leaks,
-    split,
+    Dataset, Exchange, Format, Label, Labels, NearOptions, ReadOptions, SplitOptions, Task, duplicates,
+    leaks, split,
 };
 
 const PERSONACHAT: &str = r#"{"train": [
@@ -59,7 +59,12 @@ fn personachat_and_rows_say_the_same() {
     let texts = from("p.json", PERSONACHAT, &task(Task::Unlabelled)).unwrap();
     assert_eq!(texts.texts().last(), Some("how are you ?"));
     assert!(texts.examples.iter().all(|example| example.label.is_none()));
-    refused("p.json", PERSONACHAT, &task(Task::Class), &["personachat files hold no labels for the task class"]);
+    refused(
+        "p.json",
+        PERSONACHAT,
+        &task(Task::Class),
+        &["personachat files hold no labels for the task class"],
+    );
 }
 
 #[test]
@@ -71,7 +76,10 @@ fn columns_have_many_names_and_may_be_lacking() {
     said(&dataset, "2 exchanges have no candidates: those are drawn from other replies");
     said(&dataset, "2 exchanges of 2 conversations");
     let first = exchange(&dataset, 0);
-    assert_eq!((first.persona.as_slice(), first.history.as_slice()), (&["i ski .".to_string()][..], &["hi".to_string()][..]));
+    assert_eq!(
+        (first.persona.as_slice(), first.history.as_slice()),
+        (&["i ski .".to_string()][..], &["hi".to_string()][..])
+    );
     assert_eq!((first.candidates.as_slice(), first.right), (&["hello".to_string()][..], 0));
     assert_eq!(dataset.examples[1].id.as_deref(), Some("y"));
     let own = row.replace("your_persona", "self").replace("context", "said").replace("response", "says");
@@ -83,7 +91,9 @@ fn columns_have_many_names_and_may_be_lacking() {
     };
     assert_eq!(from("r.jsonl", &own, &options).unwrap().examples, dataset.examples);
     // Candidates alone: the last is right.
-    let last = from("r.jsonl", "{\"history\": [\"a\"], \"candidates\": [\"b\", \"c\"]}\n", &task(Task::Dialog)).unwrap();
+    let last =
+        from("r.jsonl", "{\"history\": [\"a\"], \"candidates\": [\"b\", \"c\"]}\n", &task(Task::Dialog))
+            .unwrap();
     assert_eq!(exchange(&last, 0).reply(), "c");
     said(&last, "the last candidate is the right one");
     // Of equal candidates the last, and white space makes no difference.
@@ -97,15 +107,33 @@ fn exchanges_that_cannot_be_learnt_are_named() {
     let good = r#"{"history": ["a"], "reply": "b", "candidates": ["b", "c"]}"#;
     let mut seen = 0;
     for (row, parts) in [
-        (r#"{"history": ["a"], "candidates": ["b", "c"]}"#, &["1 of 2 rows have no label in column \"reply\"", "rows 2"][..]),
+        (
+            r#"{"history": ["a"], "candidates": ["b", "c"]}"#,
+            &["1 of 2 rows have no label in column \"reply\"", "rows 2"][..],
+        ),
         (r#"{"history": ["a"], "reply": " ", "candidates": ["b", "c"]}"#, &["no label", "rows 2"]),
-        (r#"{"history": ["a"], "reply": "d", "candidates": ["b", "c"]}"#, &["row 2", "the reply among its 2 candidates", "\"d\""]),
-        (r#"{"history": [], "reply": "b", "candidates": ["b", "c"]}"#, &["row 2", "a history of at least one turn"]),
+        (
+            r#"{"history": ["a"], "reply": "d", "candidates": ["b", "c"]}"#,
+            &["row 2", "the reply among its 2 candidates", "\"d\""],
+        ),
+        (
+            r#"{"history": [], "reply": "b", "candidates": ["b", "c"]}"#,
+            &["row 2", "a history of at least one turn"],
+        ),
         (r#"{"reply": "b", "candidates": ["b", "c"]}"#, &["row 2", "a history of at least one turn"]),
         (r#"{"history": ["a", ""], "reply": "b"}"#, &["row 2", "with something in them"]),
-        (r#"{"history": ["a"], "reply": "b", "candidates": ["b"]}"#, &["row 2", "at least two different candidates", "got one;", "drawn"]),
-        (r#"{"history": ["a"], "reply": "b", "candidates": ["b", "b "]}"#, &["row 2", "at least two different candidates", "2, all the same"]),
-        (r#"{"history": ["a"], "reply": "b", "candidates": ["b", " "]}"#, &["row 2", "candidates with something in them"]),
+        (
+            r#"{"history": ["a"], "reply": "b", "candidates": ["b"]}"#,
+            &["row 2", "at least two different candidates", "got one;", "drawn"],
+        ),
+        (
+            r#"{"history": ["a"], "reply": "b", "candidates": ["b", "b "]}"#,
+            &["row 2", "at least two different candidates", "2, all the same"],
+        ),
+        (
+            r#"{"history": ["a"], "reply": "b", "candidates": ["b", " "]}"#,
+            &["row 2", "candidates with something in them"],
+        ),
         (r#"{"history": ["a"], "reply": "b", "candidates": "c"}"#, &["row 2", "candidates as a list"]),
         (r#"{"history": [["a"]], "reply": "b"}"#, &["row 2", "a history as a list of turns"]),
         (r#"{"history": ["a"], "persona": {"b": 1}, "reply": "b"}"#, &["row 2", "a persona as a list"]),
@@ -114,7 +142,12 @@ fn exchanges_that_cannot_be_learnt_are_named() {
         seen += 1;
     }
     assert_eq!(seen, 12);
-    refused("r.jsonl", "{\"history\": [\"a\"], \"x\": 1}\n", &dialog, &["reply", "none is called reply, response"]);
+    refused(
+        "r.jsonl",
+        "{\"history\": [\"a\"], \"x\": 1}\n",
+        &dialog,
+        &["reply", "none is called reply, response"],
+    );
     refused("r.jsonl", "{\"turn\": [\"a\"], \"reply\": \"b\"}\n", &dialog, &["history", "--text"]);
     let same = "{\"history\": [\"a\"], \"reply\": \"b\"}\n{\"history\": [\"c\"], \"reply\": \"b\"}\n";
     refused("r.jsonl", same, &dialog, &["row 1", "at least two different replies", "\"b\" everywhere"]);
@@ -124,11 +157,16 @@ fn exchanges_that_cannot_be_learnt_are_named() {
     said(&dataset, "1 rows left out: no label (rows 2)");
 
     let nested = |candidates: &str, history: &str| {
-        format!("{{\"train\": [{{\"personality\": [\"p\"], \"utterances\": [{{\"history\": [\"a\"], \"candidates\": [\"b\", \"c\"]}}, \
-                 {{\"history\": {history}, \"candidates\": {candidates}}}]}}]}}")
+        format!(
+            "{{\"train\": [{{\"personality\": [\"p\"], \"utterances\": [{{\"history\": [\"a\"], \"candidates\": [\"b\", \"c\"]}}, \
+                 {{\"history\": {history}, \"candidates\": {candidates}}}]}}]}}"
+        )
     };
     let check = |text: String, parts: &[&str]| refused("p.json", &text, &dialog, parts);
-    check(nested("[\"b\"]", "[\"a\"]"), &["row 2 (conversation 1, exchange 2)", "at least two different candidates"]);
+    check(
+        nested("[\"b\"]", "[\"a\"]"),
+        &["row 2 (conversation 1, exchange 2)", "at least two different candidates"],
+    );
     check(nested("[]", "[\"a\"]"), &["1 of 2 rows have no label", "rows 2"]);
     check(nested("[\"b\", \"c\"]", "[]"), &["row 2 (", "a history of at least one turn"]);
     check(nested("1", "[]"), &["line 1", "PersonaChat's layout", "jsonl"]);
@@ -140,12 +178,21 @@ fn exchanges_that_cannot_be_learnt_are_named() {
 
 /// Conversations of a few exchanges; the first two begin alike.
 fn conversations(count: usize) -> String {
-    let word = |n: usize| String::from(char::from(b'a' + (n % 26) as u8)).repeat(5 + n / 26);
+    // Letters that no other conversation has in this order.
+    let word = |n: usize| -> String {
+        let mut state = n as u64 + 1;
+        let mut letter = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'a' + (state >> 33) as u8 % 26)
+        };
+        (0..60).map(|_| letter()).collect()
+    };
     let mut rows = String::new();
     for number in 0..count {
         let mut history: Vec<String> = vec!["hello , how are you ?".into()];
         for turn in 0..3 {
-            let reply = if turn == 0 { "i am fine !".to_string() } else { format!("{} {turn}", word(number)) };
+            let reply =
+                if turn == 0 { "i am fine !".to_string() } else { format!("{} {turn}", word(number)) };
             let row = serde_json::json!({"persona": [word(number)], "history": history, "reply": reply});
             rows.push_str(&format!("{row}\n"));
             history.extend([reply, format!("and then {turn} {} ?", word(number + 1))]);
@@ -158,7 +205,11 @@ fn conversations(count: usize) -> String {
 fn a_conversation_stays_in_one_part() {
     let dataset = from("r.jsonl", &conversations(40), &task(Task::Dialog)).unwrap();
     let found = duplicates(&dataset, Some(&NearOptions::default()));
-    assert_eq!((found.groups().len(), found.exact, found.near), (40, 0, 0), "beginning alike is no repetition");
+    assert_eq!(
+        (found.groups().len(), found.exact, found.near),
+        (40, 0, 0),
+        "beginning alike is no repetition"
+    );
     let parts = split(&dataset, &SplitOptions::default()).unwrap();
     let of = |part: &[usize]| -> Vec<usize> {
         let mut found: Vec<usize> = part.iter().map(|&at| exchange(&dataset, at).conversation).collect();
@@ -169,7 +220,10 @@ fn a_conversation_stays_in_one_part() {
     assert_eq!(all.len(), 40, "no conversation is in two parts");
     assert_eq!((parts.dev.len(), parts.test.len()), (12, 12));
     let lines = parts.report.lines().join("\n");
-    assert!(lines.contains("each of 40 conversations") && !lines.contains("repeat an earlier one"), "{lines}");
+    assert!(
+        lines.contains("each of 40 conversations") && !lines.contains("repeat an earlier one"),
+        "{lines}"
+    );
     // A conversation that stands twice is a repetition.
     let twice = conversations(12) + &conversations(1);
     let twice = from("r.jsonl", &twice, &task(Task::Dialog)).unwrap();

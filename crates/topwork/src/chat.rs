@@ -32,7 +32,8 @@ impl<'a> Chat<'a> {
     pub fn new(generator: &'a Generator, persona: &[String]) -> Result<Self, Error> {
         if generator.answers() {
             return Err(Error::Task(
-                "this model writes a text for a text and keeps no conversation: use topwork generate".to_string(),
+                "this model writes a text for a text and keeps no conversation: use topwork generate"
+                    .to_string(),
             ));
         }
         let Some(template) = generator.template() else {

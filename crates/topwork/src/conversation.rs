@@ -269,7 +269,13 @@ mod tests {
             (format!("{}{asks}", turn.replace("{{ eos_token }}", "")), "fine<|endoftext|>"),
             // It thinks before it answers.
             (
-                format!("{}{asks}", turn.replace("{{ m.content", "{% if m.role == 'assistant' %}<think/>{% endif %}{{ m.content")),
+                format!(
+                    "{}{asks}",
+                    turn.replace(
+                        "{{ m.content",
+                        "{% if m.role == 'assistant' %}<think/>{% endif %}{{ m.content"
+                    )
+                ),
                 "<think/>fine<|endoftext|>",
             ),
             // What it asks with is not how it begins an answer.

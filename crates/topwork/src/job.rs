@@ -384,11 +384,7 @@ fn head_of(recipe: &Recipe, data: &Prepared, source: &Path) -> Result<HeadSpec, 
 
 /// What a saved model needs beside its weights: the tokenizer, how it writes and, of vectors, what is put before texts, of
 /// conversations, how it is told who speaks.
-fn beside_weights(
-    source: &Path,
-    tokenizer: &Tokenizer,
-    kind: Kind,
-) -> Result<Vec<(String, Vec<u8>)>, Error> {
+fn beside_weights(source: &Path, tokenizer: &Tokenizer, kind: Kind) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut files = tokenizer_files(tokenizer)?;
     if kind == Kind::Dialog {
         let form = Conversation::read(source, tokenizer)?;

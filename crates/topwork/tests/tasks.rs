@@ -399,9 +399,11 @@ fn exchanges(folder: &Path, candidates: bool) -> PathBuf {
         let mut history = vec![words[0].to_string(), partner(words[0]).to_string(), words[1].to_string()];
         history.drain(..n % 2 * 2);
         let reply = partner(history.last().unwrap());
-        let mut row = json!({"persona": [format!("{} {}", words[2], words[3])], "history": history, "reply": reply});
+        let mut row =
+            json!({"persona": [format!("{} {}", words[2], words[3])], "history": history, "reply": reply});
         if candidates {
-            let others: Vec<&str> = WORDS.into_iter().filter(|other| *other != reply).skip(n % 3).take(5).collect();
+            let others: Vec<&str> =
+                WORDS.into_iter().filter(|other| *other != reply).skip(n % 3).take(5).collect();
             let all = [&others[..], &[reply]].concat();
             row["candidates"] = json!(all);
         }
@@ -418,7 +420,10 @@ fn replies_are_written_and_told_from_others() {
     let more = format!("from-scratch = true\n{}", epochs(12, 3e-3, "kind = \"dialog\""));
     let run = train(&model, &data, folder.path(), &more).unwrap();
     let task = &run.resolved.task;
-    assert_eq!((task.metric.as_deref(), task.candidates, task.lm_weight), (Some("perplexity"), Some(4), Some(2.0)));
+    assert_eq!(
+        (task.metric.as_deref(), task.candidates, task.lm_weight),
+        (Some("perplexity"), Some(4), Some(2.0))
+    );
     for (measure, least) in [("hits@1", 0.8), ("mrr", 0.85), ("word-f1", 0.9)] {
         assert!(test_value(&run, measure) > least, "{}", run.test.unwrap().evaluation);
         assert!(measured_again(&run, &data, measure) > least, "{measure}");
@@ -459,8 +464,10 @@ fn an_exchange_is_read_once_for_each_candidate_and_its_words_are_asked_of_the_ri
     let folder = tempfile::tempdir().unwrap();
     let model = bare_decoder(folder.path(), "gpt");
     let data = exchanges(folder.path(), false);
-    let more =
-        format!("from-scratch = true\n{}", epochs(1, 1e-3, "kind = \"dialog\"\nmax-length = 24\ncandidates = 3"));
+    let more = format!(
+        "from-scratch = true\n{}",
+        epochs(1, 1e-3, "kind = \"dialog\"\nmax-length = 24\ncandidates = 3")
+    );
     let run = train(&model, &data, folder.path(), &more).unwrap();
     let (task, part) = (run.data.task(), &run.data.train);
     assert!(part.inputs.cut_texts > 100, "with its first exchange a history has no room");
@@ -486,7 +493,11 @@ fn an_exchange_is_read_once_for_each_candidate_and_its_words_are_asked_of_the_ri
             assert!(asked.iter().all(|&at| tokens[at] == batch.packed.ids[at + 1]));
             assert_eq!(asked.last(), Some(&(right.end - 2)), "the end is asked for too");
             let text = |at: usize| tokenizer.decode(batch.packed.sequence(at).0, false).unwrap();
-            assert!(text(last).ends_with(&format!("Bot: {}<|endoftext|>", exchange.reply())), "{}", text(last));
+            assert!(
+                text(last).ends_with(&format!("Bot: {}<|endoftext|>", exchange.reply())),
+                "{}",
+                text(last)
+            );
             assert!((0..last).all(|at| text(at) != text(last) && text(at).contains("\nBot: ")));
             assert!(batch.packed.lengths().all(|length| length <= 24));
         }
@@ -536,11 +547,13 @@ fn every_family_that_reads_from_left_to_right_learns_conversations() {
         assert!((perplexity - again).abs() < 1e-3 * perplexity, "{family}: {perplexity} {again}");
         let generator = Generator::open(run.best()).unwrap();
         let mut chat = Chat::new(&generator, &[]).unwrap();
-        chat.answer("the", &GenerateOptions { max_new: 5, ..GenerateOptions::default() }, &mut |_| true).unwrap();
+        chat.answer("the", &GenerateOptions { max_new: 5, ..GenerateOptions::default() }, &mut |_| true)
+            .unwrap();
         assert_eq!(chat.turns().len(), 2);
     }
     // It sees the words to come.
-    let error = train(&fixtures("bert"), &data, folder.path(), &epochs(1, 1e-3, "kind = \"dialog\"")).err().unwrap();
+    let error =
+        train(&fixtures("bert"), &data, folder.path(), &epochs(1, 1e-3, "kind = \"dialog\"")).err().unwrap();
     assert!(error.to_string().contains("no token ends a text"), "{error}");
 }
 

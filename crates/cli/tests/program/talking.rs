@@ -46,7 +46,9 @@ fn conversations_are_learnt_measured_and_gone_on_with() {
     let shown = stage.ok("data show p.json").out();
     assert!(shown.contains("exchanges: 1.0 sentences of a persona, 2.0 turns"), "{shown}");
     let done = stage.ok(&format!("train --model gpt2 --data p.json --out runs/p --epochs 6 {QUICK}"));
-    for part in ["the format says what is learnt: dialog", "48 exchanges of 24 conversations", "the plain template"] {
+    for part in
+        ["the format says what is learnt: dialog", "48 exchanges of 24 conversations", "the plain template"]
+    {
         assert!(done.err().contains(part), "{part}: {}", done.err());
     }
     for measure in ["hits@1", "mrr", "perplexity", "word-f1"] {
@@ -54,7 +56,10 @@ fn conversations_are_learnt_measured_and_gone_on_with() {
     }
     let page = stage.ok("eval runs/p --data p.json --json --resamples 0").out();
     let page: Value = serde_json::from_str(&page).unwrap();
-    assert_eq!((&page["evaluation"]["task"], &page["evaluation"]["examples"]), (&json!("dialog"), &json!(48)));
+    assert_eq!(
+        (&page["evaluation"]["task"], &page["evaluation"]["examples"]),
+        (&json!("dialog"), &json!(48))
+    );
     let report = std::fs::read_to_string(stage.path("runs/p/report.html")).unwrap();
     assert!(report.contains("Dialog on p.json") && report.contains("topwork chat"), "{report}");
     let template = std::fs::read_to_string(stage.path("runs/p/best/chat_template.jinja")).unwrap();
@@ -62,12 +67,25 @@ fn conversations_are_learnt_measured_and_gone_on_with() {
     let config = std::fs::read_to_string(stage.path("runs/p/best/config.json")).unwrap();
     assert!(config.contains("GPT2DoubleHeadsModel"), "{config}");
 
-    let (out, err) = talk(&stage, &["runs/p", "--persona", "i like the ."], "what do you like ?\n\n/reset\nwhat do you like ?\n");
+    let (out, err) = talk(
+        &stage,
+        &["runs/p", "--persona", "i like the ."],
+        "what do you like ?\n\n/reset\nwhat do you like ?\n",
+    );
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 2, "an answer a turn: {out}");
     assert!(lines[0] == lines[1] && !lines[0].is_empty() && err.contains("forgotten"), "{out}\n{err}");
     // The same by the library's other way in.
-    let one = ["generate", "runs/p", "what do you like ?", "--chat", "--system", "i like the .", "--precision", "f32"];
+    let one = [
+        "generate",
+        "runs/p",
+        "what do you like ?",
+        "--chat",
+        "--system",
+        "i like the .",
+        "--precision",
+        "f32",
+    ];
     let one = stage.run(one).run().unwrap().expect_code(0).unwrap().out();
     assert_eq!(one.trim(), lines[0]);
     stage.refused("predict runs/p hello", &["double-heads", "answers no labels"]);
@@ -87,7 +105,8 @@ fn a_conversation_is_kept_as_far_as_there_is_room() {
     let page = page.expect_code(0).unwrap().out();
     assert_eq!(page.strip_prefix(&text).unwrap().trim(), out.lines().nth(1).unwrap().trim());
     // The tiny model reads 64 tokens.
-    let (out, err) = talk(&stage, &[&["gpt2", "--persona", "to"], &ways[..]].concat(), &"why is it?\n".repeat(12));
+    let (out, err) =
+        talk(&stage, &[&["gpt2", "--persona", "to"], &ways[..]].concat(), &"why is it?\n".repeat(12));
     assert_eq!(out.lines().count(), 12, "{out}");
     assert!(err.contains("the oldest had no room"), "{err}");
     let draws = |seed: &str| talk(&stage, &["gpt2", "--temperature", "2", "--seed", seed], "why?\nwhy?\n").0;
@@ -120,16 +139,23 @@ fn rows_that_teach_no_conversation_are_named() {
     let train = "train --model gpt2 --task dialog --data r.jsonl --out runs/r";
     for (row, part) in [
         (r#"{"history": ["a"], "candidates": ["b", "c"]}"#, "no label in column \"reply\" (first: rows 2)"),
-        (r#"{"history": ["a"], "reply": "d", "candidates": ["b", "c"]}"#, "row 2: expected the reply among its 2 candidates"),
+        (
+            r#"{"history": ["a"], "reply": "d", "candidates": ["b", "c"]}"#,
+            "row 2: expected the reply among its 2 candidates",
+        ),
         (r#"{"history": [], "reply": "b"}"#, "row 2: expected a history of at least one turn"),
-        (r#"{"history": ["a"], "reply": "b", "candidates": ["b"]}"#, "row 2: expected at least two different candidates"),
+        (
+            r#"{"history": ["a"], "reply": "b", "candidates": ["b"]}"#,
+            "row 2: expected at least two different candidates",
+        ),
     ] {
         stage.program.file("r.jsonl", format!("{good}\n{row}\n")).unwrap();
         stage.refused(train, &["r.jsonl", part]);
         assert!(!stage.path("runs/r").exists());
     }
     stage.model("bert");
-    let rows: String = (0..40).map(|n| format!("{{\"history\": [\"a {n}\"], \"reply\": \"b {n}\"}}\n")).collect();
+    let rows: String =
+        (0..40).map(|n| format!("{{\"history\": [\"a {n}\"], \"reply\": \"b {n}\"}}\n")).collect();
     stage.program.file("r.jsonl", rows).unwrap();
     stage.refused(&train.replace("gpt2", "bert"), &["token"]);
     stage.refused(&format!("{train} task.candidates=1"), &["task.candidates is 1", "at least 2"]);

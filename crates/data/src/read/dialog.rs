@@ -46,7 +46,8 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Dataset> {
     let mut bytes = Vec::new();
     source.open()?.read_to_end(&mut bytes).map_err(|error| source.failed(error))?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let wrong = |error: serde_json::Error| Error::Record {
+    let wrong = |error: serde_json::Error| {
+        Error::Record {
         place: format!("{} line {}", source.path().display(), error.line()),
         expected: "PersonaChat's layout: splits of conversations with personality and utterances, each with history and \
                    candidates"
@@ -54,9 +55,11 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Dataset> {
         got: error.to_string(),
         count: 1,
         way_out: "exchanges one a line are read with the format jsonl".into(),
+    }
     };
     let list = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let mut notes = vec!["rows are exchanges, counted from 1; the last candidate is the right one".to_string()];
+    let mut notes =
+        vec!["rows are exchanges, counted from 1; the last candidate is the right one".to_string()];
     let conversations: Vec<Conversation> = if list {
         serde_json::from_slice(bytes).map_err(wrong)?
     } else {
@@ -299,7 +302,8 @@ impl<'a> Gathered<'a> {
                 if different.len() < 2 {
                     let got = format!("{}, all the same", candidates.len());
                     let got = if candidates.len() == 1 { "one".to_string() } else { got };
-                    let way_out = "add wrong ones, or leave the candidates out: then they are drawn from other replies";
+                    let way_out =
+                        "add wrong ones, or leave the candidates out: then they are drawn from other replies";
                     return self.faults.add(place, "at least two different candidates", got, way_out);
                 }
                 (candidates, right)
@@ -343,7 +347,9 @@ impl<'a> Gathered<'a> {
                 let way_out = "a reply is told from others: give some, or candidates";
                 self.faults.add(format_args!("row {row}"), expected, got, way_out);
             }
-            report.notes.push(format!("{without} exchanges have no candidates: those are drawn from other replies"));
+            report
+                .notes
+                .push(format!("{without} exchanges have no candidates: those are drawn from other replies"));
         }
         self.faults.finish()?;
         if self.examples.is_empty() && self.unlabelled.is_empty() && self.left_out.is_empty() {
@@ -351,7 +357,11 @@ impl<'a> Gathered<'a> {
             return Err(Error::Empty { path: self.path.into(), what });
         }
         self.left_out.iter().for_each(|row| report.skip("no label", *row));
-        report.notes.push(format!("{} exchanges of {} conversations", self.examples.len(), self.conversations));
+        report.notes.push(format!(
+            "{} exchanges of {} conversations",
+            self.examples.len(),
+            self.conversations
+        ));
         let rows = report.rows_read;
         labelled(self.path, report, self.examples, self.unlabelled, rows)
     }

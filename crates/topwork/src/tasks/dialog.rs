@@ -140,7 +140,10 @@ impl LanguageTask for Dialog {
         let told = exchanges.most.min(fewest.unwrap_or_default());
         vec![
             format!("who speaks is told by {form}"),
-            format!("each reply is told from {} others in training, drawn anew each time", told.saturating_sub(1)),
+            format!(
+                "each reply is told from {} others in training, drawn anew each time",
+                told.saturating_sub(1)
+            ),
         ]
     }
 

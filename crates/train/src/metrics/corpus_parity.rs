@@ -2,7 +2,8 @@
 
 use super::{
     Bleu, BleuTokenizer, Chrf, Dependency, Evaluation, METRICS, Outcome, Ranked, Reading, Rouge, Scheme,
-    Smoothing, Squad, Summed, Task, answers, group_differences, porter, ranking, tags, texts, trees, unicode, word_f1,
+    Smoothing, Squad, Summed, Task, answers, group_differences, porter, ranking, tags, texts, trees, unicode,
+    word_f1,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;

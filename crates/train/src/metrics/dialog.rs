@@ -29,9 +29,8 @@ pub fn dialog(lists: &[Ranked], costs: &[TextLoss]) -> Result<Vec<Summed>, Metri
         let (expected, got) = (lists.len(), costs.len());
         return Err(MetricError::Length { what: "costs of replies", expected, got });
     }
-    let applies = |sum: &Summed| {
-        METRICS.iter().any(|spec| spec.name == sum.name && spec.tasks.contains(&Task::Dialog))
-    };
+    let applies =
+        |sum: &Summed| METRICS.iter().any(|spec| spec.name == sum.name && spec.tasks.contains(&Task::Dialog));
     Ok(ranking(lists)?.into_iter().chain(language(costs)?).filter(applies).collect())
 }
 

@@ -174,7 +174,7 @@ mod tests {
             assert!(["classes", "probabilities", "scores", "sums"].contains(&spec.needs()));
             seen.push(spec.name);
         }
-        assert_eq!(seen.len(), 71);
+        assert_eq!(seen.len(), 72);
     }
 
     #[test]
