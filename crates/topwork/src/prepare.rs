@@ -245,16 +245,22 @@ fn read_labelled(
     let format: Option<Format> =
         data.format.as_deref().map(str::parse).transpose()?.or_else(|| Format::of(path));
     let only = format.and_then(Format::only_task);
-    if let Some(task) = TASKS.iter().find(|task| Some(task.reader()) == only) {
-        notes.push(format!("the format says what is learnt: {}", task.kind().name()));
-        return Ok((task.kind(), read(path, &read_options(data, task.reader())?)?));
+    if let Some(found) = read_as(path, data, only, notes)? {
+        return Ok(found);
     }
     if data.label.len() > 1 || data.separator.is_some() {
         let dataset = read(path, &read_options(data, Task::Multi)?)?;
         notes.push("several labels a text may hold at once (multi-label)".to_string());
         return Ok((Kind::MultiLabel, dataset));
     }
-    let dataset = read(path, &read_options(data, Task::Class)?)?;
+    let dataset = match read(path, &read_options(data, Task::Class)?) {
+        // What the file holds may show only in it.
+        Err(topwork_data::Error::Unfit { format, path: file, task, formats }) => {
+            let found = read_as(path, data, format.only_task(), notes)?;
+            return found.ok_or(topwork_data::Error::Unfit { format, path: file, task, formats }.into());
+        }
+        dataset => dataset?,
+    };
     if looks_like_scores(&dataset) {
         notes.push(
             "labels are numbers with fractions: a regression (task.kind = \"classify\" says otherwise)"
@@ -263,6 +269,18 @@ fn read_labelled(
         return Ok((Kind::Regress, read(path, &read_options(data, Task::Score)?)?));
     }
     Ok((Kind::Classify, dataset))
+}
+
+/// Reads a file of a format that is made for one task, for that task; `None` without one.
+fn read_as(
+    path: &Path,
+    data: &DataRecipe,
+    only: Option<Task>,
+    notes: &mut Vec<String>,
+) -> Result<Option<(Kind, Dataset)>, Error> {
+    let Some(task) = TASKS.iter().find(|task| Some(task.reader()) == only) else { return Ok(None) };
+    notes.push(format!("the format says what is learnt: {}", task.kind().name()));
+    Ok(Some((task.kind(), read(path, &read_options(data, task.reader())?)?)))
 }
 
 /// True if every label is a number and some have fractions: class numbers do not.

@@ -392,19 +392,25 @@ fn bare_decoder(folder: &Path, config: &str) -> PathBuf {
     model
 }
 
-/// Conversations in which each turn is answered by the word that stands for its last one.
+/// What is replied to a turn that ends with a word; no articles, which the F1 of words passes over.
+fn reply_to(turn: &str) -> &'static str {
+    const REPLIES: [&str; 8] = ["to", "on", "in", "and", "you", "they", "is", "it"];
+    REPLIES[WORDS.iter().position(|word| turn.ends_with(&format!(" {word}"))).unwrap()]
+}
+
+/// Conversations in which each turn is answered by the word that stands for its last one. Wrong candidates are what nobody says.
 fn exchanges(folder: &Path, candidates: bool) -> PathBuf {
     let lines = (0..480).map(|n| {
-        let words = words(n);
-        let mut history = vec![words[0].to_string(), partner(words[0]).to_string(), words[1].to_string()];
+        let (turn, words) = (words(n).join(" "), words(n + 1000));
+        let first = words[..3].join(" ");
+        let mut history = vec![first.clone(), reply_to(&first).to_string(), turn];
         history.drain(..n % 2 * 2);
-        let reply = partner(history.last().unwrap());
-        let mut row =
-            json!({"persona": [format!("{} {}", words[2], words[3])], "history": history, "reply": reply});
+        let reply = reply_to(history.last().unwrap());
+        let mut row = json!({"persona": [words[1..3].join(" ")], "history": history, "reply": reply});
         if candidates {
-            let others: Vec<&str> =
-                WORDS.into_iter().filter(|other| *other != reply).skip(n % 3).take(5).collect();
-            let all = [&others[..], &[reply]].concat();
+            let wrong: Vec<&str> =
+                ["the a", "a", "of the", "of", "the of"].into_iter().skip(n % 3).take(3).collect();
+            let all = [&wrong[..], &[reply]].concat();
             row["candidates"] = json!(all);
         }
         row.to_string()
@@ -417,14 +423,14 @@ fn replies_are_written_and_told_from_others() {
     let folder = tempfile::tempdir().unwrap();
     let model = bare_decoder(folder.path(), "decoder");
     let data = exchanges(folder.path(), true);
-    let more = format!("from-scratch = true\n{}", epochs(12, 3e-3, "kind = \"dialog\""));
+    let more = format!("from-scratch = true\n{}", epochs(18, 5e-3, "kind = \"dialog\""));
     let run = train(&model, &data, folder.path(), &more).unwrap();
     let task = &run.resolved.task;
     assert_eq!(
         (task.metric.as_deref(), task.candidates, task.lm_weight),
         (Some("perplexity"), Some(4), Some(2.0))
     );
-    for (measure, least) in [("hits@1", 0.8), ("mrr", 0.85), ("word-f1", 0.9)] {
+    for (measure, least) in [("hits@1", 0.95), ("mrr", 0.95), ("word-f1", 0.8)] {
         assert!(test_value(&run, measure) > least, "{}", run.test.unwrap().evaluation);
         assert!(measured_again(&run, &data, measure) > least, "{measure}");
     }
@@ -439,15 +445,15 @@ fn replies_are_written_and_told_from_others() {
     let mut chat = Chat::new(&generator, &["the of".to_string()]).unwrap();
     let options = GenerateOptions { precision: Precision::F32, ..GenerateOptions::default() };
     let (mut right, mut told) = (0, String::new());
-    for word in WORDS.into_iter().cycle().take(24) {
-        let answered = chat.answer(word, &options, &mut |new| {
+    for turn in (2000..2024).map(|n| words(n).join(" ")) {
+        let answered = chat.answer(&turn, &options, &mut |new| {
             told.push_str(new);
             true
         });
         let text = answered.unwrap().written.text.trim().to_string();
         assert!(told.trim_end() == text && !told.starts_with(' '), "{told:?}");
         told.clear();
-        right += usize::from(text == partner(word));
+        right += usize::from(text == reply_to(&turn));
     }
     assert!(right >= 20, "{:?}", chat.turns());
     assert_eq!(chat.turns().len(), 48);

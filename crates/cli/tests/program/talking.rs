@@ -20,12 +20,18 @@ fn stage(template: bool) -> Stage {
     stage
 }
 
+/// A word that no other number has.
+fn word(n: u64) -> String {
+    let letter = |at: u64| char::from(b'a' + ((n + 3) * (at + 7) * (n + at * at + 11) % 26) as u8);
+    (0..12).map(letter).collect()
+}
+
 /// PersonaChat's file of a few conversations: what is liked is what the persona says.
 fn conversations(count: usize) -> Value {
     let things = ["the", "an", "to", "on"];
     let conversation = |number: usize| {
         let (mine, other) = (things[number % 4], things[(number + 1) % 4]);
-        let last = format!("do you like {other} {number} ?");
+        let last = format!("do you like {other} or {} ?", word(number as u64));
         json!({"personality": [format!("i like {mine} .")], "utterances": [
             {"history": ["what do you like ?"], "candidates": [format!("i like {other} ."), format!("i like {mine} .")]},
             {"history": ["what do you like ?", format!("i like {mine} ."), last], "candidates": ["so !", "no ."]}]})
@@ -154,8 +160,8 @@ fn rows_that_teach_no_conversation_are_named() {
         assert!(!stage.path("runs/r").exists());
     }
     stage.model("bert");
-    let rows: String =
-        (0..40).map(|n| format!("{{\"history\": [\"a {n}\"], \"reply\": \"b {n}\"}}\n")).collect();
+    let row = |n: u64| format!("{{\"history\": [\"{0}\"], \"reply\": \"to {0}\"}}\n", word(n));
+    let rows: String = (0..40).map(row).collect();
     stage.program.file("r.jsonl", rows).unwrap();
     stage.refused(&train.replace("gpt2", "bert"), &["token"]);
     stage.refused(&format!("{train} task.candidates=1"), &["task.candidates is 1", "at least 2"]);
