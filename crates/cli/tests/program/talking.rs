@@ -51,7 +51,7 @@ fn conversations_are_learnt_measured_and_gone_on_with() {
     stage.program.file("p.json", conversations(24).to_string()).unwrap();
     let shown = stage.ok("data show p.json").out();
     assert!(shown.contains("exchanges: 1.0 sentences of a persona, 2.0 turns"), "{shown}");
-    let done = stage.ok(&format!("train --model gpt2 --data p.json --out runs/p --epochs 6 {QUICK}"));
+    let done = stage.ok(&format!("train --model gpt2 --data p.json --out runs/p --epochs 30 {QUICK}"));
     for part in
         ["the format says what is learnt: dialog", "48 exchanges of 24 conversations", "the plain template"]
     {
