@@ -449,6 +449,8 @@ fn limits(outcomes: &Outcomes) -> Vec<String> {
         ),
         if data.task().windows() {
             format!("Reads a text in windows of {} tokens.", data.max_length)
+        } else if data.kind == Kind::Dialog {
+            format!("Reads the persona and the last turns, with the reply {} tokens.", data.max_length)
         } else {
             format!("Reads the first {} tokens of a text.", data.max_length)
         },
