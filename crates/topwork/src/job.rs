@@ -219,7 +219,9 @@ fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcome
     };
     let data = prepare(recipe, seed, &reads)?;
     data.notes.iter().for_each(|line| observer.note(line));
-    encoder.used().iter().for_each(|used| observer.note(&used.to_string()));
+    // Tasks that write texts in a form of their own ask nothing of it.
+    let used = encoder.used().filter(|used| used.found + used.made > 0);
+    used.iter().for_each(|used| observer.note(&used.to_string()));
     for line in tokenizer.ignored_settings() {
         observer.note(&format!("tokenizer: {line}: not applied"));
     }

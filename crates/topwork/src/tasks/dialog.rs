@@ -189,6 +189,7 @@ impl LanguageTask for Dialog {
                 gold: reply(example).to_string(),
                 predicted: format!("{}{written}", measured.texts[at]),
                 probability: None,
+                weights: Vec::new(),
             }
         });
         Some(Mistakes { total: wrong.len() as u64, texts: dataset.len() as u64, worst: worst.collect() })
