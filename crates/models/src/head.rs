@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use topwork_kernels::pool::Pool;
-use topwork_nn::{ParamId, ParamStore, Pass, loss};
+use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
@@ -21,6 +21,7 @@ pub use crate::heads::body::Body;
 pub use crate::heads::compared::{Compared, VectorLoss, VectorLossKind};
 pub use crate::heads::embed::EmbedDense;
 pub use crate::heads::span_pair::SpanRow;
+pub use crate::loss_options::LossOptions;
 
 /// How a sequence becomes one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -362,51 +363,6 @@ impl Targets {
             Targets::Permuted(_) => "words in an order",
             Targets::Compared(_) => "texts to compare",
         }
-    }
-}
-
-/// How a loss weighs its terms.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LossOptions {
-    /// A weight for each label; in heads of two tasks for each word.
-    pub class_weights: Option<Arc<[f32]>>,
-    /// Label smoothing, 0 to below 1.
-    pub smoothing: f32,
-    /// The exponent of the focal loss in heads of labels, 0 for plain cross-entropy; not with smoothing.
-    pub focal: f32,
-    /// The weight of the words' loss beside that of texts in heads of two tasks; `None` = the head's own.
-    pub words: Option<f32>,
-    /// What vectors of texts are taught by.
-    pub vectors: VectorLoss,
-}
-
-impl LossOptions {
-    /// The loss of rows of which each has one label of several: cross-entropy, or the focal loss.
-    ///
-    /// # Shapes
-    /// - `logits`: `[rows, labels]`; `target`: `[rows]`
-    /// - returns: `[1]`
-    pub fn of_classes(&self, logits: Tensor<2>, target: &Arc<[u32]>) -> Tensor<1> {
-        match self.focal {
-            0.0 => loss::cross_entropy(logits, target, self.class_weights.as_ref(), self.smoothing),
-            gamma => loss::focal(logits, target, self.class_weights.as_deref(), gamma),
-        }
-    }
-
-    /// The loss of rows that have any number of labels: binary cross-entropy, or the focal loss of each yes or no.
-    ///
-    /// # Shapes
-    /// - `logits`: `[rows, labels]`; `target`: `[rows * labels]` row-major, 0 or 1
-    /// - returns: `[1]`
-    pub fn of_several(&self, logits: Tensor<2>, target: &[f32]) -> Tensor<1> {
-        let weights = self.class_weights.as_deref();
-        if self.focal > 0.0 {
-            return loss::binary_focal(logits, target, weights, self.focal);
-        }
-        // Smoothing moves both sides of a yes/no question towards the middle.
-        let target: Vec<f32> =
-            target.iter().map(|y| y * (1.0 - self.smoothing) + 0.5 * self.smoothing).collect();
-        loss::binary_cross_entropy(logits, &target, weights)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod generate;
 pub mod head;
 pub mod heads;
 pub mod learned_positions;
+pub mod loss_options;
 pub mod model;
 pub mod onnx;
 pub mod post_norm;
