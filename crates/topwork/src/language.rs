@@ -102,7 +102,7 @@ fn cut(tokens: usize, window: usize, stride: usize) -> Vec<Window> {
 }
 
 /// Windows that are read in one pass.
-struct Batch {
+pub(crate) struct Batch {
     ids: Vec<u32>,
     targets: Vec<u32>,
     offsets: Vec<u32>,
@@ -117,7 +117,7 @@ impl Default for Batch {
 
 impl Batch {
     /// Adds a window whose tokens from `from` on are to be predicted.
-    fn push(&mut self, ids: &[u32], from: usize) {
+    pub(crate) fn push(&mut self, ids: &[u32], from: usize) {
         let targets = (1..=ids.len()).map(|at| if at >= from && at < ids.len() { ids[at] } else { IGNORE });
         self.targets.extend(targets);
         self.asked += ids.len().saturating_sub(from);
@@ -131,7 +131,7 @@ impl Batch {
     }
 
     /// The summed loss.
-    fn loss(&self, generator: &Generator, precision: Precision) -> Result<f64, Error> {
+    pub(crate) fn loss(&self, generator: &Generator, precision: Precision) -> Result<f64, Error> {
         if self.asked == 0 {
             return Ok(0.0);
         }

@@ -42,6 +42,7 @@ pub mod model_files;
 pub mod nearest;
 pub mod predictor;
 pub mod prepare;
+pub mod probing;
 pub mod recipe;
 pub mod report;
 pub mod run_report;

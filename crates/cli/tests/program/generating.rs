@@ -114,3 +114,52 @@ fn what_cannot_be_is_refused() {
     stage.refused("model convert gpt2 x.pt --store q8_0", &["--store", "GGUF"]);
     assert!(!stage.path("x.gguf").exists() && !stage.path("x.pt").exists());
 }
+
+#[test]
+fn the_likelier_text_is_chosen_as_transformers_scores_it() {
+    let (stage, _) = stage();
+    for file in ["config.json", "model.safetensors"] {
+        let bytes = std::fs::read(fixture("bert/masked-lm").join(file)).unwrap();
+        stage.program.file(&format!("mlm/{file}"), bytes).unwrap();
+    }
+    for file in ["tokenizer.json", "tokenizer_config.json", "vocab.txt"] {
+        stage
+            .program
+            .file(&format!("mlm/{file}"), std::fs::read(fixture("bert").join(file)).unwrap())
+            .unwrap();
+    }
+    let scores = std::fs::read_to_string(fixture("bert/masked-lm/scores.json")).unwrap();
+    let scores: Value = serde_json::from_str(&scores).unwrap();
+    let whole = serde_json::json!({"options": scores["texts"], "answer": 0}).to_string();
+    stage.program.file("whole.jsonl", whole).unwrap();
+    let blank = "{\"text\": \"free ___\", \"options\": [\"prize\", \"lunch\"], \"answer\": 0}\n";
+    stage.program.file("blank.jsonl", blank).unwrap();
+    for (model, name, measure) in
+        [("mlm", "masked", "pseudo-log-likelihood"), ("gpt2", "causal", "log-likelihood")]
+    {
+        let page = stage.ok(&format!("eval-lm {model} --choices whole.jsonl --json")).out();
+        let page: Value = serde_json::from_str(&page).unwrap();
+        assert_eq!(page["choices"]["by"], measure);
+        let got = page["choices"]["answers"][0]["scores"].as_array().unwrap();
+        let expected = scores[name].as_array().unwrap();
+        let numbers = |values: &[Value]| values.iter().map(|v| v.as_f64().unwrap()).collect::<Vec<f64>>();
+        let (got, expected) = (numbers(got), numbers(expected));
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(&expected) {
+            assert!((got - expected).abs() < 1e-4 * expected.abs(), "{model}: {got} {expected}");
+        }
+        // The same text by its blank.
+        let page = stage.ok(&format!("eval-lm {model} --choices blank.jsonl --json")).out();
+        let page: Value = serde_json::from_str(&page).unwrap();
+        let first = page["choices"]["answers"][0]["scores"][0].as_f64().unwrap();
+        assert!((first - got[0]).abs() < 1e-6, "{first} {}", got[0]);
+        assert_eq!(page["choices"]["chance"], 0.5);
+    }
+    let page = stage.ok("eval-lm mlm --choices whole.jsonl").out();
+    assert!(page.contains("1.0000 right (1 of 1; chance 0.2500)"), "{page}");
+    let page = stage.ok("eval-lm gpt2 --choices whole.jsonl").out();
+    assert!(page.contains("wrong by 14.83: the the the") && page.contains("right is: free prize"), "{page}");
+    stage.program.file("bad.jsonl", "{\"options\": [\"a\"], \"answer\": 0}").unwrap();
+    stage.refused("eval-lm mlm --choices bad.jsonl", &["bad.jsonl line 1", "at least 2"]);
+    stage.refused("eval-lm mlm --text bad.jsonl", &["left to right"]);
+}
