@@ -409,7 +409,11 @@ fn write_report(
         name: name.to_string(),
         points: row.iter().map(|c| (c.labels as u64, c.score)).collect(),
     });
-    report.by_labels = Some(ByLabels { metric: "F1 of spam".to_string(), series: series.collect() });
+    report.by_labels = Some(ByLabels {
+        metric: "F1 of spam".to_string(),
+        series: series.collect(),
+        whiskers: String::new(),
+    });
     let trained = [None, Some(outcomes.hidden as u64 + 1), Some(outcomes.run.trainable_values as u64)];
     let details = ["words and pairs of words", "linear model on sentence vectors", "all layers"];
     let rows = METHODS.iter().zip(cells).enumerate().filter_map(|(n, (name, row))| {

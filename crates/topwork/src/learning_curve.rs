@@ -388,7 +388,14 @@ impl Results {
             title: "How many labels it takes".to_string(),
             subtitle: format!("{}, with more and more labelled texts", self.model),
             headline: headline.collect(),
-            by_labels: Some(ByLabels { metric: self.metric.clone(), series: series.collect() }),
+            by_labels: Some(ByLabels {
+                metric: self.metric.clone(),
+                series: series.collect(),
+                whiskers: match self.seeds() {
+                    0 | 1 => String::new(),
+                    count => format!("one standard deviation of {count} seeds to each side"),
+                },
+            }),
             grid: Some(self.grid()),
             environment: vec![
                 fact("topwork", env!("CARGO_PKG_VERSION").to_string()),
@@ -437,7 +444,7 @@ mod tests {
         let one = Results { points: results.points[..1].to_vec(), ..results.clone() };
         assert_eq!(one.score(Method::FineTuned, 64).unwrap().interval, Some((0.1, 0.9)));
         let page = report::html(&results.report());
-        for part in ["a&lt;b", "0.850 ± 0.071", "64 labels", "2 seeds"] {
+        for part in ["a&lt;b", "0.850 ± 0.071", "64 labels", "Whiskers: one standard deviation of 2 seeds"] {
             assert!(page.contains(part), "{part}");
         }
     }

@@ -45,7 +45,8 @@ pub(crate) fn by_labels(data: &ByLabels) -> String {
         }
         chart.legend(index, &series.name);
     }
-    chart.note("Whiskers: 95% intervals.");
+    let whiskers = if data.whiskers.is_empty() { "95% intervals" } else { &data.whiskers };
+    chart.note(&format!("Whiskers: {whiskers}."));
     chart.finish()
 }
 

@@ -183,6 +183,8 @@ pub struct ByLabels {
     pub metric: String,
     /// One line a method.
     pub series: Vec<LabelSeries>,
+    /// What the ends of the scores' intervals are; empty for 95% intervals.
+    pub whiskers: String,
 }
 
 /// One method at several numbers of labels.

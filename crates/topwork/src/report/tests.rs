@@ -35,6 +35,7 @@ fn full(text: &str) -> Report {
         by_labels: Some(ByLabels {
             metric: s(),
             series: vec![LabelSeries { name: s(), points: vec![(16, score), (2982, score)] }],
+            whiskers: s(),
         }),
         training: Some(Training {
             train_loss: (0..500).map(|step| (step, 1.0 / (step + 1) as f64)).collect(),
