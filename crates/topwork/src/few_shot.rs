@@ -73,8 +73,7 @@ fn stages(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcomes
     observer.note("then a linear head learns the classes from them");
     let second = classes(&settled, &first, &first.best());
     let stage = JobContext { folder, hub, progress, stop, observer };
-    let mut outcomes = job::begin(&second, stage)?;
-    job::write_recipe(folder, job::GIVEN, recipe)?;
+    let mut outcomes = job::begin(&second, recipe, stage)?;
     outcomes.seconds += first.seconds;
     Ok(outcomes)
 }

@@ -127,15 +127,15 @@ pub fn train(recipe: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
     if recipe.few_shot {
         return few_shot::train(recipe, context);
     }
-    begin(recipe, context)
+    begin(recipe, recipe, context)
 }
 
-/// Trains as a recipe says, in one stage.
+/// Trains as a recipe says, in one stage. `given` is what the user gave, which the run folder keeps.
 ///
 /// # Errors
 /// As [`train`].
-pub(crate) fn begin(recipe: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
-    execute(recipe, context, false)
+pub(crate) fn begin(recipe: &Recipe, given: &Recipe, context: JobContext) -> Result<Outcomes, Error> {
+    execute(recipe, given, context, false)
 }
 
 /// Refuses a folder in which a run has begun to train. One that failed before (a misspelt option, a broken file) left
@@ -168,7 +168,7 @@ pub fn resume(context: JobContext) -> Result<Outcomes, Error> {
         return Err(Error::NoRun { folder: context.folder.to_path_buf() });
     }
     let recipe = Recipe::load(&path)?;
-    execute(&recipe, context, true)
+    execute(&recipe, &recipe, context, true)
 }
 
 /// Keeps every event and passes it on.
@@ -184,13 +184,12 @@ impl Observer for Keeping<'_> {
     }
 }
 
-fn execute(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcomes, Error> {
+fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) -> Result<Outcomes, Error> {
     let started = Instant::now();
     let JobContext { folder, hub, progress, stop, observer } = context;
     // Before anything takes time.
-    predicates(&recipe.report.slices)?;
-    let given = recipe;
-    let (recipe, said) = datasets::settle(given, hub, progress)?;
+    predicates(&asked.report.slices)?;
+    let (recipe, said) = datasets::settle(asked, hub, progress)?;
     let recipe = &recipe;
     said.iter().for_each(|line| observer.note(line));
     let source = hub.model(&recipe.model, progress)?;

@@ -55,7 +55,7 @@ fn one_tensor(path: &std::path::Path) -> Vec<u8> {
 }
 
 #[test]
-fn stopped_in_its_first_stage_it_goes_on_to_the_same_bits() {
+fn killed_in_either_stage_it_goes_on_to_the_same_bits() {
     let stage = Stage::with_mails();
     let long = format!("{FEW} --epochs 30 train.checkpoint-steps=1");
     stage.ok(&format!("{long} --out runs/whole"));
@@ -64,6 +64,13 @@ fn stopped_in_its_first_stage_it_goes_on_to_the_same_bits() {
     assert!(running.wait_until(|_| newest_checkpoint(&vectors).is_some_and(|step| step >= 4)));
     assert_eq!(running.kill().unwrap().code, None);
     assert!(!stage.path("runs/killed/resolved.toml").is_file(), "killed too late to prove anything");
+    let mut running = stage.run(["train", "--resume", "runs/killed"]).spawn().unwrap();
+    let run = stage.path("runs/killed");
+    assert!(running.wait_until(|_| newest_checkpoint(&run).is_some_and(|step| step >= 4)));
+    assert_eq!(running.kill().unwrap().code, None);
+    assert!(!run.join("report.html").is_file(), "killed too late to prove anything");
+    let recipe = |run: &str| std::fs::read_to_string(stage.path(run).join("recipe.toml")).unwrap();
+    assert_eq!(recipe("runs/killed"), recipe("runs/whole"), "what was given, in every stage");
     stage.ok("train --resume runs/killed");
     assert_same_weights(&stage.path("runs/whole/vectors"), &vectors);
     assert!(model(&stage.path("runs/whole")) == model(&stage.path("runs/killed")));
