@@ -18,7 +18,8 @@ const SHARED: [&str; 3] = ["seed", "precision", "evaluate-epochs"];
 
 /// Whether the first stage of a run has begun in a folder.
 pub(crate) fn begun(folder: &Path) -> bool {
-    job::begun(&folder.join(VECTORS))
+    let vectors = folder.join(VECTORS);
+    vectors.is_dir() && job::begun(&vectors)
 }
 
 /// Trains as a recipe says, in two stages.

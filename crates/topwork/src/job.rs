@@ -144,7 +144,7 @@ pub(crate) fn begin(recipe: &Recipe, given: &Recipe, context: JobContext) -> Res
 /// # Errors
 /// [`Error::RunExists`].
 pub fn refuse_existing(folder: &Path) -> Result<(), Error> {
-    if begun(folder) || few_shot::begun(folder) {
+    if begun(folder) {
         return Err(Error::RunExists { folder: folder.to_path_buf() });
     }
     Ok(())
@@ -152,7 +152,7 @@ pub fn refuse_existing(folder: &Path) -> Result<(), Error> {
 
 /// Whether a folder holds a run that has begun to train.
 pub(crate) fn begun(folder: &Path) -> bool {
-    folder.join("log.jsonl").exists() || folder.join("checkpoints").exists()
+    folder.join("log.jsonl").exists() || folder.join("checkpoints").exists() || few_shot::begun(folder)
 }
 
 /// Goes on with a run that was interrupted or killed, from its newest checkpoint.

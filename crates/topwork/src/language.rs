@@ -11,6 +11,7 @@ use topwork_train::metrics;
 
 use crate::error::Error;
 use crate::generator::Generator;
+use crate::scoring::log_share;
 
 /// How a running text is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -187,8 +188,7 @@ pub fn cloze(generator: &Generator, passages: &[String], precision: Precision) -
         let mut all = true;
         for (row, &id) in scores.chunks(vocab).zip(&ids[from..]) {
             let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = row.iter().map(|&score| f64::from(score - top).exp()).sum();
-            loss -= f64::from(row[id as usize] - top) - sum.ln();
+            loss -= log_share(row, id as usize);
             all &= row[id as usize] >= top;
         }
         right += usize::from(all);

@@ -8,19 +8,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use topwork_train::metrics::Evaluation;
 
 use crate::error::Error;
-use crate::glue::same_settings;
-use crate::hub::{Hub, Progress};
-use crate::job::{self, JobContext, JobObserver};
+use crate::glue::{Context, same_settings};
+use crate::job::{self, JobContext};
 use crate::nearest::nearest;
 use crate::recipe::Recipe;
 use crate::report::{self, ByLabels, Fact, Grid, Headline, LabelSeries, Report};
-use crate::run_report::{MEASURES, Measures};
 use crate::tasks::{Judge, Measured};
 
 /// A way to learn.
@@ -94,20 +91,6 @@ pub struct Plan<'a> {
     pub seeds: Vec<u64>,
     /// The folder of everything.
     pub folder: &'a Path,
-}
-
-/// What it needs besides.
-pub struct Context<'a> {
-    /// Where models and data come from.
-    pub hub: &'a Hub,
-    /// Is told about downloads.
-    pub progress: &'a dyn Progress,
-    /// Set from outside to stop: the run saves its state.
-    pub stop: &'a AtomicBool,
-    /// Gives each run, by its folder, somebody who is told what happens.
-    pub observe: &'a dyn Fn(&Path) -> Box<dyn JobObserver>,
-    /// Is told what is decided between runs.
-    pub note: &'a dyn Fn(&str),
 }
 
 /// One run's score.
@@ -236,23 +219,17 @@ fn one(
         stop: context.stop,
         observer: observer.as_mut(),
     };
-    let outcomes =
-        if job::refuse_existing(folder).is_err() { job::resume(job)? } else { job::train(&recipe, job)? };
+    let outcomes = if job::begun(folder) { job::resume(job)? } else { job::train(&recipe, job)? };
     if outcomes.run.interrupted {
         return Ok(None);
     }
-    let measured: Measures = {
-        let path = folder.join(MEASURES);
-        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-        serde_json::from_str(&text)
-            .map_err(|error| Error::Recipe { place: path.display().to_string(), reason: error.to_string() })?
-    };
+    let metric = outcomes.resolved.task.metric.clone().unwrap_or_else(|| "loss".to_string());
     let point = |method: Method, evaluation: &Evaluation, seconds: f64| Point {
         method: method.name().to_string(),
         labels: outcomes.data.train.dataset.len(),
         seed,
-        score: evaluation.value(&measured.metric).ok(),
-        interval: evaluation.interval(&measured.metric).map(|interval| (interval.lower, interval.upper)),
+        score: evaluation.value(&metric).ok(),
+        interval: evaluation.interval(&metric).map(|interval| (interval.lower, interval.upper)),
         texts: evaluation.examples,
         seconds,
     };
@@ -262,10 +239,10 @@ fn one(
         let evaluation = Measured::of_outcome(baseline.outcome.clone(), &judge, None)?.evaluation;
         points.push(point(Method::Linear, &evaluation, baseline.seconds));
     }
-    if let Some(evaluation) = measured.test.as_ref().filter(|_| method != Method::Linear) {
-        points.push(point(method, evaluation, outcomes.seconds));
+    if let Some(test) = outcomes.test.as_ref().filter(|_| method != Method::Linear) {
+        points.push(point(method, &test.evaluation, outcomes.seconds));
     }
-    let finished = Finished { metric: measured.metric.clone(), points };
+    let finished = Finished { metric, points };
     let text = serde_json::to_string_pretty(&finished)
         .map_err(|error| Error::Recipe { place: FINISHED.to_string(), reason: error.to_string() })?;
     topwork_weights::atomic::write(&path, text.as_bytes())?;

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::generator::Generator;
 use crate::language::Batch;
 use crate::model_files;
-use crate::scoring::first_greatest;
+use crate::scoring::{first_greatest, log_share};
 
 /// What stands for the option in a text.
 pub const BLANK: &str = "___";
@@ -202,15 +202,7 @@ fn masked(
     let hidden = topwork_ops::embedding(model.features(&pass, &packed)?, &rows);
     let scores = plain(model.head(&pass, hidden, &packed)?)?;
     let vocab = scores.len() / asked.len();
-    Ok(scores
-        .chunks(vocab)
-        .zip(asked)
-        .map(|(row, &at)| {
-            let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = row.iter().map(|&score| f64::from(score - top).exp()).sum();
-            f64::from(row[encoding.ids[at] as usize] - top) - sum.ln()
-        })
-        .sum())
+    Ok(scores.chunks(vocab).zip(asked).map(|(row, &at)| log_share(row, encoding.ids[at] as usize)).sum())
 }
 
 #[cfg(test)]

@@ -132,6 +132,13 @@ pub(crate) fn asked(targets: &Targets, units: usize) -> usize {
     }
 }
 
+/// The natural logarithm of the share of one score in the softmax of a row.
+pub(crate) fn log_share(row: &[f32], at: usize) -> f64 {
+    let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = row.iter().map(|&score| f64::from(score - top).exp()).sum();
+    f64::from(row[at] - top) - sum.ln()
+}
+
 /// Index of the greatest value, the first of equals.
 pub(crate) fn first_greatest<T: PartialOrd>(row: &[T]) -> usize {
     (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })

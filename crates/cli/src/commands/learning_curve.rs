@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use serde_json::json;
-use topwork::learning_curve::{self, Context, Method, Plan, Results};
+use topwork::glue::Context;
+use topwork::learning_curve::{self, Method, Plan, Results};
 use topwork::{JobObserver, Recipe, datasets, glue, hub, report};
 
 use super::glue::table;

@@ -443,7 +443,11 @@ impl Exchanges {
         let words = plain(run.model.head(&pass, hidden, &batch.packed)?)?;
         let asked = &batch.packed.ids[first..sequence.end];
         let vocab = words.len() / asked.len().max(1);
-        let loss: f64 = words.chunks(vocab.max(1)).zip(asked).map(|(row, &id)| cost(row, id as usize)).sum();
+        let loss: f64 = words
+            .chunks(vocab.max(1))
+            .zip(asked)
+            .map(|(row, &id)| -scoring::log_share(row, id as usize))
+            .sum();
         let cost = TextLoss { loss, tokens: asked.len() as u64, ..TextLoss::default() };
         Ok(Scored { list, cost, chosen })
     }
@@ -478,11 +482,4 @@ impl Exchanges {
         }
         Ok(texts)
     }
-}
-
-/// The negative natural log-likelihood of a word.
-fn cost(scores: &[f32], word: usize) -> f64 {
-    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = scores.iter().map(|&score| f64::from(score - top).exp()).sum();
-    sum.ln() - f64::from(scores[word] - top)
 }
