@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
-use topwork_text::{Encoding, Input};
+use topwork_text::{Encoding, Input, Origin};
 
 /// What stands for a text: the first half of its SHA-256.
 pub(crate) type Digest = [u8; 16];
 
 /// Form of the records.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of an entry of the index.
 const ENTRY: usize = 32;
 /// Bytes of tokens kept for a tokenizer and a limit of length.
@@ -33,8 +33,6 @@ const GROUP: usize = 1024;
 /// Records that lie so close together, in bytes, are read at once, so many at most.
 const NEAR: u64 = 64 << 10;
 const MOST: u64 = 16 << 20;
-/// What stands for "none" where a number may be absent.
-const NONE: u32 = u32::MAX;
 
 /// The tokens of texts, kept in a folder for every process that uses it.
 #[derive(Clone, Debug)]
@@ -257,33 +255,13 @@ fn check(bytes: &[u8]) -> u32 {
 /// An encoding as bytes; `None` where one of its numbers is too large for its place.
 fn record(encoding: &Encoding) -> Option<Vec<u8>> {
     let count = encoding.len();
-    let mut bytes = Vec::with_capacity(12 + 19 * count + 2 * encoding.chars.len());
+    let mut bytes = Vec::with_capacity(12 + 20 * count + 2 * encoding.chars.len());
     for number in [count, encoding.cut, encoding.chars.len()] {
         bytes.extend(u32::try_from(number).ok()?.to_le_bytes());
     }
     bytes.extend(encoding.ids.iter().flat_map(|id| id.to_le_bytes()));
-    for &(start, end) in &encoding.offsets {
-        bytes.extend(u32::try_from(start).ok()?.to_le_bytes());
-        bytes.extend(u32::try_from(end).ok()?.to_le_bytes());
-    }
-    for &word in &encoding.words {
-        let number = match word {
-            Some(NONE) => return None,
-            word => word.unwrap_or(NONE),
-        };
-        bytes.extend(number.to_le_bytes());
-    }
+    bytes.extend(encoding.origins.iter().flat_map(|origin| origin.to_bytes()));
     bytes.extend(encoding.chars.iter().flat_map(|number| number.to_le_bytes()));
-    for &kind in &encoding.type_ids {
-        bytes.push(u8::try_from(kind).ok()?);
-    }
-    for &sequence in &encoding.sequences {
-        bytes.push(match sequence {
-            Some(u8::MAX) => return None,
-            sequence => sequence.unwrap_or(u8::MAX),
-        });
-    }
-    bytes.extend(encoding.special.iter().map(|&special| u8::from(special)));
     Some(bytes)
 }
 
@@ -296,28 +274,15 @@ fn encoding(bytes: &[u8]) -> Option<Encoding> {
         Some(front)
     };
     let numbers = |bytes: &[u8]| -> Vec<u32> {
-        bytes.chunks_exact(4).map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
+        bytes.as_chunks().0.iter().map(|four| u32::from_le_bytes(*four)).collect()
     };
     let head = numbers(take(12)?);
     let (count, chars) = (head[0] as usize, head[2] as usize);
     let ids = numbers(take(4 * count)?);
-    let offsets = numbers(take(8 * count)?);
-    let words = numbers(take(4 * count)?);
-    let chars = take(2 * chars)?.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]])).collect();
-    let type_ids = take(count)?.iter().map(|&kind| u32::from(kind)).collect();
-    let sequences = take(count)?.iter().map(|&of| (of != u8::MAX).then_some(of)).collect();
-    let special = take(count)?.iter().map(|&special| special != 0).collect();
+    let origins = take(16 * count)?.as_chunks().0.iter().map(|bytes| Origin::from_bytes(*bytes)).collect();
+    let chars = take(2 * chars)?.as_chunks().0.iter().map(|two| u16::from_le_bytes(*two)).collect();
     if !rest.is_empty() {
         return None;
     }
-    Some(Encoding {
-        ids,
-        type_ids,
-        offsets: offsets.chunks_exact(2).map(|pair| (pair[0] as usize, pair[1] as usize)).collect(),
-        special,
-        words: words.into_iter().map(|word| (word != NONE).then_some(word)).collect(),
-        sequences,
-        chars,
-        cut: head[1] as usize,
-    })
+    Some(Encoding { ids, origins, chars, cut: head[1] as usize })
 }

@@ -5,7 +5,7 @@ use tokenizers::PostProcessor;
 use tokenizers::utils::truncation::TruncationDirection;
 
 use crate::guard::guarded;
-use crate::{Encoding, Error, Result, Tokenizer, characters};
+use crate::{Encoding, Error, Origin, Result, Tokenizer, characters};
 
 /// A text, or a pair of texts that one model input holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,17 +181,22 @@ impl Tokenizer {
                 first
             }
         };
+        let sequences = whole.get_sequence_ids();
+        let origin = |token: usize| {
+            let (start, end) = whole.get_offsets()[token];
+            let [Ok(start), Ok(end)] = [start, end].map(u32::try_from) else { return Err("4 GiB or longer") };
+            let Ok(kind) = u16::try_from(whole.get_type_ids()[token]) else {
+                return Err("a type id over 65535");
+            };
+            let from = sequences[token].map(|sequence| sequence as u8);
+            let mut origin = Origin::new((start, end), whole.get_word_ids()[token], kind, from);
+            origin.special = whole.get_special_tokens_mask()[token] != 0;
+            Ok(origin)
+        };
+        let origins = (0..whole.len()).map(origin).collect::<std::result::Result<_, _>>();
         let mut encoding = Encoding {
             ids: whole.get_ids().to_vec(),
-            type_ids: whole.get_type_ids().to_vec(),
-            offsets: whole.get_offsets().to_vec(),
-            special: whole.get_special_tokens_mask().iter().map(|&special| special != 0).collect(),
-            words: whole.get_word_ids().to_vec(),
-            sequences: whole
-                .get_sequence_ids()
-                .into_iter()
-                .map(|sequence| sequence.map(|s| s as u8))
-                .collect(),
+            origins: origins.map_err(|problem| failed(problem.into()))?,
             chars: Vec::new(),
             cut: lengths[0] - kept[0] + lengths[1] - kept[1],
         };
@@ -206,10 +211,11 @@ impl Tokenizer {
     /// The characters of each token: of what stands in the text, or of a special token.
     fn characters_of(&self, encoding: &Encoding, input: Input<'_>) -> Vec<u16> {
         let mut chars = Vec::with_capacity(encoding.len() * characters::WORD);
-        for (token, &(start, end)) in encoding.offsets.iter().enumerate() {
-            let text = if encoding.sequences[token] == Some(1) { input.pair } else { Some(input.text) };
+        for (&id, origin) in encoding.ids.iter().zip(&encoding.origins) {
+            let (start, end) = origin.offsets();
+            let text = if origin.sequence() == Some(1) { input.pair } else { Some(input.text) };
             let word = text.and_then(|text| text.get(start..end)).unwrap_or_default();
-            let special = encoding.special[token].then(|| self.id_to_token(encoding.ids[token])).flatten();
+            let special = origin.special.then(|| self.id_to_token(id)).flatten();
             chars.extend(characters::encode(special.as_deref().unwrap_or(word)));
         }
         chars
@@ -220,10 +226,10 @@ impl Tokenizer {
 /// bytes, though the token of that space lies on the first character, however long. transformers, which counts in
 /// characters, is left with none of it.
 pub(crate) fn whole_characters(encoding: &mut Encoding, input: Input<'_>) {
-    for (offset, sequence) in encoding.offsets.iter_mut().zip(&encoding.sequences) {
-        let text = if *sequence == Some(1) { input.pair.unwrap_or_default() } else { input.text };
-        while !text.is_char_boundary(offset.1) && offset.1 > offset.0 {
-            offset.1 -= 1;
+    for origin in &mut encoding.origins {
+        let text = if origin.sequence() == Some(1) { input.pair.unwrap_or_default() } else { input.text };
+        while !text.is_char_boundary(origin.end as usize) && origin.end > origin.start {
+            origin.end -= 1;
         }
     }
 }

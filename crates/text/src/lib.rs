@@ -24,7 +24,7 @@ mod tokens;
 
 pub use chat::{ChatTemplate, Message};
 pub use encode::Input;
-pub use encoding::Encoding;
+pub use encoding::{Encoding, Origin};
 pub use error::{Error, Result};
 pub use formats::GgufParts;
 pub use lines::{LineEncodings, LineIds, TokenIds};

@@ -87,9 +87,13 @@ impl Packed {
     /// # Panics
     /// If the two slices differ in length, or the batch passes 2³² tokens.
     pub fn push(&mut self, ids: &[u32], type_ids: &[u32]) {
+        self.push_ids(ids, type_ids.iter().copied());
+    }
+
+    fn push_ids(&mut self, ids: &[u32], type_ids: impl ExactSizeIterator<Item = u32>) {
         assert_eq!(ids.len(), type_ids.len(), "one type id for each id");
         self.ids.extend_from_slice(ids);
-        self.type_ids.extend_from_slice(type_ids);
+        self.type_ids.extend(type_ids);
         let end = u32::try_from(self.ids.len());
         assert!(end.is_ok(), "a batch of more than 2^32 tokens");
         self.offsets.push(end.unwrap_or(u32::MAX));
@@ -100,7 +104,7 @@ impl Packed {
     /// # Panics
     /// As [`push`](Self::push).
     pub fn push_encoding(&mut self, encoding: &Encoding) {
-        self.push(&encoding.ids, &encoding.type_ids);
+        self.push_ids(&encoding.ids, encoding.type_ids());
         self.chars.extend_from_slice(&encoding.chars);
     }
 
@@ -186,6 +190,7 @@ impl Packed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Origin;
     use proptest::prelude::*;
 
     fn sequences() -> impl Strategy<Value = Vec<Vec<(u32, u32)>>> {
@@ -263,7 +268,7 @@ mod tests {
     fn characters_go_with_their_tokens() {
         let encoding = |ids: &[u32]| Encoding {
             ids: ids.to_vec(),
-            type_ids: vec![0; ids.len()],
+            origins: vec![Origin::special(0); ids.len()],
             chars: ids.iter().flat_map(|&id| [id as u16; WORD]).collect(),
             ..Encoding::default()
         };

@@ -46,10 +46,10 @@ fn difference(encoding: &Encoding, golden: &Value) -> Option<String> {
     if ids != golden["ids"].as_str().unwrap() {
         return Some(format!("ids {ids}\n  not {}", golden["ids"]));
     }
-    let edges = encoding.offsets.iter().flat_map(|&(a, b)| [a as u32, b as u32]);
-    let rest = fnv(edges.chain(encoding.type_ids.iter().copied()));
+    let edges = encoding.origins.iter().flat_map(|origin| [origin.start, origin.end]);
+    let rest = fnv(edges.chain(encoding.type_ids()));
     let expected = golden.get("rest")?.as_str().unwrap();
-    (rest != expected).then(|| format!("offsets {:?}, types {:?}", encoding.offsets, encoding.type_ids))
+    (rest != expected).then(|| format!("not the same origins: {:?}", encoding.origins))
 }
 
 #[test]

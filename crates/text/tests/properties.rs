@@ -23,8 +23,9 @@ fn offsets_lie_in_the_text_in_order_and_limits_hold() {
         for tokenizer in &tokenizers {
             let whole = tokenizer.encode(&text, None, None).unwrap();
             let mut last = 0;
-            for (&(start, end), &special) in whole.offsets.iter().zip(&whole.special) {
-                if !special {
+            for origin in &whole.origins {
+                let (start, end) = origin.offsets();
+                if !origin.special {
                     prop_assert!(text.get(start..end).is_some(), "{start}..{end}");
                     prop_assert!(start >= last, "{start} after {last}");
                     last = start;

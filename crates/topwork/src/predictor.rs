@@ -402,11 +402,11 @@ fn labels_of(model: &Model) -> &[String] {
 /// The first token of each word.
 fn first_tokens(encoding: &Encoding) -> Vec<usize> {
     let (mut firsts, mut last) = (Vec::new(), None);
-    for (at, &word) in encoding.words.iter().enumerate() {
-        let (start, end) = encoding.offsets[at];
-        if encoding.special[at] || start == end || encoding.sequences[at] != Some(0) {
+    for (at, origin) in encoding.origins.iter().enumerate() {
+        if origin.special || origin.start == origin.end || origin.sequence() != Some(0) {
             continue;
         }
+        let word = origin.word();
         if word.is_none() || word != last {
             firsts.push(at);
         }
@@ -429,9 +429,9 @@ impl Answers<'_> {
         let mut words = Vec::with_capacity(firsts.len());
         for (at, &first) in firsts.iter().enumerate() {
             let next = firsts.get(at + 1).copied().unwrap_or(encoding.len());
-            let (start, mut end) = encoding.offsets[first];
-            for token in (first..next).filter(|&token| !encoding.special[token]) {
-                end = end.max(encoding.offsets[token].1);
+            let (start, mut end) = encoding.origins[first].offsets();
+            for token in (first..next).filter(|&token| !encoding.origins[token].special) {
+                end = end.max(encoding.origins[token].offsets().1);
             }
             // Some tokenizers count the space before a word to its first piece.
             let start = start + (text[start..end].len() - text[start..end].trim_start().len());

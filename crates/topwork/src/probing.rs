@@ -164,7 +164,7 @@ impl Scorer {
             Scorer::Masked { model, tokenizer, mask } => {
                 let encoding = tokenizer.encode(text, None, None)?;
                 let length = encoding.len();
-                let asked: Vec<usize> = (0..length).filter(|&at| !encoding.special[at]).collect();
+                let asked: Vec<usize> = (0..length).filter(|&at| !encoding.origins[at].special).collect();
                 check(text, length, model.size().max_tokens, 1 + length - asked.len())?;
                 let mut sum = 0.0;
                 for some in asked.chunks((PASS / length).max(1)) {

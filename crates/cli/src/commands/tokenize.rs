@@ -125,17 +125,18 @@ impl<'a> Shown<'a> {
             tokens: ids.iter().map(token).collect(),
             ids,
             mask: filled(&encoding.attention_mask(), 0),
-            type_ids: filled(&encoding.type_ids, 0),
+            type_ids: filled(&encoding.type_ids().collect::<Vec<_>>(), 0),
         }
     }
 
     /// Start and end byte of the token at `at`, and the piece of text there; none for special tokens and padding.
     fn place<'t>(&self, at: usize, text: &'t Text) -> Option<((usize, usize), &'t str)> {
-        let of = match self.encoding.sequences.get(at).copied().flatten()? {
+        let origin = self.encoding.origins.get(at)?;
+        let of = match origin.sequence()? {
             0 => Some(text.text.as_str()),
             _ => text.pair.as_deref(),
         };
-        let (start, end) = self.encoding.offsets[at];
+        let (start, end) = origin.offsets();
         Some(((start, end), of?.get(start..end).unwrap_or("")))
     }
 

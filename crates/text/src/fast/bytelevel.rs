@@ -10,7 +10,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::utils::SysRegex;
 
 use super::cache::Token;
-use super::known::{Key, PIECES};
+use super::known::Key;
 use super::merges::Merges;
 use super::{Part, Piece, Unsure, Work};
 
@@ -106,7 +106,11 @@ impl ByteWords {
             }
         }
         let begin = if !space && rest[0] == b' ' { at + 1 } else { at };
-        match self.class(text, begin) {
+        let first = match rest.get(begin - at) {
+            Some(&byte) if byte.is_ascii() => Some((self.ascii[usize::from(byte)], begin + 1)),
+            _ => self.class(text, begin),
+        };
+        match first {
             Some((class, end)) if class != Class::Space => self.run(text, end, class),
             _ => {
                 let (end, last) = self.spaces(text, at);
@@ -119,6 +123,9 @@ impl ByteWords {
     /// Goes on while the characters are of this class, and gives where that ends.
     #[inline]
     fn run(&self, text: &str, mut at: usize, class: Class) -> usize {
+        if class == Class::Letter {
+            at += letters_ahead(&text.as_bytes()[at..]);
+        }
         while let Some(&byte) = text.as_bytes().get(at) {
             let end = match self.ascii.get(usize::from(byte)) {
                 Some(&found) if found == class => at + 1,
@@ -169,16 +176,21 @@ impl ByteWords {
         let Some(merges) = &self.merges else {
             return self.foreign(bytes, place, before, model, work);
         };
-        if let Some((ids, ends)) = key.and_then(|key| known.get(key)) {
+        let kept = key.and_then(|key| known.get(key));
+        if let Some(kept) = kept.filter(|kept| !kept.elsewhere()) {
             let mut start = 0;
-            for (&id, &end) in ids.iter().zip(ends) {
-                self.put(&Token::new(id, bytes, start, usize::from(end)), place, before, pieces);
-                start = usize::from(end);
+            for (id, end) in kept {
+                if self.trim.is_some() {
+                    self.put(&Token::new(id, bytes, start, end), place, before, pieces);
+                } else {
+                    pieces.push(Piece::new(id, place.start(start), place.end(end - 1), place.number));
+                }
+                start = end;
             }
             return Ok(());
         }
-        // Too long for the one, or perhaps in too many pieces.
-        if bytes.len() > PIECES
+        // Too long for the one, or in too many pieces.
+        if (key.is_none() || kept.is_some())
             && let Some(parts) = cache.get(bytes)
         {
             parts.iter().for_each(|part| self.put(part, place, before, pieces));
@@ -190,11 +202,11 @@ impl ByteWords {
             return self.foreign(bytes, place, before, model, work);
         }
         tokens.iter().for_each(|part| self.put(part, place, before, pieces));
-        match key {
-            Some(key) if tokens.len() <= PIECES => {
-                known.insert(key, tokens.iter().map(|part| (part.id, part.last as u8 + 1)));
-            }
-            _ => cache.insert(bytes, tokens),
+        let few = key.is_some_and(|key| {
+            kept.is_none() && known.insert(key, tokens.iter().map(|part| (part.id, part.last as u8 + 1)))
+        });
+        if !few && cache.get(bytes).is_none() {
+            cache.insert(bytes, tokens);
         }
         Ok(())
     }
@@ -292,6 +304,26 @@ impl Place<'_> {
     }
 }
 
+/// How many letters of ASCII some bytes begin with: exact up to the last seven bytes, of which it may see none.
+#[inline]
+fn letters_ahead(bytes: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let (eights, _) = bytes.as_chunks::<8>();
+    let mut count = 0;
+    // Eight at a time: a loop over bytes ends where no processor expects it.
+    for &eight in eights {
+        let eight = u64::from_le_bytes(eight);
+        let small = (eight | 0x20 * EACH) & 0x7f * EACH;
+        let (from_a, above_z) = (small + (0x80 - 0x61) * EACH, small + (0x80 - 0x7b) * EACH);
+        let stop = !(from_a & !above_z & !eight) & 0x80 * EACH;
+        if stop != 0 {
+            return count + stop.trailing_zeros() as usize / 8;
+        }
+        count += 8;
+    }
+    count
+}
+
 /// The characters of the classes, in the engine of the crate's own expression.
 static CLASSES: LazyLock<Option<[(Class, SysRegex); 3]>> = LazyLock::new(|| {
     let class = |class, expression| Some((class, SysRegex::new(expression).ok()?));
@@ -345,6 +377,20 @@ mod tests {
             let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
             assert_eq!(splits[0].0, letters()[usize::from(byte)].to_string());
         }
+    }
+
+    #[test]
+    fn letters_ahead_are_those_of_ascii() {
+        for byte in 0..=255u8 {
+            for at in [0, 3, 7, 8, 12] {
+                let mut bytes = *b"abcxyzABCXYZmnop";
+                bytes[at] = byte;
+                let expected = if byte.is_ascii_alphabetic() { 16 } else { at };
+                assert_eq!(letters_ahead(&bytes), expected, "{byte} at {at}");
+                assert!(letters_ahead(&bytes[..13]) <= expected);
+            }
+        }
+        assert_eq!([letters_ahead(b""), letters_ahead(b"abc")], [0, 0]);
     }
 
     #[test]

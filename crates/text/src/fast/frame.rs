@@ -3,16 +3,16 @@
 use tokenizers::{PostProcessor, PostProcessorWrapper, Token};
 
 use super::Piece;
-use crate::Encoding;
 use crate::guard::guarded;
+use crate::{Encoding, Origin};
 
 /// Special tokens and type ids around one text or two.
 #[derive(Debug)]
 pub(super) struct Frame {
     /// Id and type id of the tokens before the first text, after it, and after the second.
-    special: Vec<Vec<(u32, u32)>>,
+    special: Vec<Vec<(u32, u16)>>,
     /// Type id of each text.
-    types: Vec<u32>,
+    types: Vec<u16>,
 }
 
 impl Frame {
@@ -20,7 +20,7 @@ impl Frame {
     /// post-processor must be one that treats all tokens alike.
     pub fn new(post: Option<&PostProcessorWrapper>, texts: usize) -> Option<Self> {
         let Some(post) = post else {
-            return Some(Self { special: vec![Vec::new(); texts + 1], types: (0..texts as u32).collect() });
+            return Some(Self { special: vec![Vec::new(); texts + 1], types: (0..texts as u16).collect() });
         };
         // Offsets that no token of a frame has.
         let token = |at| Token::new(0, String::from("x"), (at, at + 1));
@@ -39,7 +39,7 @@ impl Frame {
                         .special
                         .last_mut()
                         .filter(|_| alike)?
-                        .push((whole.get_ids()[at], whole.get_type_ids()[at]));
+                        .push((whole.get_ids()[at], u16::try_from(whole.get_type_ids()[at]).ok()?));
                     at += 1;
                 }
                 Some(text) => {
@@ -53,7 +53,7 @@ impl Frame {
                     if !alike {
                         return None;
                     }
-                    frame.types.push(kind);
+                    frame.types.push(u16::try_from(kind).ok()?);
                     frame.special.push(Vec::new());
                     at = end;
                 }
@@ -81,31 +81,19 @@ impl Frame {
         let tokens = self.added() + texts.iter().map(|pieces| pieces.len()).sum::<usize>();
         let mut whole = Encoding {
             ids: Vec::with_capacity(tokens),
-            type_ids: Vec::with_capacity(tokens),
-            offsets: Vec::with_capacity(tokens),
-            special: Vec::with_capacity(tokens),
-            words: Vec::with_capacity(tokens),
-            sequences: Vec::with_capacity(tokens),
+            origins: Vec::with_capacity(tokens),
             chars: Vec::new(),
             cut,
         };
         for (index, special) in self.special.iter().enumerate() {
-            for &(id, kind) in special {
-                whole.ids.push(id);
-                whole.type_ids.push(kind);
-                whole.offsets.push((0, 0));
-                whole.special.push(true);
-                whole.words.push(None);
-                whole.sequences.push(None);
-            }
+            whole.ids.extend(special.iter().map(|&(id, _)| id));
+            whole.origins.extend(special.iter().map(|&(_, kind)| Origin::special(kind)));
             let (Some(pieces), Some(&kind)) = (texts.get(index), self.types.get(index)) else { break };
-            let length = whole.ids.len() + pieces.len();
             whole.ids.extend(pieces.iter().map(|piece| piece.id));
-            whole.type_ids.resize(length, kind);
-            whole.offsets.extend(pieces.iter().map(|piece| (piece.start as usize, piece.end as usize)));
-            whole.special.resize(length, false);
-            whole.words.extend(pieces.iter().map(|piece| Some(piece.word)));
-            whole.sequences.resize(length, Some(index as u8));
+            let origin = |piece: &Piece| {
+                Origin::new((piece.start, piece.end), Some(piece.word), kind, Some(index as u8))
+            };
+            whole.origins.extend(pieces.iter().map(origin));
         }
         whole
     }

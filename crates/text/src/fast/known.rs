@@ -1,4 +1,4 @@
-//! Short words met before and their pieces, a cache line a word. As [`Cache`](super::cache::Cache) it belongs to one
+//! Short words met before and their pieces, two to a cache line. As [`Cache`](super::cache::Cache) it belongs to one
 //! call; unlike there a word that is not met again makes room for the next.
 
 use std::hint::black_box;
@@ -6,9 +6,13 @@ use std::hint::black_box;
 /// Bytes of the longest word that is kept.
 pub(super) const LONGEST: usize = 15;
 /// Most pieces of a word that is kept.
-pub(super) const PIECES: usize = 8;
-/// Most words that there is room for: two megabytes.
-const MOST: usize = 1 << 15;
+const PIECES: usize = 4;
+/// Most words that there is room for, in pairs: four megabytes.
+const MOST: usize = 1 << 16;
+/// Bits of an id, of the byte that a piece ends before, and of both.
+const ID: u32 = 21;
+const END: u32 = 4;
+const PIECE: u32 = ID + END;
 
 /// A word as a number: its bytes and its length. No word is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,83 +40,125 @@ impl Key {
     }
 }
 
+/// The pieces of a word as a number: id and end of each from the lowest bits up, and above them how many there are. It
+/// iterates over them: id, and the byte that each ends before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pieces(u128);
+
+impl Pieces {
+    const COUNT: u32 = PIECE * PIECES as u32;
+    /// More pieces than there is room for.
+    const MANY: Self = Self(7 << Self::COUNT);
+
+    fn new(pieces: impl ExactSizeIterator<Item = (u32, u8)>) -> Self {
+        let mut all = (pieces.len() as u128) << Self::COUNT;
+        if pieces.len() > PIECES {
+            return Self::MANY;
+        }
+        for ((id, end), at) in pieces.zip(0..) {
+            if id >= 1 << ID {
+                return Self::MANY;
+            }
+            all |= u128::from(id | u32::from(end) << ID) << (PIECE * at);
+        }
+        Self(all)
+    }
+
+    /// True if the word is known to have pieces that are not kept here.
+    #[inline]
+    pub fn elsewhere(self) -> bool {
+        self == Self::MANY
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = (u32, usize);
+
+    #[inline]
+    fn next(&mut self) -> Option<(u32, usize)> {
+        let count = self.0 >> Self::COUNT;
+        if count == 0 {
+            return None;
+        }
+        let piece = self.0 as u32 & ((1 << PIECE) - 1);
+        let rest = self.0 & ((1 << Self::COUNT) - 1);
+        *self = Self(rest >> PIECE | (count - 1) << Self::COUNT);
+        Some((piece & ((1 << ID) - 1), (piece >> ID) as usize))
+    }
+}
+
 #[derive(Clone, Copy, Default)]
-#[repr(align(64))]
 struct Slot {
     key: Key,
-    ids: [u32; PIECES],
-    /// The byte that each piece ends before.
-    ends: [u8; PIECES],
-    count: u8,
+    pieces: Pieces,
 }
+
+/// Two words, in one cache line.
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct Pair([Slot; 2]);
 
 /// Words and their pieces.
 #[derive(Default)]
 pub(super) struct Known {
-    /// A word lies in one of two that are side by side.
-    slots: Vec<Slot>,
+    pairs: Vec<Pair>,
     taken: usize,
 }
 
 impl Known {
-    /// The pieces of a word, if it is kept: ids, and the byte that each ends before.
+    /// The pieces of a word, if it is kept.
     #[inline]
-    pub fn get(&self, key: Key) -> Option<(&[u32], &[u8])> {
-        if self.slots.is_empty() {
-            return None;
+    pub fn get(&self, key: Key) -> Option<Pieces> {
+        let Pair([first, second]) = self.pairs.get(self.place_of(key))?;
+        if first.key == key {
+            return Some(first.pieces);
         }
-        let at = self.first(key);
-        let slot = [at, at ^ 1].map(|at| &self.slots[at]).into_iter().find(|slot| slot.key == key)?;
-        let count = usize::from(slot.count);
-        Some((&slot.ids[..count], &slot.ends[..count]))
+        (second.key == key).then_some(second.pieces)
     }
 
     /// Has the places of words brought near, all at once, for a [`get`](Self::get) soon after.
     #[inline]
     pub fn fetch(&self, keys: impl Iterator<Item = Key>) {
-        if !self.slots.is_empty() {
-            let counts = |at: usize| self.slots[at].count ^ self.slots[at ^ 1].count;
-            black_box(keys.fold(0, |all, key| all ^ counts(self.first(key))));
+        if !self.pairs.is_empty() {
+            black_box(keys.fold(0, |all, key| all ^ self.pairs[self.place_of(key)].0[0].pieces.0 as u32));
         }
     }
 
     /// Keeps the pieces of a word that is not kept yet: id and the byte it ends before, each where the last one ended.
-    pub fn insert(&mut self, key: Key, pieces: impl ExactSizeIterator<Item = (u32, u8)>) {
-        if pieces.len() > PIECES {
-            return;
-        }
-        if self.taken * 2 >= self.slots.len() && self.slots.len() < MOST {
-            let slots = (self.slots.len() * 2).max(256);
+    /// Of a word that has too many it keeps that they are [elsewhere](Pieces::elsewhere), and says false.
+    pub fn insert(&mut self, key: Key, pieces: impl ExactSizeIterator<Item = (u32, u8)>) -> bool {
+        if self.taken >= self.pairs.len() && self.pairs.len() < MOST {
+            let pairs = (self.pairs.len() * 2).max(128);
             self.taken = 0;
-            for slot in std::mem::replace(&mut self.slots, vec![Slot::default(); slots]) {
-                if slot.key != Key::default() {
-                    self.place(slot);
-                }
+            for Pair(slots) in std::mem::replace(&mut self.pairs, vec![Pair::default(); pairs]) {
+                // The one that came later was put first.
+                slots
+                    .into_iter()
+                    .rev()
+                    .filter(|slot| slot.key != Key::default())
+                    .for_each(|slot| self.place(slot));
             }
         }
-        let mut slot = Slot { key, count: pieces.len() as u8, ..Slot::default() };
-        for ((id, end), (to, at)) in pieces.zip(slot.ids.iter_mut().zip(&mut slot.ends)) {
-            (*to, *at) = (id, end);
-        }
-        self.place(slot);
+        let pieces = Pieces::new(pieces);
+        self.place(Slot { key, pieces });
+        !pieces.elsewhere()
     }
 
     /// The word that lay there goes next door, and who lived there is forgotten.
     fn place(&mut self, slot: Slot) {
-        let at = self.first(slot.key);
-        if self.slots[at].key != Key::default() {
-            self.slots[at ^ 1] = self.slots[at];
-        }
-        self.slots[at] = slot;
+        let at = self.place_of(slot.key);
+        let Pair(slots) = &mut self.pairs[at];
+        *slots = [slot, slots[0]];
         self.taken += 1;
     }
 
+    /// Number of the pair that a word is in. There must be pairs for that to be one of them.
     #[inline]
-    fn first(&self, key: Key) -> usize {
+    fn place_of(&self, key: Key) -> usize {
         let [low, high] = [key.0 as u64, (key.0 >> 64) as u64];
         let hash = (low.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ high)
             .wrapping_mul(0xd6e8_feb8_6659_fd93);
-        (hash >> 40) as usize & (self.slots.len() - 1)
+        (hash >> 40) as usize & self.pairs.len().wrapping_sub(1)
     }
 }
 
@@ -124,27 +170,33 @@ mod tests {
     fn what_is_found_is_the_words_own_and_memory_is_bounded() {
         let mut known = Known::default();
         let key = |word: &str| Key::new(word.as_bytes(), 0, word.len()).unwrap();
-        assert_eq!(known.get(key("a")), None);
-        let words: Vec<String> = (0..3 * MOST).map(|number| format!("w{number}")).collect();
+        let found = |known: &Known, word: &str| known.get(key(word)).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(found(&known, "a"), None);
+        let words: Vec<String> = (0..6 * MOST).map(|number| format!("w{number}")).collect();
         for (word, id) in words.iter().zip(0..) {
-            assert_eq!(known.get(key(word)), None);
+            assert_eq!(found(&known, word), None);
             known.insert(key(word), [(id, 1), (id + 1, word.len() as u8)].into_iter());
-            assert_eq!(known.get(key(word)), Some((&[id, id + 1][..], &[1, word.len() as u8][..])));
+            assert_eq!(found(&known, word), Some(vec![(id, 1), (id + 1, word.len())]));
         }
-        assert_eq!(known.slots.len(), MOST);
-        let mut found = 0;
+        assert_eq!(known.pairs.len(), MOST);
+        let mut kept = 0;
         for (word, id) in words.iter().zip(0..) {
-            if let Some((ids, _)) = known.get(key(word)) {
-                assert_eq!(ids, [id, id + 1]);
-                found += 1;
+            if let Some(pieces) = found(&known, word) {
+                assert_eq!(pieces, [(id, 1), (id + 1, word.len())]);
+                kept += 1;
             }
         }
-        assert!(found > MOST / 2 && found <= MOST, "{found}");
-        // No pieces is an answer, too; too many are not kept.
+        assert!(kept > MOST && kept <= 2 * MOST, "{kept}");
+        // No pieces is an answer, too.
         known.insert(key("none"), std::iter::empty());
-        assert_eq!(known.get(key("none")), Some((&[][..], &[][..])));
+        assert_eq!(found(&known, "none"), Some(vec![]));
+        known.insert(key("four"), [(1, 1), ((1 << ID) - 1, 2), (0, 3), (7, 15)].into_iter());
+        assert_eq!(found(&known, "four"), Some(vec![(1, 1), ((1 << ID) - 1, 2), (0, 3), (7, 15)]));
+        assert!(!known.get(key("four")).unwrap().elsewhere());
+        // What does not fit is known not to.
         known.insert(key("many"), [(1, 1); PIECES + 1].into_iter());
-        assert_eq!(known.get(key("many")), None);
+        known.insert(key("high"), [(1 << ID, 1)].into_iter());
+        assert!(["many", "high"].iter().all(|word| known.get(key(word)).unwrap().elsewhere()));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::ops::Range;
 
 use serde::Deserialize;
 use tokenizers::models::bpe::BPE;
@@ -18,7 +19,9 @@ const NONE: u32 = u32::MAX;
 const APART: u32 = i32::MAX as u32;
 /// Rank of a pair of bytes that no token holds side by side: nothing ever merges over that border.
 const BORDER: u32 = APART - 1;
-/// Bits of a token and of a rank in the table of pairs.
+/// Numbers of the tokens of bytes come before this.
+const BYTES: u32 = 256;
+/// Bits of a token's number and of a rank in the table of pairs.
 const TOKEN: u32 = 21;
 const RANK: u32 = 22;
 /// Bits that tell pairs that do not merge: 64 kilobytes.
@@ -27,16 +30,31 @@ const HASHES: usize = 1 << 19;
 const FEW: usize = 48;
 
 /// What a BPE model merges.
+///
+/// Tokens have numbers of their own here: those of the bytes come first, and then what merges make, in the order of the
+/// merges. Most models have one merge for each token, so that the rank of a merge says what it makes.
 pub(super) struct Merges {
-    /// Token of each byte; [`NONE`] if it has none.
-    letters: [u32; 256],
-    /// Rank of two bytes, [`APART`] or [`BORDER`].
-    bytes: Box<[u32]>,
+    /// Id of each token by its number; of a byte without token [`NONE`].
+    ids: Vec<u32>,
+    /// Of two bytes what [`Near`] says, in 128 kilobytes.
+    bytes: Box<[u16]>,
     pairs: Pairs,
-    /// Token that a merge makes, by rank.
+    /// Token that a merge makes, by rank; empty if it is just the one of the same place.
     made: Vec<u32>,
     /// Words that are a token whatever the merges say.
     whole: HashMap<Vec<u8>, u32>,
+}
+
+/// What the table of pairs of bytes has for a pair: its rank, or one of these.
+struct Near;
+
+impl Near {
+    /// [`BORDER`].
+    const BORDER: u16 = u16::MAX;
+    /// [`APART`].
+    const APART: u16 = u16::MAX - 1;
+    /// A rank that has no room there: the table of all pairs knows it.
+    const FAR: u16 = u16::MAX - 2;
 }
 
 /// A word while it is merged, in buffers that the next word uses again. A token lies at its first byte.
@@ -74,36 +92,54 @@ impl Merges {
         // The crate shows its merges in no other way; they come in the order of their ranks.
         let written = serde_json::to_vec(model).ok()?;
         let Written { merges } = serde_json::from_slice(&written).ok()?;
-        if merges.len() >= 1 << RANK {
+        if merges.len() >= (1 << TOKEN) - BYTES as usize {
             return None;
         }
         let spelled: HashMap<char, u8> = letters.iter().copied().zip(0..=255).collect();
         let bytes_of = |token: &str| -> Option<Vec<u8>> {
             token.chars().map(|letter| spelled.get(&letter).copied()).collect()
         };
+        let letter_ids = letters.map(|letter| ids.get(letter.to_string().as_str()).copied());
         let mut found = Self {
-            letters: letters.map(|letter| ids.get(letter.to_string().as_str()).copied().unwrap_or(NONE)),
-            bytes: vec![BORDER; 1 << 16].into(),
+            ids: letter_ids.iter().map(|id| id.unwrap_or(NONE)).collect(),
+            bytes: vec![Near::BORDER; 1 << 16].into(),
             pairs: Pairs::new(merges.len()),
             made: Vec::with_capacity(merges.len()),
             whole: HashMap::new(),
         };
+        let mut numbers: HashMap<u32, u32> =
+            (0..).zip(letter_ids).filter_map(|(byte, id)| Some((id?, byte))).collect();
+        for (left, right) in &merges {
+            let id = *ids.get(format!("{left}{right}").as_str())?;
+            let new = found.ids.len() as u32;
+            let number = *numbers.entry(id).or_insert(new);
+            if number == new {
+                found.ids.push(id);
+            }
+            found.made.push(number);
+        }
         for (rank, (left, right)) in (0..).zip(&merges) {
-            let made = format!("{left}{right}");
-            let pair = (*ids.get(left.as_str())?, *ids.get(right.as_str())?);
-            found.made.push(*ids.get(made.as_str())?);
-            found.pairs.insert(pair, rank);
+            let pair = [left, right].map(|part| ids.get(part.as_str()));
+            let [Some(left_id), Some(right_id)] = pair else { return None };
+            // What is neither a byte nor made of any is never met.
+            if let (Some(&left), Some(&right)) = (numbers.get(left_id), numbers.get(right_id)) {
+                found.pairs.insert((left, right), rank);
+            }
             // What is not spelled in bytes no word leads to.
-            for two in bytes_of(&made).unwrap_or_default().windows(2) {
-                let rank = &mut found.bytes[pair_of(two[0], two[1])];
-                *rank = APART.max(*rank);
+            for two in bytes_of(&format!("{left}{right}")).unwrap_or_default().windows(2) {
+                found.bytes[pair_of(two[0], two[1])] = Near::APART;
             }
         }
+        if found.made.iter().zip(BYTES..).all(|(&made, number)| made == number) {
+            found.made = Vec::new();
+        }
         for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second))) {
-            let rank = &mut found.bytes[pair_of(first, second)];
-            if *rank != BORDER {
-                let tokens = (found.letters[usize::from(first)], found.letters[usize::from(second)]);
-                *rank = found.pairs.get(tokens);
+            let near = &mut found.bytes[pair_of(first, second)];
+            if *near != Near::BORDER {
+                *near = match found.pairs.get((u32::from(first), u32::from(second))) {
+                    APART => Near::APART,
+                    rank => u16::try_from(rank).unwrap_or(Near::FAR).min(Near::FAR),
+                };
             }
         }
         if model.ignore_merges {
@@ -127,51 +163,54 @@ impl Merges {
             token(id, 0, word.len());
             return true;
         }
-        if word.iter().any(|&byte| self.letters[usize::from(byte)] == NONE) {
+        if word.iter().any(|&byte| self.ids[usize::from(byte)] == NONE) {
             return false;
         }
+        merging.begin(word, self);
         let mut start = 0;
-        for end in 1..=word.len() {
-            let rank = word.get(end).map_or(BORDER, |&byte| self.bytes[pair_of(word[end - 1], byte)]);
-            if rank == BORDER {
-                self.part(&word[start..end], merging, |id, from, to| token(id, start + from, start + to));
-                start = end;
+        while start < word.len() {
+            let borders = &merging.ranks[start..];
+            let length = borders.iter().position(|&rank| rank == BORDER).unwrap_or(borders.len() - 1) + 1;
+            let part = start..start + length;
+            match length {
+                1 => {}
+                2..=FEW => {
+                    while let Some(at) = merging.lowest(&part) {
+                        merging.merge(at, &part, self);
+                    }
+                }
+                _ => merging.merge_many(&part, self),
+            }
+            while start < part.end {
+                let next = merging.next[start] as usize;
+                token(self.ids[merging.tokens[start] as usize], start, next);
+                start = next;
             }
         }
         true
     }
 
-    /// The tokens of a part of a word with no border in it.
+    /// Rank of two bytes side by side, [`APART`] or [`BORDER`].
     #[inline]
-    fn part(&self, part: &[u8], merging: &mut Merging, mut token: impl FnMut(u32, usize, usize)) {
-        if let &[byte] = part {
-            return token(self.letters[usize::from(byte)], 0, 1);
-        }
-        merging.begin(part, self);
-        if part.len() <= FEW {
-            while let Some(at) = merging.lowest() {
-                merging.merge(at, self);
-            }
-        } else {
-            merging.merge_many(self);
-        }
-        let mut at = 0;
-        while at < part.len() {
-            let next = merging.next[at] as usize;
-            token(merging.tokens[at], at, next);
-            at = next;
+    fn near(&self, first: u8, second: u8) -> u32 {
+        match self.bytes[pair_of(first, second)] {
+            Near::BORDER => BORDER,
+            Near::APART => APART,
+            Near::FAR => self.pairs.get((u32::from(first), u32::from(second))),
+            rank => u32::from(rank),
         }
     }
 }
 
 impl Merging {
-    fn begin(&mut self, part: &[u8], merges: &Merges) {
-        let length = part.len() as u32;
+    /// A token for each byte of a word, which has at least one.
+    fn begin(&mut self, word: &[u8], merges: &Merges) {
+        let length = word.len() as u32;
         self.tokens.clear();
-        self.tokens.extend(part.iter().map(|&byte| merges.letters[usize::from(byte)]));
+        self.tokens.extend(word.iter().map(|&byte| u32::from(byte)));
         self.ranks.clear();
-        self.ranks.extend(part.windows(2).map(|two| merges.bytes[pair_of(two[0], two[1])]));
-        self.ranks.push(APART);
+        self.ranks.extend(word.windows(2).map(|two| merges.near(two[0], two[1])));
+        self.ranks.push(BORDER);
         self.next.clear();
         self.next.extend(1..=length);
         self.before.clear();
@@ -179,53 +218,54 @@ impl Merging {
         self.before.extend(0..length - 1);
     }
 
-    /// Where the leftmost pair of the lowest rank lies.
+    /// Where in a part of the word the leftmost pair of the lowest rank lies.
     #[inline]
-    fn lowest(&self) -> Option<usize> {
-        let lowest = self.ranks.iter().fold(APART as i32, |lowest, &rank| lowest.min(rank as i32)) as u32;
-        if lowest == APART {
+    fn lowest(&self, part: &Range<usize>) -> Option<usize> {
+        let ranks = &self.ranks[part.clone()];
+        let lowest = ranks.iter().fold(BORDER as i32, |lowest, &rank| lowest.min(rank as i32)) as u32;
+        if lowest == BORDER {
             return None;
         }
-        self.ranks.iter().position(|&rank| rank == lowest)
+        ranks.iter().position(|&rank| rank == lowest).map(|at| part.start + at)
     }
 
-    /// Merges the token at this place with the next. Gives the places before and after that have a new rank.
-    #[inline]
-    fn merge(&mut self, at: usize, merges: &Merges) -> [usize; 2] {
-        let made = merges.made[self.ranks[at] as usize];
+    /// Merges the token at this place with the next, within a part of the word. Gives the places before and after that
+    /// have a new rank.
+    #[inline(always)]
+    fn merge(&mut self, at: usize, part: &Range<usize>, merges: &Merges) -> [usize; 2] {
+        let rank = self.ranks[at];
+        let made = merges.made.get(rank as usize).copied().unwrap_or(BYTES + rank);
         let gone = self.next[at] as usize;
         let next = self.next[gone] as usize;
         self.tokens[at] = made;
         self.ranks[gone] = APART;
         self.next[at] = next as u32;
-        self.ranks[at] = match self.tokens.get(next) {
-            Some(&right) => {
-                self.before[next] = at as u32;
-                merges.pairs.get((made, right))
-            }
-            None => APART,
-        };
+        self.ranks[at] = APART;
+        if next < part.end {
+            self.before[next] = at as u32;
+            self.ranks[at] = merges.pairs.get((made, self.tokens[next]));
+        }
         let before = self.before[at] as usize;
-        if let Some(&left) = self.tokens.get(before) {
-            self.ranks[before] = merges.pairs.get((left, made));
+        if at > part.start {
+            self.ranks[before] = merges.pairs.get((self.tokens[before], made));
         }
         [before, at]
     }
 
-    /// All merges, with a queue of their ranks.
-    fn merge_many(&mut self, merges: &Merges) {
+    /// All merges of a part of the word, with a queue of their ranks.
+    fn merge_many(&mut self, part: &Range<usize>, merges: &Merges) {
         let mut queue = std::mem::take(&mut self.queue).into_vec();
         queue.clear();
-        let ranked = self.ranks.iter().zip(0..).filter(|(rank, _)| **rank != APART);
-        queue.extend(ranked.map(|(&rank, at)| Reverse((rank, at))));
+        let ranked = self.ranks[part.clone()].iter().zip(part.start as u32..);
+        queue.extend(ranked.filter(|(rank, _)| **rank < BORDER).map(|(&rank, at)| Reverse((rank, at))));
         self.queue = BinaryHeap::from(queue);
         while let Some(Reverse((rank, at))) = self.queue.pop() {
             // What has merged otherwise since has another rank.
             if self.ranks[at as usize] != rank {
                 continue;
             }
-            for at in self.merge(at as usize, merges) {
-                if let Some(&rank) = self.ranks.get(at).filter(|rank| **rank != APART) {
+            for at in self.merge(at as usize, part, merges) {
+                if let Some(&rank) = self.ranks.get(at).filter(|rank| **rank < BORDER) {
                     self.queue.push(Reverse((rank, at as u32)));
                 }
             }

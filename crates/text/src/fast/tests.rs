@@ -11,7 +11,7 @@ use tokenizers::{NormalizedString, Normalizer, PostProcessor};
 
 use super::Words;
 use super::chars::Made;
-use crate::{Encoding, Input, Tokenizer};
+use crate::{Encoding, Input, Origin, Tokenizer};
 
 /// clean_text, handle_chinese_chars, strip_accents, lowercase: uncased and cased BERT, and each setting that
 /// `tokenizer_config.json` can turn.
@@ -71,14 +71,21 @@ impl Both {
             }
         };
         let whole = self.crates.post_process(first, pair, true).unwrap();
+        let mut origins: Vec<Origin> = (0..whole.len())
+            .map(|at| {
+                let (start, end) = whole.get_offsets()[at];
+                let text = whole.get_sequence_ids()[at].map(|text| text as u8);
+                let kind = whole.get_type_ids()[at] as u16;
+                Origin::new((start as u32, end as u32), whole.get_word_ids()[at], kind, text)
+            })
+            .collect();
+        for (origin, special) in origins.iter_mut().zip(whole.get_special_tokens_mask()) {
+            origin.special = *special == 1;
+        }
         let mut encoding = Encoding {
             chars: Vec::new(),
             ids: whole.get_ids().to_vec(),
-            type_ids: whole.get_type_ids().to_vec(),
-            offsets: whole.get_offsets().to_vec(),
-            special: whole.get_special_tokens_mask().iter().map(|&special| special == 1).collect(),
-            words: whole.get_word_ids().to_vec(),
-            sequences: whole.get_sequence_ids().into_iter().map(|text| text.map(|text| text as u8)).collect(),
+            origins,
             cut: all + added - whole.len(),
         };
         if self.ours.spaced {
@@ -139,13 +146,15 @@ pub(super) fn random_texts<S: Strategy<Value = String>>(
 
 /// The first field in which two encodings differ.
 fn differs(got: &Encoding, expected: &Encoding) -> Option<&'static str> {
+    let origins =
+        |same: fn(&Origin) -> (u64, u64)| got.origins.iter().map(same).eq(expected.origins.iter().map(same));
     [
         ("ids", got.ids == expected.ids),
-        ("type ids", got.type_ids == expected.type_ids),
-        ("offsets", got.offsets == expected.offsets),
-        ("special", got.special == expected.special),
-        ("words", got.words == expected.words),
-        ("sequences", got.sequences == expected.sequences),
+        ("type ids", origins(|origin| (origin.type_id().into(), 0))),
+        ("offsets", origins(|origin| (origin.start.into(), origin.end.into()))),
+        ("special", origins(|origin| (origin.special.into(), 0))),
+        ("words", origins(|origin| (origin.word().map_or(u64::MAX, u64::from), 0))),
+        ("sequences", origins(|origin| (origin.sequence().map_or(u64::MAX, u64::from), 0))),
         ("cut", got.cut == expected.cut),
     ]
     .into_iter()
@@ -159,13 +168,17 @@ fn a_difference_in_any_field_is_seen() {
     assert_eq!(expected.cut, 0);
     assert_eq!(differs(&expected, &expected), None);
     type Change = (&'static str, fn(&mut Encoding));
+    fn of(encoding: &mut Encoding, type_id: u16, word: Option<u32>, sequence: Option<u8>) {
+        let origin = &mut encoding.origins[1];
+        *origin = Origin::new((origin.start, origin.end), word, type_id, sequence);
+    }
     let changes: [Change; 7] = [
         ("ids", |encoding| encoding.ids[1] += 1),
-        ("type ids", |encoding| encoding.type_ids[1] += 1),
-        ("offsets", |encoding| encoding.offsets[1].1 += 1),
-        ("special", |encoding| encoding.special[1] = true),
-        ("words", |encoding| encoding.words[1] = None),
-        ("sequences", |encoding| encoding.sequences[1] = None),
+        ("type ids", |encoding| of(encoding, 1, Some(0), Some(0))),
+        ("offsets", |encoding| encoding.origins[1].end += 1),
+        ("special", |encoding| encoding.origins[1].special = true),
+        ("words", |encoding| of(encoding, 0, None, Some(0))),
+        ("sequences", |encoding| of(encoding, 0, Some(0), None)),
         ("cut", |encoding| encoding.cut += 1),
     ];
     for (field, change) in changes {

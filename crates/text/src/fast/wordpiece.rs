@@ -152,11 +152,12 @@ impl BertWords {
     fn split(&self, work: &mut Work, piece: impl Fn(u32, usize, usize) -> Piece) {
         let Work { word: bytes, known, cuts, pieces, .. } = work;
         let key = Key::new(bytes, 0, bytes.len());
-        if let Some((ids, ends)) = key.and_then(|key| known.get(key)) {
+        let kept = key.and_then(|key| known.get(key));
+        if let Some(kept) = kept.filter(|kept| !kept.elsewhere()) {
             let mut start = 0;
-            for (&id, &end) in ids.iter().zip(ends) {
-                pieces.push(piece(id, start, usize::from(end)));
-                start = usize::from(end);
+            for (id, end) in kept {
+                pieces.push(piece(id, start, end));
+                start = end;
             }
             return;
         }
@@ -166,7 +167,7 @@ impl BertWords {
             pieces.push(piece(id, start, end));
             start = end;
         }
-        if let Some(key) = key {
+        if let (Some(key), None) = (key, kept) {
             known.insert(key, cuts.iter().map(|&(id, end)| (id, end as u8)));
         }
     }

@@ -277,10 +277,10 @@ impl Running {
         }
         let mut last = None;
         for (at, &id) in encoding.ids.iter().enumerate() {
-            if encoding.special[at] {
+            if encoding.origins[at].special {
                 continue;
             }
-            let word = encoding.words[at];
+            let word = encoding.origins[at].word();
             if word.is_none() || word != last {
                 self.next_word = (self.next_word + 1) % (IGNORE - 1);
             }

@@ -237,10 +237,10 @@ pub(crate) fn first_tokens(
     words: impl Iterator<Item = (usize, usize)>,
 ) -> Vec<Option<u32>> {
     let mut tokens = Vec::with_capacity(encoding.len());
-    for (token, &(from, to)) in encoding.offsets.iter().enumerate() {
+    for (token, (from, to)) in encoding.offsets().enumerate() {
         // Some tokenizers count the space before a word to its first piece.
         let from = to - text[from..to].trim_start().len();
-        if !encoding.special[token] && from < to {
+        if !encoding.origins[token].special && from < to {
             tokens.push((token as u32, from, to));
         }
     }
@@ -285,27 +285,29 @@ pub(crate) fn whole_tree(
 
 #[cfg(test)]
 mod tests {
+    use topwork_text::Origin;
+
     use super::*;
+
+    /// Of tokens with these offsets between two special ones.
+    fn origins(offsets: &[(u32, u32)]) -> Vec<Origin> {
+        let inside = offsets.iter().map(|&offsets| Origin::new(offsets, None, 0, Some(0)));
+        std::iter::once(Origin::special(0)).chain(inside).chain([Origin::special(0)]).collect()
+    }
 
     #[test]
     fn a_token_stands_for_the_word_that_begins_in_it() {
         let text = "we cannot don't";
         let encoding = Encoding {
             ids: vec![0; 7],
-            special: vec![true, false, false, false, false, false, true],
-            offsets: vec![(0, 0), (0, 2), (2, 9), (9, 13), (13, 14), (14, 15), (15, 15)],
+            origins: origins(&[(0, 2), (2, 9), (9, 13), (13, 14), (14, 15)]),
             ..Encoding::default()
         };
         let words = [(0, 2), (3, 6), (6, 9), (10, 12), (12, 15)];
         let found = first_tokens(&encoding, text, words.into_iter());
         assert_eq!(found, [Some(1), Some(2), Some(2), Some(3), Some(4)]);
         // Cut behind the second word.
-        let cut = Encoding {
-            ids: vec![0; 3],
-            special: vec![true, false, true],
-            offsets: vec![(0, 0), (0, 2), (0, 0)],
-            ..Encoding::default()
-        };
+        let cut = Encoding { ids: vec![0; 3], origins: origins(&[(0, 2)]), ..Encoding::default() };
         assert_eq!(first_tokens(&cut, text, words.into_iter()), [Some(1), None, None, None, None]);
     }
 

@@ -208,14 +208,15 @@ impl<'a> Windows<'a> {
     ) -> Result<(), Error> {
         let most = self.encode.max_length.unwrap_or(usize::MAX);
         let all = encoding.len();
-        let of_passage = |at: &usize| encoding.sequences[*at] == Some(1);
+        let of_passage = |at: &usize| encoding.origins[*at].sequence() == Some(1);
         let begin = (0..all).find(of_passage).unwrap_or(all);
         let end = (0..all).rfind(|at| of_passage(at)).map_or(begin, |last| last + 1);
         self.inputs.lengths.push(all);
         let around = begin + (all - end);
         // A long question leaves room for half a window of the passage.
         let over = around.saturating_sub(most / 2);
-        let question: Vec<usize> = (0..begin).filter(|&at| encoding.sequences[at] == Some(0)).collect();
+        let question: Vec<usize> =
+            (0..begin).filter(|&at| encoding.origins[at].sequence() == Some(0)).collect();
         let dropped = if around + 1 > most { over.min(question.len()) } else { 0 };
         let dropped: Vec<usize> = question[question.len() - dropped..].to_vec();
         self.inputs.count_cut(dropped.len());
@@ -250,13 +251,13 @@ impl<'a> Windows<'a> {
         (from, to): (usize, usize),
         answers: Option<&[Answer]>,
     ) {
-        let pick = |values: &[u32]| -> Vec<u32> { tokens.iter().map(|&at| values[at]).collect() };
-        let ids = pick(&encoding.ids);
+        let ids: Vec<u32> = tokens.iter().map(|&at| encoding.ids[at]).collect();
+        let type_ids: Vec<u32> = tokens.iter().map(|&at| encoding.origins[at].type_id()).collect();
         let none = none_of(self.encode.tokenizer, &ids);
-        self.inputs.packed.push(&ids, &pick(&encoding.type_ids));
+        self.inputs.packed.push(&ids, &type_ids);
         self.inputs.rows.push(row);
         let places: Vec<(u32, u32)> =
-            encoding.offsets[from..to].iter().map(|&(start, end)| (start as u32, end as u32)).collect();
+            encoding.origins[from..to].iter().map(|origin| (origin.start, origin.end)).collect();
         let (start, end) = match answers {
             None => {
                 self.labelled = false;

@@ -168,9 +168,9 @@ fn marks(
 /// The tokens that share characters with a span of one of the texts.
 fn tokens_of(encoding: &Encoding, sequence: u8, span: &Range<usize>) -> Option<Range<u32>> {
     let within = |&token: &usize| {
-        let (from, to) = encoding.offsets[token];
-        !encoding.special[token]
-            && encoding.sequences[token] == Some(sequence)
+        let (from, to) = encoding.origins[token].offsets();
+        !encoding.origins[token].special
+            && encoding.origins[token].sequence() == Some(sequence)
             && from < to
             && from < span.end
             && to > span.start
@@ -205,16 +205,18 @@ pub fn shown(example: &Example) -> String {
 
 #[cfg(test)]
 mod tests {
+    use topwork_text::Origin;
+
     use super::*;
 
     #[test]
     fn a_span_is_of_all_tokens_that_share_its_characters() {
+        let special = Origin::special(0);
+        let of = |sequence, offsets| Origin::new(offsets, None, 0, Some(sequence));
         let encoding = Encoding {
             ids: vec![0; 6],
-            special: vec![true, false, false, true, false, true],
-            sequences: vec![None, Some(0), Some(0), None, Some(1), None],
             // The space before the second word is counted to it.
-            offsets: vec![(0, 0), (0, 3), (3, 8), (0, 0), (0, 4), (0, 0)],
+            origins: vec![special, of(0, (0, 3)), of(0, (3, 8)), special, of(1, (0, 4)), special],
             ..Encoding::default()
         };
         let check = |sequence, span: Range<usize>, expected| {

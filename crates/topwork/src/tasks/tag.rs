@@ -237,8 +237,8 @@ pub(crate) fn first_pieces(
         .map(|(start, end)| {
             // Both are in the order of the text.
             while token < encoding.len() {
-                let (from, to) = encoding.offsets[token];
-                if encoding.special[token] || from == to {
+                let (from, to) = encoding.origins[token].offsets();
+                if encoding.origins[token].special || from == to {
                     token += 1;
                     continue;
                 }

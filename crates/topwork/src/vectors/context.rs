@@ -160,8 +160,8 @@ impl ContextWords {
 /// The tokens that share a byte with a place.
 fn tokens_at(encoding: &Encoding, (start, end): (usize, usize)) -> Vec<usize> {
     let within = |&at: &usize| {
-        let (first, last) = encoding.offsets[at];
-        !encoding.special[at] && first < end && last > start
+        let (first, last) = encoding.origins[at].offsets();
+        !encoding.origins[at].special && first < end && last > start
     };
     (0..encoding.len()).filter(within).collect()
 }
