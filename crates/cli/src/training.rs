@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use topwork::job::RESOLVED;
 use topwork::{JobObserver, Recipe};
-use topwork_train::{Event, Observer};
+use topwork_train::{Event, Learning, Observer};
 
 use crate::global::Global;
 use crate::numbers::thousands;
@@ -139,6 +139,19 @@ impl Observer for Training {
                         value(*score)
                     ));
                 }
+            }
+            Event::Plan { step, learning } => {
+                let rate = |part: &Learning| match part.lr_scale {
+                    1.0 => part.group.clone(),
+                    scale => format!("{} ({scale:.3} of the rate)", part.group),
+                };
+                let values: usize = learning.iter().map(|part| part.values).sum();
+                let groups: Vec<String> = learning.iter().map(rate).collect();
+                self.say(&format!(
+                    "after step {step} learn {}: {} values",
+                    groups.join(", "),
+                    thousands(values)
+                ));
             }
             Event::Checkpoint { .. } => {}
             Event::EarlyStop { step, best_step } => {

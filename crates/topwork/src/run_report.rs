@@ -295,6 +295,7 @@ fn training(outcomes: &Outcomes) -> Training {
             }
             Event::Start { .. }
             | Event::Checkpoint { .. }
+            | Event::Plan { .. }
             | Event::EarlyStop { .. }
             | Event::Reached { .. }
             | Event::TimeOver { .. }
@@ -471,6 +472,9 @@ fn environment(outcomes: &Outcomes) -> Vec<Fact> {
         fact("training", report::seconds(outcomes.run.seconds)),
         fact("whole run", report::seconds(outcomes.seconds)),
     ];
+    for (name, options) in train.get("techniques").and_then(toml::Value::as_table).into_iter().flatten() {
+        facts.push(fact(&format!("technique {name}"), options.to_string()));
+    }
     facts.extend(peak_memory().map(|bytes| fact("peak memory", report::bytes(bytes))));
     facts.extend(outcomes.source.sha256.clone().map(|hash| fact("model sha-256", hash)));
     facts

@@ -18,6 +18,16 @@ pub enum Error {
         /// What was given.
         got: String,
     },
+    /// A technique has no such option.
+    #[error("technique {technique}: unknown option {got}: {}", if .known.is_empty() { "it has none".to_string() } else { format!("known are {known}") })]
+    TechniqueOption {
+        /// The technique.
+        technique: &'static str,
+        /// Its options.
+        known: String,
+        /// What was given.
+        got: String,
+    },
     /// A name is not in its list.
     #[error("unknown {kind} {got:?}: did you mean {nearest:?}? known are {known}")]
     Unknown {
@@ -39,10 +49,16 @@ pub enum Error {
         unexpected: Vec<String>,
     },
     /// Everything is frozen.
-    #[error("nothing to train: the freeze patterns {patterns:?} leave no trainable parameter")]
+    #[error(
+        "nothing to train in step {step}: freezing {patterns:?} and the techniques ({techniques}) together leave no parameter that learns"
+    )]
     AllFrozen {
+        /// The first step without one, from 1.
+        step: usize,
         /// The patterns.
         patterns: Vec<String>,
+        /// Names of the techniques, or "none".
+        techniques: String,
     },
     /// The loss or the gradient is not a number.
     #[error(

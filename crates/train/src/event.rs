@@ -12,7 +12,7 @@ pub enum Event {
         total_steps: usize,
         /// Steps done before (0 unless resumed).
         done_steps: usize,
-        /// Values that are trained in the first step.
+        /// Values that are trained in some step.
         trainable_values: usize,
         /// Values in all.
         total_values: usize,
@@ -37,6 +37,13 @@ pub enum Event {
         tokens: usize,
         /// Seconds it took.
         seconds: f64,
+    },
+    /// What learns from this step on, where techniques decide that.
+    Plan {
+        /// Steps done.
+        step: usize,
+        /// Depth groups with something that learns, from the bottom up.
+        learning: Vec<Learning>,
     },
     /// An evaluation on the development data.
     Evaluation {
@@ -95,6 +102,17 @@ pub enum Event {
         /// Seconds of this process, evaluations and checkpoints counted.
         seconds: f64,
     },
+}
+
+/// A depth group of parameters that learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Learning {
+    /// What the paths of its parameters begin with.
+    pub group: String,
+    /// Values that learn.
+    pub values: usize,
+    /// What the learning rate is multiplied by.
+    pub lr_scale: f64,
 }
 
 /// Receives events, for a progress bar or plain lines.

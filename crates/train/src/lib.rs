@@ -20,7 +20,7 @@ pub mod techniques;
 pub mod tensorboard;
 
 pub use error::Error;
-pub use event::{Event, Observer, Silent};
+pub use event::{Event, Learning, Observer, Silent};
 pub use options::{PrecisionName, TrainOptions};
 pub use run_loop::{RunContext, RunResult, run};
 pub use task::{BatchLoss, Scores, Task, TaskError};

@@ -1,9 +1,13 @@
 //! The loop's settings.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use topwork_kernels::gemm::Precision;
 
 use crate::error::Error;
+use crate::schedule::{self, Warmup};
+use crate::technique;
 
 /// How a run is trained. Every field has a default, and the resolved recipe shows them all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +26,9 @@ pub struct TrainOptions {
     pub learning_rate: f64,
     /// Name of the schedule; `topwork list schedules` shows them.
     pub schedule: String,
+    /// Options of the schedule beside its warm-up, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedule_options: BTreeMap<String, f64>,
     /// Share of all steps over which the learning rate rises from zero.
     pub warmup: f64,
     /// Batches whose gradients are summed before a step.
@@ -40,6 +47,9 @@ pub struct TrainOptions {
     pub eps: f64,
     /// Path patterns of parameters that stay as they are.
     pub freeze: Vec<String>,
+    /// Techniques by name, each with its options; `topwork list techniques` shows them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub techniques: BTreeMap<String, serde_json::Value>,
     /// Most disk space, in GB, for what frozen layers at the bottom make of the texts, which is computed once; 0 = compute
     /// it anew in each step. The weights are the same to the bit.
     pub frozen_gigabytes: f64,
@@ -96,6 +106,7 @@ impl Default for TrainOptions {
             stop_at: None,
             learning_rate: 5e-5,
             schedule: "linear".to_string(),
+            schedule_options: BTreeMap::new(),
             warmup: 0.1,
             accumulate: 1,
             clip_norm: 1.0,
@@ -105,6 +116,7 @@ impl Default for TrainOptions {
             beta2: 0.999,
             eps: 1e-8,
             freeze: Vec::new(),
+            techniques: BTreeMap::new(),
             frozen_gigabytes: 16.0,
             patience: 0,
             evaluate_epochs: 1,
@@ -119,10 +131,18 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// What the schedule is built with.
+    pub(crate) fn schedule_with_options(&self) -> schedule::Options {
+        let mut options = schedule::Options::new(Warmup::Ratio(self.warmup));
+        options.values.clone_from(&self.schedule_options);
+        options
+    }
+
     /// Checks ranges.
     ///
     /// # Errors
-    /// [`Error::Option`] naming the first option out of range.
+    /// [`Error::Option`] naming the first option out of range; a technique that there is not, or an option that it does not
+    /// have; the same of the schedule.
     pub fn check(&self) -> Result<(), Error> {
         let rule = |ok: bool, name: &'static str, expected: &'static str, got: f64| {
             if ok { Ok(()) } else { Err(Error::Option { name, expected, got: got.to_string() }) }
@@ -141,6 +161,11 @@ impl TrainOptions {
         rule(self.weight_decay >= 0.0, "weight-decay", "at least 0", self.weight_decay)?;
         let room = self.frozen_gigabytes;
         rule((0.0..=1e9).contains(&room), "frozen-gigabytes", "a number from 0 to 1e9", room)?;
+        let schedule = schedule::find(&self.schedule).map_err(|e| Error::Task(Box::new(e)))?;
+        (schedule.build)(&self.schedule_with_options()).map_err(|e| Error::Task(Box::new(e)))?;
+        for (name, options) in &self.techniques {
+            technique::find(name, options)?;
+        }
         rule((0.0..1.0).contains(&self.beta1), "beta1", "at least 0 and below 1", self.beta1)?;
         rule((0.0..1.0).contains(&self.beta2), "beta2", "at least 0 and below 1", self.beta2)?;
         rule(self.eps > 0.0, "eps", "above 0", self.eps)
@@ -177,5 +202,9 @@ mod tests {
         check(|o| o.stop_at = Some(f64::NAN), "stop-at");
         check(|o| o.clip_norm = -1.0, "clip-norm");
         check(|o| o.frozen_gigabytes = f64::INFINITY, "frozen-gigabytes");
+        check(|o| o.schedule = "one-cycl".into(), "one-cycle");
+        check(|o| _ = o.schedule_options.insert("cycles".into(), 2.0), "cycles");
+        check(|o| _ = o.techniques.insert("unfreez".into(), serde_json::json!({})), "unfreeze");
+        check(|o| _ = o.techniques.insert("unfreeze".into(), serde_json::json!({"epoch": 1})), "epochs");
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Learning, Observer};
 use crate::tensorboard::EventWriter;
 
 /// Writes every event to the run folder and hands it to an observer.
@@ -92,6 +92,10 @@ fn scalars(event: &Event) -> (usize, Vec<(String, f64)>) {
         }
         Event::Evaluation { step, values, .. } => {
             (*step, values.iter().map(|(name, value)| (format!("dev/{name}"), *value)).collect())
+        }
+        Event::Plan { step, learning } => {
+            let scale = |part: &Learning| (format!("train/lr_scale/{}", part.group), part.lr_scale);
+            (*step, learning.iter().map(scale).collect())
         }
         Event::Start { .. }
         | Event::Checkpoint { .. }

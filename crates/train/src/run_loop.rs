@@ -7,22 +7,21 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use topwork_kernels::rng::derive;
 use topwork_nn::{Gradients, Param, ParamKind, Pass, gradient};
 
 use crate::audit;
 use crate::checkpoint::{self, Position};
 use crate::error::Error;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Learning, Observer};
 use crate::optim::AdamW;
 use crate::options::TrainOptions;
-use crate::plan::{ParamInfo, Plan, Progress};
+use crate::plan::{self, ParamInfo, Plan, Progress};
 use crate::run_log::RunLog;
-use crate::schedule::{self, Schedule, Warmup};
+use crate::schedule::{self, Schedule};
 use crate::task::{Scores, Task};
-use crate::technique::Technique;
-use crate::techniques::freeze;
+use crate::technique::{self, Technique};
 
 /// Where a run keeps its files and how it may be stopped.
 pub struct RunContext<'a> {
@@ -47,7 +46,7 @@ pub struct RunResult {
     pub interrupted: bool,
     /// True if patience or time ran out, or the score that was asked for was reached.
     pub stopped_early: bool,
-    /// Values that were trained in the first step.
+    /// Values that are trained in some step of the run.
     pub trainable_values: usize,
     /// Seconds of this process.
     pub seconds: f64,
@@ -66,6 +65,8 @@ struct Running<'r, 'c, T: Task> {
     params: Vec<ParamInfo>,
     at: Position,
     total: usize,
+    /// What the step before trained; `None` before the first one.
+    planned: Option<Vec<Plan>>,
 }
 
 /// Trains `task`.
@@ -78,14 +79,11 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     options.check()?;
     let RunContext { folder, resume, stop, observer } = context;
     let params = ParamInfo::of(task.store());
-    let mut techniques = Vec::new();
-    if !options.freeze.is_empty() {
-        techniques.push((freeze::ENTRY.build)(&json!({"patterns": options.freeze}), &params)?);
-    }
-    let total = total_steps(task, options)?;
-    let warmup = schedule::Options::new(Warmup::Ratio(options.warmup));
-    let schedule =
-        schedule::build(&options.schedule, &warmup, total as u64).map_err(|e| Error::Task(Box::new(e)))?;
+    let techniques = techniques(options, &params, task)?;
+    let ends = step_ends(task, options)?;
+    let total = ends.last().copied().unwrap_or(0);
+    let schedule = schedule::build(&options.schedule, &options.schedule_with_options(), total as u64)
+        .map_err(|e| Error::Task(Box::new(e)))?;
     let mut optimizer = AdamW::new(options, params.len());
     let mut at = Position::default();
     let mut resumed = None;
@@ -99,12 +97,24 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
         Some(folder) => RunLog::open(folder, resumed, observer)?,
         None => RunLog::unwritten(observer),
     };
-    let mut run =
-        Running { task, options, folder, stop, log, optimizer, schedule, techniques, params, at, total };
-    let first_plan = run.plan();
-    let trainable_values = values(&run, &first_plan);
-    if trainable_values == 0 {
-        return Err(Error::AllFrozen { patterns: options.freeze.clone() });
+    let mut run = Running {
+        task,
+        options,
+        folder,
+        stop,
+        log,
+        optimizer,
+        schedule,
+        techniques,
+        params,
+        at,
+        total,
+        planned: None,
+    };
+    let trainable_values = run.foresee(&ends)?;
+    if run.at.step > 0 {
+        let epoch = run.at.epoch - usize::from(run.at.group == 0);
+        run.planned = Some(run.plan(Progress { epoch, step: run.at.step - 1, total }));
     }
     let total_values = run.task.store().values_total();
     let (done_steps, precision) = (run.at.step, format!("{:?}", options.precision).to_lowercase());
@@ -138,20 +148,37 @@ enum Ended {
     Interrupted,
 }
 
-fn total_steps<T: Task>(task: &T, options: &TrainOptions) -> Result<usize, Error> {
-    let mut total = 0;
+/// The techniques of a run, which have seen the parameters.
+fn techniques<T: Task>(
+    options: &TrainOptions,
+    params: &[ParamInfo],
+    task: &T,
+) -> Result<Vec<Box<dyn Technique>>, Error> {
+    let freeze = json!({"patterns": options.freeze});
+    let named = options.techniques.iter().map(|(name, options)| (name.as_str(), options));
+    let frozen: Option<(&str, &Value)> = (!options.freeze.is_empty()).then_some(("freeze", &freeze));
+    let mut found = Vec::new();
+    for (name, options) in frozen.into_iter().chain(named) {
+        let mut technique = (technique::find(name, options)?.build)(options, params)?;
+        technique.begin(params, task.store())?;
+        found.push(technique);
+    }
+    Ok(found)
+}
+
+/// How many optimizer steps are done at the end of each epoch; the last is all of the run's.
+fn step_ends<T: Task>(task: &T, options: &TrainOptions) -> Result<Vec<usize>, Error> {
+    let (mut ends, mut total) = (Vec::with_capacity(options.epochs), 0);
+    let most = if options.max_steps > 0 { options.max_steps } else { usize::MAX };
     for epoch in 0..options.epochs {
         let batches = task.batches(epoch)?.len();
         if batches == 0 {
             return Err(Error::NoBatches { epoch });
         }
-        total += batches.div_ceil(options.accumulate);
+        total = most.min(total + batches.div_ceil(options.accumulate));
+        ends.push(total);
     }
-    Ok(if options.max_steps > 0 { total.min(options.max_steps) } else { total })
-}
-
-fn values<T: Task>(run: &Running<T>, plan: &[Plan]) -> usize {
-    run.task.store().iter().zip(plan).filter(|(_, plan)| plan.train).map(|((_, p), _)| p.len()).sum()
+    Ok(ends)
 }
 
 impl<T: Task> Running<'_, '_, T> {
@@ -200,8 +227,58 @@ impl<T: Task> Running<'_, '_, T> {
         Ok(if self.at.stopped { Ended::Early } else { Ended::Done })
     }
 
-    fn plan(&self) -> Vec<Plan> {
-        let at = Progress { epoch: self.at.epoch, step: self.at.step, total: self.total };
+    /// Goes through the plans of all steps before the first one is done: each must train something. Gives how many values
+    /// are trained in some step.
+    fn foresee(&self, ends: &[usize]) -> Result<usize, Error> {
+        let mut moves = vec![false; self.params.len()];
+        let learns = |param: &ParamInfo| param.kind.learns();
+        let (mut step, mut epoch) = (0, 0);
+        while step < self.total {
+            while ends.get(epoch).is_some_and(|&end| end <= step) {
+                epoch += 1;
+            }
+            let plan = self.plan(Progress { epoch, step, total: self.total });
+            if !plan.iter().zip(&self.params).any(|(plan, param)| plan.train && learns(param)) {
+                let names: Vec<&str> = self.options.techniques.keys().map(String::as_str).collect();
+                return Err(Error::AllFrozen {
+                    step: step + 1,
+                    patterns: self.options.freeze.clone(),
+                    techniques: if names.is_empty() { "none".to_string() } else { names.join(", ") },
+                });
+            }
+            moves.iter_mut().zip(&plan).for_each(|(moves, plan)| *moves |= plan.train);
+            // Freezing alone is the same in every step.
+            step = if self.options.techniques.is_empty() { self.total } else { step + 1 };
+        }
+        let store = self.task.store().iter();
+        Ok(store.zip(moves).filter(|(_, moves)| *moves).map(|((_, param), _)| param.len()).sum())
+    }
+
+    /// What learns under a plan, by depth group.
+    fn learning(&self, plan: &[Plan]) -> Vec<Learning> {
+        let mut found: Vec<Learning> = Vec::new();
+        for group in 0..=plan::top(&self.params) {
+            let own = self
+                .task
+                .store()
+                .iter()
+                .zip(plan)
+                .filter(|((_, param), plan)| param.group == group && plan.train && param.kind.learns());
+            let (mut values, mut lr_scale) = (0, None);
+            for ((_, param), plan) in own {
+                values += param.len();
+                lr_scale.get_or_insert(plan.lr_scale);
+            }
+            found.extend(lr_scale.map(|lr_scale| Learning {
+                group: plan::group_name(&self.params, group),
+                values,
+                lr_scale,
+            }));
+        }
+        found
+    }
+
+    fn plan(&self, at: Progress) -> Vec<Plan> {
         let plan =
             |(_, param): (_, &Param)| Plan { train: param.kind != ParamKind::Fixed, ..Plan::default() };
         let mut plan: Vec<Plan> = self.task.store().iter().map(plan).collect();
@@ -214,7 +291,11 @@ impl<T: Task> Running<'_, '_, T> {
     /// One optimizer step over a group of batches.
     fn step(&mut self, group: &[Vec<usize>]) -> Result<(), Error> {
         let started = Instant::now();
-        let plan = self.plan();
+        let plan = self.plan(Progress { epoch: self.at.epoch, step: self.at.step, total: self.total });
+        let changed = self.planned.as_ref() != Some(&plan);
+        if changed && !self.options.techniques.is_empty() {
+            self.log.write(&Event::Plan { step: self.at.step, learning: self.learning(&plan) })?;
+        }
         let trainable: Vec<bool> = plan.iter().map(|p| p.train).collect();
         let learning_rate =
             self.options.learning_rate * self.schedule.lr_scale(self.at.step as u64, self.total as u64);
@@ -243,9 +324,14 @@ impl<T: Task> Running<'_, '_, T> {
             });
         }
         let mut gradients = gradients.unwrap_or_else(|| Gradients::none(self.params.len()));
-        if self.at.step == 0 {
+        // Once for each set of parameters that learn together.
+        if changed {
             audit::check(self.task.store(), &gradients, &trainable)?;
         }
+        for technique in &self.techniques {
+            technique.after_backward(&self.params, &plan, self.task.store(), &mut gradients)?;
+        }
+        self.planned = Some(plan.clone());
         let gradient_norm =
             gradients.ids().filter_map(|id| gradients.get(id)).map(gradient::sum_squares).sum::<f64>().sqrt();
         self.finite("gradient norm", gradient_norm, learning_rate)?;

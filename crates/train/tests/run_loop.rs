@@ -163,26 +163,42 @@ fn it_learns() {
     assert_eq!(result.steps, 40 * 5);
 }
 
+/// The same with techniques: what learns changes after half of the 30 steps.
+fn with_techniques() -> TrainOptions {
+    let techniques = serde_json::json!({
+        "unfreeze": {"order": "last-then-all"}, "layer-decay": {"rate": 0.5}, "l2-sp": {"alpha": 0.1},
+    });
+    TrainOptions { techniques: serde_json::from_value(techniques).unwrap(), ..options() }
+}
+
 #[test]
 fn stopping_anywhere_and_resuming_gives_the_same_bits() {
+    stopping_anywhere(&options(), 0);
+    stopping_anywhere(&with_techniques(), 2);
+}
+
+/// `plans`: how often the log says what learns.
+fn stopping_anywhere(options: &TrainOptions, plans: usize) {
     let mut whole = Line::new();
-    go(&mut whole, &options(), None, false).unwrap();
-    for steps in [1, 4, 5, 6, 13, 29] {
+    go(&mut whole, options, None, false).unwrap();
+    for steps in [1, 4, 5, 6, 13, 15, 29] {
         let folder = tempfile::tempdir().unwrap();
         let mut line = Line::new();
         let stop = AtomicBool::new(false);
         let mut observer = StopAfter { steps, stop: &stop };
         let context =
             RunContext { folder: Some(folder.path()), resume: false, stop: &stop, observer: &mut observer };
-        let first = run(&mut line, &options(), context).unwrap();
+        let first = run(&mut line, options, context).unwrap();
         assert!(first.interrupted && first.steps == steps, "{steps}: {first:?}");
         let mut again = Line::new();
-        let result = go(&mut again, &options(), Some(folder.path()), true).unwrap();
+        let result = go(&mut again, options, Some(folder.path()), true).unwrap();
         assert!(!result.interrupted);
         assert_eq!(again.weights(), whole.weights(), "stopped after {steps}");
         let log = std::fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
         let logged = log.lines().filter(|line| line.contains("\"event\":\"step\"")).count();
         assert_eq!(logged, 30, "every step stands in the log once");
+        let told = log.lines().filter(|line| line.contains("\"event\":\"plan\"")).count();
+        assert_eq!(told, plans, "stopped after {steps}");
     }
 }
 
@@ -316,6 +332,15 @@ fn frozen_parameters_keep_their_bits() {
     let result = go(&mut line, &options, None, false).unwrap();
     assert_eq!(line.store.values(line.first.weight).unwrap(), before);
     assert_eq!(result.trainable_values, 8);
+    // A stage in which nothing is left is found before the first step.
+    let head = TrainOptions { freeze: vec!["head".to_string()], ..with_techniques() };
+    let error = go(&mut line, &head, None, false).unwrap_err().to_string();
+    assert!(error.contains("step 1:") && error.contains("unfreeze"), "{error}");
+    let later = TrainOptions { freeze: vec!["layers".to_string()], ..with_techniques() };
+    let sequential = serde_json::json!({"order": "sequential"});
+    let later = TrainOptions { techniques: [("unfreeze".to_string(), sequential)].into(), ..later };
+    let error = go(&mut line, &later, None, false).unwrap_err().to_string();
+    assert!(error.contains("step 16:"), "{error}");
     let all = TrainOptions { freeze: vec!["**".to_string()], ..options };
     assert!(matches!(go(&mut line, &all, None, false), Err(Error::AllFrozen { .. })));
 }

@@ -177,9 +177,13 @@ fn rows(kind: Kind, global: &Global) -> anyhow::Result<Vec<Row>> {
             FAMILIES.iter().map(row).collect()
         }
         Kind::Heads => HEADS.iter().map(|h| Row { link: h.paper, ..Row::new(h.name, h.summary) }).collect(),
-        Kind::Techniques => {
-            TECHNIQUES.iter().map(|t| Row { link: t.paper, ..Row::new(t.name, t.summary) }).collect()
-        }
+        Kind::Techniques => TECHNIQUES
+            .iter()
+            .map(|t| Row {
+                link: t.paper,
+                ..Row::new(t.name, with_options(t.summary, t.options.iter().map(|o| (o.key, o.about))))
+            })
+            .collect(),
         Kind::Losses => {
             let row = |(_, name, about, link): &(_, &'static str, &'static str, &'static str)| Row {
                 link,
@@ -187,9 +191,13 @@ fn rows(kind: Kind, global: &Global) -> anyhow::Result<Vec<Row>> {
             };
             VectorLossKind::ALL.iter().map(row).collect()
         }
-        Kind::Schedules => {
-            SCHEDULES.iter().map(|s| Row { link: s.paper, ..Row::new(s.name, s.summary) }).collect()
-        }
+        Kind::Schedules => SCHEDULES
+            .iter()
+            .map(|s| Row {
+                link: s.paper,
+                ..Row::new(s.name, with_options(s.summary, s.options.iter().copied()))
+            })
+            .collect(),
         Kind::Metrics => {
             let words = |m: &topwork_train::metrics::MetricSpec| {
                 let tasks: Vec<&str> = m.tasks.iter().map(|task| task.words()).collect();
@@ -258,6 +266,12 @@ fn references(global: &Global) -> anyhow::Result<Vec<Row>> {
         }
     }
     Ok(list)
+}
+
+/// What something does, and its options.
+fn with_options<'a>(summary: &str, options: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let options: String = options.map(|(key, about)| format!("; {key}: {about}")).collect();
+    format!("{summary}{options}")
 }
 
 #[cfg(test)]

@@ -95,15 +95,27 @@ pub struct Start {
     /// Leave parameters as they are: `encoder` (or `all`: all but the head), or a path pattern such as `embed` or `layers.{0..4}`; may be repeated. Embeddings and layers frozen from the bottom up are computed once for all epochs, without dropout
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
+    /// Let layers learn one after the other: gradual (from the top down), chain-thaw, last-then-all or sequential
+    #[arg(long, value_name = "ORDER")]
+    unfreeze: Option<String>,
+    /// Learn deeper layers more slowly: each at so much of the rate of the one above it, as 0.95
+    #[arg(long, value_name = "RATE")]
+    layer_decay: Option<f64>,
+    /// A technique of fine-tuning with its options, as l2-sp:alpha=0.1 (see topwork list techniques); may be repeated
+    #[arg(long, value_name = "NAME[:KEY=VALUE,...]")]
+    technique: Vec<String>,
     /// Passes over the data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Peak learning rate
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// Course of the learning rate (see topwork list schedules)
-    #[arg(long, value_name = "NAME")]
+    /// Course of the learning rate, as linear or one-cycle:rise=10 (see topwork list schedules)
+    #[arg(long, value_name = "NAME[:KEY=VALUE,...]")]
     schedule: Option<String>,
+    /// Share of all steps over which the learning rate rises [default: 0.1]
+    #[arg(long, value_name = "SHARE")]
+    warmup: Option<f64>,
     /// Most examples in a batch
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
@@ -410,12 +422,25 @@ impl Start {
         lines.extend(self.stop_at.map(|score| format!("train.stop-at={score:?}")));
         lines.extend(self.recompute.then(|| "train.recompute=true".to_string()));
         lines.extend(self.learning_rate.map(|rate| format!("train.learning-rate={rate:?}")));
-        lines.extend(self.schedule.as_deref().map(|name| format!("train.schedule={}", quoted(name))));
+        if let Some(given) = &self.schedule {
+            let (name, options) = given.split_once(':').unwrap_or((given, ""));
+            lines.push(format!("train.schedule={}", quoted(name)));
+            lines.push(format!("train.schedule-options={{{}}}", options_of(options)));
+        }
+        lines.extend(self.warmup.map(|share| format!("train.warmup={share:?}")));
         lines.extend(self.precision.map(|precision| format!("train.precision={}", quoted(precision.name()))));
         lines.extend(self.seed.map(|seed| format!("train.seed={seed}")));
         if !self.freeze.is_empty() {
             let patterns: Vec<String> = self.freeze.iter().map(|pattern| quoted(pattern)).collect();
             lines.push(format!("train.freeze=[{}]", patterns.join(", ")));
+        }
+        let technique = |name: &str, options: &str| format!("train.techniques.{name}={{{options}}}");
+        let order = self.unfreeze.as_deref().map(|order| format!("order = {}", quoted(order)));
+        lines.extend(order.map(|order| technique("unfreeze", &order)));
+        lines.extend(self.layer_decay.map(|rate| technique("layer-decay", &format!("rate = {rate:?}"))));
+        for given in &self.technique {
+            let (name, options) = given.split_once(':').unwrap_or((given, ""));
+            lines.push(technique(name, &options_of(options)));
         }
         lines
     }
@@ -510,6 +535,17 @@ pub fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `key=value,...` as TOML has it; a value that is no number is a text.
+fn options_of(given: &str) -> String {
+    let option = |part: &str| {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let known = value.parse::<bool>().is_ok() || value.parse::<f64>().is_ok_and(f64::is_finite);
+        let value = if known { value.to_string() } else { serde_json::Value::from(value).to_string() };
+        format!("{} = {value}", key.trim())
+    };
+    given.split(',').filter(|part| !part.is_empty()).map(option).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -522,6 +558,14 @@ mod tests {
         std::fs::create_dir_all(parent.join("mails-2")).unwrap();
         assert_eq!(free(&parent, "mails"), parent.join("mails-3"));
         std::fs::remove_dir_all(parent).unwrap();
+    }
+
+    #[test]
+    fn options_become_toml() {
+        assert_eq!(options_of("order=chain-thaw,epochs=2"), "order = \"chain-thaw\", epochs = 2");
+        assert_eq!(options_of("alpha=0.1"), "alpha = 0.1");
+        assert_eq!(options_of(""), "");
+        assert_eq!(options_of("alpha"), "alpha = \"\"");
     }
 
     #[test]

@@ -14,14 +14,18 @@
 mod constant;
 mod cosine;
 mod error;
+mod inverse_sqrt;
 mod linear;
+mod one_cycle;
 mod slanted_triangular;
 mod warmup;
 
 pub use constant::Constant;
 pub use cosine::Cosine;
 pub use error::ScheduleError;
+pub use inverse_sqrt::InverseSqrt;
 pub use linear::Linear;
+pub use one_cycle::OneCycle;
 pub use slanted_triangular::SlantedTriangular;
 pub use warmup::Warmup;
 
@@ -98,8 +102,14 @@ pub struct ScheduleSpec {
 }
 
 /// Every schedule, in the order `list` prints them.
-pub const SCHEDULES: &[&ScheduleSpec] =
-    &[&constant::SPEC, &linear::SPEC, &cosine::SPEC, &slanted_triangular::SPEC];
+pub const SCHEDULES: &[&ScheduleSpec] = &[
+    &constant::SPEC,
+    &linear::SPEC,
+    &cosine::SPEC,
+    &slanted_triangular::SPEC,
+    &inverse_sqrt::SPEC,
+    &one_cycle::SPEC,
+];
 
 /// The entry of that name.
 ///
@@ -148,8 +158,8 @@ mod tests {
             }
             build(spec.name, &Options::default(), 50).unwrap();
         }
-        assert_eq!(SCHEDULES.len(), 4);
-        assert_eq!(seen, 4 * 4 * (7 + 8 + 100 + 1001 + 4 * 20));
+        assert_eq!(SCHEDULES.len(), 6);
+        assert_eq!(seen, 6 * 4 * (7 + 8 + 100 + 1001 + 4 * 20));
     }
 
     #[test]
@@ -178,6 +188,9 @@ mod tests {
         check("cosine", Options::default().with("floor", 2.0), 10, "floor");
         check("slanted-triangular", Options::default().with("ratio", 0.5), 10, "ratio");
         check("slanted-triangular", Options::default().with("ratio", f64::INFINITY), 10, "ratio");
+        check("one-cycle", Options::default().with("rise", 0.0), 10, "rise");
+        check("one-cycle", Options::default().with("fall", f64::NAN), 10, "fall");
+        check("inverse-sqrt", Options::default().with("scale", 1.0), 10, "scale");
     }
 
     /// `lr / base` of transformers 5.23 (`fixtures/make/metrics.py`).
@@ -202,7 +215,7 @@ mod tests {
                 compared += 1;
             }
         }
-        assert_eq!(cases.len(), 10);
+        assert_eq!(cases.len(), 12);
         assert!(compared > 300, "{compared}");
     }
 }

@@ -7,13 +7,14 @@ use topwork_nn::Pattern;
 
 use crate::error::Error;
 use crate::plan::{ParamInfo, Plan, Progress};
-use crate::technique::{Technique, TechniqueEntry};
+use crate::technique::{OptionSpec, Technique, TechniqueEntry};
 
 /// The entry in the list.
 pub const ENTRY: TechniqueEntry = TechniqueEntry {
     name: "freeze",
     summary: "parameters whose path matches one of `patterns` are not trained",
     paper: "https://arxiv.org/abs/1903.05987",
+    options: &[OptionSpec { key: "patterns", about: "a list of path patterns, such as \"embed\"; needed" }],
     build: |options, params| {
         let bad = |got: &Value| Error::Option {
             name: "freeze",
@@ -90,6 +91,7 @@ impl Technique for Freeze {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use topwork_nn::ParamKind;
 
     use super::*;
 
@@ -103,7 +105,7 @@ mod tests {
         ]
         .iter()
         .enumerate()
-        .map(|(group, path)| ParamInfo { path: path.to_string(), group })
+        .map(|(group, path)| ParamInfo { path: path.to_string(), group, kind: ParamKind::Weight })
         .collect()
     }
 

@@ -1,3 +1,7 @@
 //! One technique a file.
 
+pub mod bitfit;
 pub mod freeze;
+pub mod l2_sp;
+pub mod layer_decay;
+pub mod unfreeze;

@@ -1,0 +1,107 @@
+//! L2-SP: weights are pulled back to where pretraining left them.
+//!
+//! Paper: Li, Grandvalet, Davoine 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
+//! section 3.2 and equation 4, <https://arxiv.org/abs/1802.01483>
+
+use burn::backend::DispatchTensor;
+use burn::tensor::Tensor;
+use topwork_nn::{Gradients, ParamId, ParamStore, gradient};
+use topwork_ops::Gradient;
+
+use crate::error::Error;
+use crate::plan::{ParamInfo, Plan, top};
+use crate::technique::{OptionSpec, Technique, TechniqueEntry, number};
+
+/// The entry in the list.
+pub const ENTRY: TechniqueEntry = TechniqueEntry {
+    name: "l2-sp",
+    summary: "weights are pulled back to the pretrained ones, those of the head to zero",
+    paper: "https://arxiv.org/abs/1802.01483",
+    options: &[
+        OptionSpec { key: "alpha", about: "how strongly the encoder is pulled back (default 0.01)" },
+        OptionSpec { key: "beta", about: "how strongly the head is pulled to zero (default 0.01)" },
+    ],
+    build: |options, params| {
+        let strength = |key| {
+            let strength = number(&ENTRY, options, key, 0.01)?;
+            if strength < 0.0 {
+                let (expected, got) = ("alpha and beta of at least 0", strength.to_string());
+                return Err(Error::Option { name: "l2-sp", expected, got });
+            }
+            Ok(strength as f32)
+        };
+        let (alpha, beta) = (strength("alpha")?, strength("beta")?);
+        Ok(Box::new(L2Sp { alpha, beta, top: top(params), start: Vec::new() }))
+    },
+};
+
+/// Adds `alpha / 2 · |w - w0|²` over the encoder and `beta / 2 · |w|²` over the head to the loss: as gradients, since nothing
+/// else of the loss depends on it. Biases and norms are pulled as weights are, which the paper does too.
+struct L2Sp {
+    alpha: f32,
+    beta: f32,
+    top: usize,
+    /// The pretrained values of the encoder.
+    start: Vec<Option<DispatchTensor>>,
+}
+
+impl Technique for L2Sp {
+    fn begin(&mut self, params: &[ParamInfo], store: &ParamStore) -> Result<(), Error> {
+        let start = |(id, param): (usize, &ParamInfo)| {
+            let kept = param.group < self.top && param.kind.learns() && self.alpha > 0.0;
+            kept.then(|| store.tensor(ParamId(id))).transpose()
+        };
+        self.start = params.iter().enumerate().map(start).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn after_backward(
+        &self,
+        params: &[ParamInfo],
+        plan: &[Plan],
+        store: &ParamStore,
+        gradients: &mut Gradients,
+    ) -> Result<(), Error> {
+        for (at, (param, plan)) in params.iter().zip(plan).enumerate() {
+            let id = ParamId(at);
+            if !plan.train || !param.kind.learns() {
+                continue;
+            }
+            let shape = &store.param(id).shape;
+            let (start, strength) = match self.start.get(at).and_then(Option::as_ref) {
+                Some(start) => (Some(start.clone()), self.alpha),
+                None if param.group == self.top && self.beta > 0.0 => (None, self.beta),
+                None => continue,
+            };
+            let pull = Gradient::Dense(pull(store.tensor(id)?, start, strength, shape.len()));
+            let sum = match gradients.take(id) {
+                Some(found) => gradient::add(found, pull, shape),
+                None => pull,
+            };
+            gradients.put(id, sum);
+        }
+        Ok(())
+    }
+}
+
+/// `strength · (value - start)`, or `strength · value`, of any rank that parameters have.
+fn pull(value: DispatchTensor, start: Option<DispatchTensor>, strength: f32, rank: usize) -> DispatchTensor {
+    fn of<const RANK: usize>(
+        value: DispatchTensor,
+        start: Option<DispatchTensor>,
+        strength: f32,
+    ) -> DispatchTensor {
+        let value = Tensor::<RANK>::from_dispatch(value);
+        let moved = match start {
+            Some(start) => value - Tensor::from_dispatch(start),
+            None => value,
+        };
+        moved.mul_scalar(strength).into_dispatch()
+    }
+    match rank {
+        1 => of::<1>(value, start, strength),
+        2 => of::<2>(value, start, strength),
+        3 => of::<3>(value, start, strength),
+        _ => of::<4>(value, start, strength),
+    }
+}
