@@ -6,6 +6,7 @@
 mod commands;
 mod failure;
 mod fetching;
+mod given;
 mod global;
 mod numbers;
 mod precision;

@@ -7,9 +7,9 @@ use burn::tensor::{Device, Tensor};
 use serde_json::{Map, Value};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
-use topwork_nn::{ParamId, ParamKind, ParamStore, Pass};
+use topwork_nn::{self as nn, ParamId, ParamKind, ParamStore, Pass};
 use topwork_text::Packed;
-use topwork_weights::{LoadReport, ModelFolder, Named, Param, Request, Rule, safetensors};
+use topwork_weights::{LoadReport, ModelFolder, Named, Op, Param, Request, Rule, safetensors};
 
 use crate::error::Error;
 use crate::family::{Decoder, Encoder, Family, NO_LIMIT, family};
@@ -418,15 +418,17 @@ impl Model {
         texts.map(plain).transpose()
     }
 
-    /// The parameters as upstream names them, but for those of a head that no upstream class has.
+    /// The parameters as upstream names them and as the model computes with them (what is attached to weights is merged), but
+    /// for those of a head that no upstream class has.
     ///
     /// # Errors
     /// A parameter has no values.
     pub fn export(&self) -> Result<Vec<Named<'_>>, Error> {
         let own_head = self.own_head();
         let mut params = Vec::new();
-        for (id, param) in self.store.iter().filter(|(_, param)| !(own_head && is_head(&param.path))) {
-            let data: Cow<[f32]> = self.store.values(id)?.into();
+        let elsewhere = |param: &nn::Param| param.is_attachment() || (own_head && is_head(&param.path));
+        for (id, param) in self.store.iter().filter(|(_, param)| !elsewhere(param)) {
+            let data: Cow<[f32]> = self.store.used_values(id)?.into();
             params.push((param.path.as_str(), param.file_shape().to_vec(), data));
         }
         for param in &self.carried {
@@ -434,6 +436,32 @@ impl Model {
         }
         let base = self.family.weights.base(saved::class_name(&self.spec));
         Ok(topwork_weights::export(&self.family.weights, base, params)?)
+    }
+
+    /// How upstream calls a parameter that it keeps in the same form; `None` where it has another form, or none.
+    pub fn upstream_name(&self, path: &str) -> Option<String> {
+        let base = self.family.weights.base(saved::class_name(&self.spec));
+        let (name, op) = self.family.weights.export_with(path, base).ok()?;
+        (op == Op::Keep).then_some(name)
+    }
+
+    /// The parameters of the last depth group as upstream names them: the head and what goes with it. Nothing of a head that no
+    /// upstream class has.
+    ///
+    /// # Errors
+    /// A parameter has no values.
+    pub fn export_head(&self) -> Result<Vec<Named<'_>>, Error> {
+        let (top, own_head) = (self.store.top_group(), self.own_head());
+        let mut tensors = Vec::new();
+        for (id, param) in self.store.iter().filter(|(_, param)| param.group == top && !param.is_attachment())
+        {
+            let name = self.upstream_name(&param.path).filter(|_| !(own_head && is_head(&param.path)));
+            if let Some(name) = name {
+                let (shape, data) = (param.file_shape().to_vec(), self.store.used_values(id)?.into());
+                tensors.push(Named { name, shape, data });
+            }
+        }
+        Ok(tensors)
     }
 
     /// `config.json` as it is saved, with what changed: the class, the labels, the kind of problem.

@@ -11,6 +11,8 @@ pub enum Init {
     Ones,
     /// Normal around zero with this standard deviation; BERT's `initializer_range` is 0.02.
     Normal(f32),
+    /// Even between minus and plus this.
+    Uniform(f32),
 }
 
 impl Init {
@@ -20,6 +22,7 @@ impl Init {
             Init::Zeros => vec![0.0; len],
             Init::Ones => vec![1.0; len],
             Init::Normal(std) => (0..len).map(|_| std * stream.normal()).collect(),
+            Init::Uniform(most) => (0..len).map(|_| most * (2.0 * stream.next_f32() - 1.0)).collect(),
         }
     }
 }

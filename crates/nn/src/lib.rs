@@ -16,6 +16,7 @@ mod packs;
 pub mod param;
 pub mod pass;
 pub mod pattern;
+pub mod reparam;
 pub mod seam;
 
 pub use across::KeysValues;
@@ -26,4 +27,5 @@ pub use memory::{Joined, Keep, Memory};
 pub use param::{Param, ParamId, ParamKind, ParamStore};
 pub use pass::{Gradients, Pass};
 pub use pattern::Pattern;
+pub use reparam::Reparam;
 pub use seam::{Site, Tap};

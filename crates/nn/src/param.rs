@@ -11,6 +11,8 @@ use topwork_kernels::rng::{Stream, derive};
 use crate::error::Error;
 use crate::init::Init;
 use crate::packs::Packs;
+use crate::pass::Pass;
+use crate::reparam::Reparam;
 
 /// Handle of a parameter in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +55,9 @@ pub struct Param {
     pub init: Init,
     axes: Option<Vec<usize>>,
     value: Option<DispatchTensor>,
+    /// What it is used as, if not as it is.
+    reparam: Option<Arc<dyn Reparam>>,
+    attachment: bool,
 }
 
 impl Param {
@@ -64,6 +69,16 @@ impl Param {
     /// Its shape in files: the same numbers, there perhaps with more axes (heads apart).
     pub fn file_shape(&self) -> &[usize] {
         self.axes.as_deref().unwrap_or(&self.shape)
+    }
+
+    /// True for a parameter that came from outside, by [`ParamStore::declare_attachment`].
+    pub fn is_attachment(&self) -> bool {
+        self.attachment
+    }
+
+    /// What it is used as, if not as it is.
+    pub fn reparam(&self) -> Option<&Arc<dyn Reparam>> {
+        self.reparam.as_ref()
     }
 
     /// True for a parameter without values, which no layer declares.
@@ -107,8 +122,61 @@ impl ParamStore {
         let before = self.by_path.insert(path.to_string(), id);
         assert!(before.is_none(), "parameter {path} declared twice");
         let shape = shape.to_vec();
-        self.params.push(Param { path: path.to_string(), shape, group, kind, init, axes: None, value: None });
+        self.params.push(Param {
+            path: path.to_string(),
+            shape,
+            group,
+            kind,
+            init,
+            axes: None,
+            value: None,
+            reparam: None,
+            attachment: false,
+        });
         ParamId(id)
+    }
+
+    /// Declares a parameter that is no part of the model but of something attached to it: model folders do not hold it.
+    ///
+    /// As [`ParamStore::declare`].
+    pub fn declare_attachment(
+        &mut self,
+        path: &str,
+        shape: &[usize],
+        group: usize,
+        kind: ParamKind,
+        init: Init,
+    ) -> ParamId {
+        let id = self.declare(path, shape, group, kind, init);
+        self.params[id.0].attachment = true;
+        id
+    }
+
+    /// From now on a parameter is used as what `reparam` makes of it.
+    ///
+    /// Only one thing can be attached to a parameter, which is asserted; [`Param::reparam`] says whether it is free.
+    pub fn attach(&mut self, id: ParamId, reparam: Arc<dyn Reparam>) {
+        self.forget_packed(id);
+        let param = &mut self.params[id.0];
+        assert!(param.reparam.is_none(), "{} is used as something else already", param.path);
+        param.reparam = Some(reparam);
+    }
+
+    /// Values of a parameter as the model computes with them, row-major.
+    ///
+    /// # Errors
+    /// [`Error::Unset`], [`Error::Device`].
+    pub fn used_values(&self, id: ParamId) -> Result<Vec<f32>, Error> {
+        let param = &self.params[id.0];
+        if param.reparam.is_none() {
+            return self.values(id);
+        }
+        let pass = Pass::eval(self, Precision::F32);
+        let (value, rank) = match param.shape.len() {
+            1 => (pass.vector(id)?.into_dispatch(), 1),
+            _ => (pass.matrix(id)?.into_dispatch(), 2),
+        };
+        download(value, rank).map_err(|reason| Error::Device { path: param.path.clone(), reason })
     }
 
     /// Says with which axes files have a parameter, where those are others than here: the same numbers in the same order.

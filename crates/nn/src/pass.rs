@@ -260,6 +260,14 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// [`Error::Unset`].
     pub fn vector(&self, id: ParamId) -> Result<Tensor<1>, Error> {
+        let own = self.own_vector(id)?;
+        match self.store.param(id).reparam() {
+            Some(reparam) => reparam.vector(self, own),
+            None => Ok(own),
+        }
+    }
+
+    fn own_vector(&self, id: ParamId) -> Result<Tensor<1>, Error> {
         let plain = Tensor::<1>::from_dispatch(self.store.tensor(id)?);
         let Some(training) = self.wants_gradient(id) else { return Ok(plain) };
         // A leaf for each use, not one for all: see `collect`.
@@ -309,6 +317,18 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// [`Error::Unset`].
     pub fn matrix(&self, id: ParamId) -> Result<Tensor<2>, Error> {
+        self.as_used(id, self.own_matrix(id)?)
+    }
+
+    /// A matrix as the model computes with it: what is attached to the parameter sees it first.
+    fn as_used(&self, id: ParamId, own: Tensor<2>) -> Result<Tensor<2>, Error> {
+        match self.store.param(id).reparam() {
+            Some(reparam) => reparam.matrix(self, own),
+            None => Ok(own),
+        }
+    }
+
+    fn own_matrix(&self, id: ParamId) -> Result<Tensor<2>, Error> {
         let plain = as_matrix(self.store.tensor(id)?, &self.store.param(id).shape);
         let Some(training) = self.wants_gradient(id) else { return Ok(plain) };
         let mut leaves = training.leaves.borrow_mut();
@@ -329,11 +349,11 @@ impl<'a> Pass<'a> {
     /// [`Error::Unset`].
     pub fn matrix_apart(&self, id: ParamId) -> Result<Tensor<2>, Error> {
         let plain = Tensor::<2>::from_dispatch(self.store.tensor(id)?);
-        let Some(training) = self.wants_gradient(id) else { return Ok(plain) };
+        let Some(training) = self.wants_gradient(id) else { return self.as_used(id, plain) };
         let tensor = plain.autodiff().require_grad();
         let leaf = Leaf { id, tensor: LeafTensor::Matrix(tensor.clone()), rows: None };
         training.leaves.borrow_mut().push(leaf);
-        Ok(tensor)
+        self.as_used(id, tensor)
     }
 
     /// `x·weightᵀ + bias`, with packed weights where the store keeps them.
@@ -380,7 +400,8 @@ impl<'a> Pass<'a> {
     }
 
     fn packed(&self, weights: &[ParamId]) -> Result<Option<Arc<Packed>>, Error> {
-        if self.training() { Ok(None) } else { self.store.packed(weights, self.precision) }
+        let attached = weights.iter().any(|&id| self.store.param(id).reparam().is_some());
+        if self.training() || attached { Ok(None) } else { self.store.packed(weights, self.precision) }
     }
 
     /// Rows of an embedding table, one for each index.

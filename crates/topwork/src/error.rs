@@ -104,6 +104,9 @@ pub enum Error {
     /// Models.
     #[error(transparent)]
     Model(#[from] topwork_models::Error),
+    /// Adapters.
+    #[error(transparent)]
+    Adapter(#[from] topwork_adapt::Error),
     /// Parameters.
     #[error(transparent)]
     Nn(#[from] topwork_nn::Error),

@@ -13,6 +13,7 @@ use topwork_train::metrics::{Bootstrap, Metric, Outcome, tune_threshold};
 use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
 use topwork_weights::{LoadReport, WordVectors};
 
+use crate::adapter;
 use crate::conversation::{Conversation, TEMPLATE};
 use crate::convert::tokenizer_files;
 use crate::datasets;
@@ -281,6 +282,13 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         ));
         options.freeze.extend(unread);
     }
+    let adapter = match adapter::attach(&resolved, &mut model, seed, &mut options)? {
+        Some((adapter, said)) => {
+            observer.note(&said);
+            Some(adapter)
+        }
+        None => None,
+    };
     let total_values = model.store.values_total();
     let metric = Metric::parse(
         resolved.task.metric.as_deref().unwrap_or("loss"),
@@ -308,7 +316,8 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         positive: data.positive,
         save: SaveOptions { files: beside_weights(&source.path, &tokenizer, data.kind)?, notes },
     };
-    let mut task = TextTask::new(data.task(), model, &tokenizer, [&data.train, &data.dev], settings)?;
+    let mut task = TextTask::new(data.task(), model, &tokenizer, [&data.train, &data.dev], settings)?
+        .with_adapter(adapter);
     let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
     if let Some(said) = task.keep_frozen(&options.freeze, folder, most_bytes, stop)? {
         observer.note(&said);

@@ -17,6 +17,7 @@
 //! }
 //! ```
 
+mod adapter;
 pub mod bench;
 pub mod chat;
 pub mod conversation;

@@ -14,6 +14,7 @@ use topwork_train::plan::ParamInfo;
 use topwork_train::techniques::freeze;
 use topwork_train::{BatchLoss, Scores, Task, TaskError};
 
+use crate::adapter::Adapter;
 use crate::error::Error;
 use crate::frozen::{Frozen, Place, Set};
 use crate::imbalance::oversampled;
@@ -67,6 +68,7 @@ pub struct TextTask<'a> {
     sampler: Sampler,
     settings: TextTaskSettings,
     frozen: Frozen,
+    adapter: Option<Adapter>,
     /// True once this process has written the whole model folder.
     saved: Cell<bool>,
 }
@@ -98,8 +100,14 @@ impl<'a> TextTask<'a> {
             sampler,
             settings,
             frozen: Frozen::default(),
+            adapter: None,
             saved: Cell::new(false),
         })
+    }
+
+    /// The same with an adapter on its model, which is saved beside it.
+    pub(crate) fn with_adapter(self, adapter: Option<Adapter>) -> Self {
+        TextTask { adapter, ..self }
     }
 
     /// The lower part of the encoder that these patterns freeze works as in inference from now on, without dropout, and
@@ -191,7 +199,14 @@ impl Task for TextTask<'_> {
         if self.frozen.depth == self.model.depth() && self.saved.get() && self.model.save_head(folder)? {
             return Ok(());
         }
-        self.model.save(folder, &self.settings.save)?;
+        match &self.adapter {
+            Some(adapter) => {
+                let mut save = self.settings.save.clone();
+                save.files.extend(adapter.files(&self.model)?);
+                self.model.save(folder, &save)?;
+            }
+            None => self.model.save(folder, &self.settings.save)?,
+        }
         self.saved.set(true);
         Ok(())
     }

@@ -187,6 +187,50 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
     }
 }
 
+/// With an adapter: the same after an interruption, the encoder as it was, and the adapter and the merged model beside it.
+#[test]
+fn an_adapter_learns_in_place_of_the_encoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = |table: &str, train: &str| {
+        recipe(&classes(folder.path()), &format!("epochs = 3\n{train}\n[adapter]\n{table}\n"))
+    };
+    let lora = adapter("kind = \"lora\"\nrank = 2\ntargets = [\"attn.q\", \"ffn.up\"]", "");
+    let whole = train(&lora, folder.path(), "whole").unwrap();
+    // Two layers: 32 to 32 and 32 to 64, two columns each; the pooler and the head learn whole.
+    assert_eq!(whole.run.trainable_values, 2 * 2 * (32 + 32 + 32 + 64) + 32 * 33 + 66);
+    let (stop, steps) = (AtomicBool::new(false), 9);
+    let mut observer = StopAfter(steps, &stop);
+    assert!(observed(Some(&lora), folder.path(), "stopped", &stop, &mut observer).unwrap().run.interrupted);
+    let second = resume(folder.path(), "stopped").unwrap();
+    assert_eq!(bytes(&second.folder), bytes(&whole.folder));
+
+    let open = |path: &Path| topwork_weights::Checkpoint::open(path).unwrap();
+    let (before, after) = (open(Path::new(&model())), open(&whole.best()));
+    let (mut still, mut merged) = (0, 0);
+    for name in before.names().filter(|name| name.contains("layer.") || name.contains("embeddings.")) {
+        let target = name.ends_with("query.weight") || name.ends_with("intermediate.dense.weight");
+        assert_eq!(before.read(name).unwrap() != after.read(name).unwrap(), target, "{name}");
+        still += usize::from(!target);
+        merged += usize::from(target);
+    }
+    assert!(still > 25 && merged == 4, "{still} {merged}");
+    let file = whole.best().join("adapter/adapter_model.safetensors");
+    let names: Vec<String> =
+        topwork_weights::SafeTensorsFile::open(file).unwrap().names().map(str::to_string).collect();
+    assert_eq!(names.iter().filter(|name| name.contains(".lora_")).count(), 8, "{names:?}");
+    assert!(names.iter().any(|name| name == "base_model.model.classifier.weight"), "{names:?}");
+
+    let refused = |recipe: &Recipe, expected: &str| {
+        let error = train(recipe, folder.path(), "refused").err().unwrap().to_string();
+        assert!(error.contains(expected), "{error:?} should contain {expected:?}");
+    };
+    refused(&adapter("rank = 2", ""), "kind: expected one of lora");
+    refused(&adapter("kind = \"lorra\"", ""), "lora, dora, ia3");
+    refused(&adapter("kind = \"ia3\"\nrank = 2", ""), "targets, inputs");
+    refused(&adapter("kind = \"lora\"\ntargets = [\"attn.x\"]", ""), "attn.q");
+    refused(&adapter("kind = \"lora\"", "[train.techniques.bitfit]"), "bitfit");
+}
+
 #[test]
 fn resuming_with_changed_data_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,100 +7,21 @@ mod gradients;
 // Shared with the tests of heads, which use all of it.
 #[allow(dead_code)]
 mod golden;
-
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+#[allow(dead_code)]
+mod same;
 
 use burn::tensor::Device;
-use golden::{BACKWARD, FORWARD, floats, numbers, packed};
+use golden::{BACKWARD, FORWARD, floats};
+use same::{Seen, fixtures};
 use serde_json::{Value, json};
-use topwork_models::{LossOptions, Model, Targets};
-use topwork_nn::{ParamStore, Pass};
+use topwork_models::Model;
 use topwork_testkit::{Golden, close};
-use topwork_train::{
-    BatchLoss, Event, Learning, Observer, RunContext, Scores, Task, TaskError, TrainOptions, run,
-};
+use topwork_train::Learning;
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
-}
-
-/// One batch, again and again.
-struct Same {
-    model: Model,
-    golden: Golden,
-}
-
-impl Task for Same {
-    fn store(&self) -> &ParamStore {
-        &self.model.store
-    }
-
-    fn store_mut(&mut self) -> &mut ParamStore {
-        &mut self.model.store
-    }
-
-    fn batches(&self, _: usize) -> Result<Vec<Vec<usize>>, TaskError> {
-        Ok(vec![vec![0]])
-    }
-
-    fn loss(&self, pass: &Pass, examples: &[usize]) -> Result<BatchLoss, TaskError> {
-        let labels = Targets::Classes(numbers(&self.golden, "labels").into());
-        let loss = self.model.loss(pass, &packed(&self.golden), &labels, &LossOptions::default())?;
-        Ok(BatchLoss { loss, examples: examples.len(), tokens: 1 })
-    }
-
-    fn evaluate(&self) -> Result<Scores, TaskError> {
-        Ok(Scores { score: None, higher_is_better: true, values: Vec::new() })
-    }
-
-    fn save(&self, _: &Path, _: &Scores) -> Result<(), TaskError> {
-        Ok(())
-    }
-}
-
-/// Losses of the steps, and what learnt when.
-#[derive(Default)]
-struct Seen {
-    losses: Vec<f32>,
-    plans: Vec<(usize, Vec<Learning>)>,
-}
-
-impl Observer for Seen {
-    fn event(&mut self, event: &Event) {
-        match event {
-            Event::Step { loss, .. } => self.losses.push(*loss as f32),
-            Event::Plan { step, learning } => self.plans.push((*step, learning.clone())),
-            _ => {}
-        }
-    }
-}
-
-/// Ten steps of one epoch each, at a constant rate.
 fn ten_steps(techniques: &Value, clip_norm: f64) -> (Model, Seen) {
-    let folder = fixtures().join("bert/relu");
-    let (model, _) = Model::open_saved(&folder, &Device::flex()).unwrap();
-    let golden = Golden::open(folder.join("golden.safetensors")).unwrap();
+    let (model, _) = Model::open_saved(&fixtures().join("bert/relu"), &Device::flex()).unwrap();
     let settings = Golden::open(fixtures().join("techniques/gradual.safetensors")).unwrap();
-    let number = |name: &str| settings.scalar(&format!("adamw.{name}")).unwrap();
-    let options = TrainOptions {
-        epochs: 10,
-        learning_rate: number("lr"),
-        schedule: "constant".to_string(),
-        warmup: 0.0,
-        clip_norm,
-        weight_decay: number("weight_decay"),
-        decay_all: true,
-        eps: number("eps"),
-        precision: topwork_train::PrecisionName::F32,
-        techniques: serde_json::from_value(techniques.clone()).unwrap(),
-        ..TrainOptions::default()
-    };
-    let (mut task, mut seen) = (Same { model, golden }, Seen::default());
-    let context =
-        RunContext { folder: None, resume: false, stop: &AtomicBool::new(false), observer: &mut seen };
-    run(&mut task, &options, context).unwrap();
-    (task.model, seen)
+    same::ten_steps(model, &settings, techniques, clip_norm)
 }
 
 #[test]

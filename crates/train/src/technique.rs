@@ -66,6 +66,7 @@ pub type Build = fn(&Value, &[ParamInfo]) -> Result<Box<dyn Technique>, Error>;
 /// Every technique, in the order `list` prints them.
 pub const TECHNIQUES: &[&TechniqueEntry] = &[
     &techniques::freeze::ENTRY,
+    &techniques::only::ENTRY,
     &techniques::unfreeze::ENTRY,
     &techniques::layer_decay::ENTRY,
     &techniques::bitfit::ENTRY,
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_technique_is_complete_and_refuses_unknown_options() {
-        assert_eq!(TECHNIQUES.len(), 5, "count the techniques when you add one");
+        assert_eq!(TECHNIQUES.len(), 6, "count the techniques when you add one");
         let build = |name: &str, options: Value| (find(name, &options)?.build)(&options, &tower());
         for entry in TECHNIQUES {
             assert!(entry.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));
@@ -142,6 +143,7 @@ mod tests {
     fn options(name: &str) -> Value {
         match name {
             "freeze" => json!({"patterns": ["layers.0"]}),
+            "only" => json!({"patterns": ["layers"]}),
             "layer-decay" => json!({"rate": 0.5}),
             _ => json!({}),
         }

@@ -34,9 +34,11 @@ const KNOWN: &[&str] = &[
     "vocab.txt",
 ];
 
-/// Folders in a model folder, as sentence-transformers has them, and the files that each may hold.
-const INNER: &[&str] = &["1_Pooling", "2_Dense", "2_Normalize", "3_Normalize"];
-const IN_INNER: &[&str] = &["config.json", "model.safetensors"];
+/// Folders in a model folder: those of sentence-transformers, and that of an adapter as peft has it; and the files that each
+/// may hold.
+const INNER: &[&str] = &["1_Pooling", "2_Dense", "2_Normalize", "3_Normalize", "adapter"];
+const IN_INNER: &[&str] =
+    &["config.json", "model.safetensors", "adapter_config.json", "adapter_model.safetensors"];
 
 /// What is kept when a folder cannot be written.
 const KEPT: &str = "an existing folder was left as it was";
@@ -49,7 +51,7 @@ pub struct ModelFolder<'a> {
     /// `model.safetensors`, under the names of the checkpoint format (see [`export`](crate::export)).
     pub tensors: &'a [Named<'a>],
     /// Further files: name and content (`tokenizer.json`, `tokenizer_config.json`, our own `topwork.json`), or the name in a
-    /// folder of its own (`1_Pooling/config.json`).
+    /// folder of its own (`1_Pooling/config.json`, `adapter/adapter_config.json`).
     pub files: &'a [(&'a str, &'a [u8])],
 }
 

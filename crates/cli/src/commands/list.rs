@@ -7,6 +7,7 @@ use serde_json::json;
 use topwork::datasets::{self, DataSet};
 use topwork::hub::KNOWN;
 use topwork::tasks::TASKS;
+use topwork_adapt::ADAPTERS;
 use topwork_data::{Format, TableFormat};
 use topwork_models::{FAMILIES, HEADS, VectorLossKind};
 use topwork_ops::OPS;
@@ -19,7 +20,7 @@ use crate::Ended;
 use crate::global::Global;
 use crate::numbers::bytes;
 
-/// List the models, data sets, tasks, families, heads, techniques, losses of vectors, schedules, metrics, operations, formats, vector formats and references
+/// List the models, data sets, tasks, families, heads, techniques, adapters, losses of vectors, schedules, metrics, operations, formats, vector formats and references
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   topwork list
@@ -55,6 +56,8 @@ enum Kind {
     Heads,
     /// Ways of fine-tuning
     Techniques,
+    /// Few parameters that learn in place of a model
+    Adapters,
     /// What vectors of texts are taught by
     Losses,
     /// Courses of the learning rate
@@ -182,6 +185,13 @@ fn rows(kind: Kind, global: &Global) -> anyhow::Result<Vec<Row>> {
             .map(|t| Row {
                 link: t.paper,
                 ..Row::new(t.name, with_options(t.summary, t.options.iter().map(|o| (o.key, o.about))))
+            })
+            .collect(),
+        Kind::Adapters => ADAPTERS
+            .iter()
+            .map(|a| Row {
+                link: a.paper,
+                ..Row::new(a.name, with_options(a.summary, a.options.iter().copied()))
             })
             .collect(),
         Kind::Losses => {

@@ -11,6 +11,7 @@ use topwork::{Recipe, datasets, hub};
 use topwork_models::{Body, Layers, Pooling, VectorLossKind};
 
 use crate::Ended;
+use crate::given::named as with_options;
 use crate::global::Global;
 use crate::precision::PrecisionName;
 use crate::training::{Training, time};
@@ -104,6 +105,9 @@ pub struct Start {
     /// A technique of fine-tuning with its options, as l2-sp:alpha=0.1 (see topwork list techniques); may be repeated
     #[arg(long, value_name = "NAME[:KEY=VALUE,...]")]
     technique: Vec<String>,
+    /// Train an adapter in place of the encoder, as lora or lora:rank=4,targets=attn.q+ffn.up (see topwork list adapters)
+    #[arg(long, value_name = "KIND[:KEY=VALUE,...]")]
+    adapter: Option<String>,
     /// Passes over the data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -423,9 +427,9 @@ impl Start {
         lines.extend(self.recompute.then(|| "train.recompute=true".to_string()));
         lines.extend(self.learning_rate.map(|rate| format!("train.learning-rate={rate:?}")));
         if let Some(given) = &self.schedule {
-            let (name, options) = given.split_once(':').unwrap_or((given, ""));
+            let (name, options) = with_options(given);
             lines.push(format!("train.schedule={}", quoted(name)));
-            lines.push(format!("train.schedule-options={{{}}}", options_of(options)));
+            lines.push(format!("train.schedule-options={{{options}}}"));
         }
         lines.extend(self.warmup.map(|share| format!("train.warmup={share:?}")));
         lines.extend(self.precision.map(|precision| format!("train.precision={}", quoted(precision.name()))));
@@ -438,9 +442,14 @@ impl Start {
         let order = self.unfreeze.as_deref().map(|order| format!("order = {}", quoted(order)));
         lines.extend(order.map(|order| technique("unfreeze", &order)));
         lines.extend(self.layer_decay.map(|rate| technique("layer-decay", &format!("rate = {rate:?}"))));
+        if let Some(given) = &self.adapter {
+            let (kind, options) = with_options(given);
+            let comma = if options.is_empty() { "" } else { ", " };
+            lines.push(format!("adapter={{kind = {}{comma}{options}}}", quoted(kind)));
+        }
         for given in &self.technique {
-            let (name, options) = given.split_once(':').unwrap_or((given, ""));
-            lines.push(technique(name, &options_of(options)));
+            let (name, options) = with_options(given);
+            lines.push(technique(name, &options));
         }
         lines
     }
@@ -535,17 +544,6 @@ pub fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `key=value,...` as TOML has it; a value that is no number is a text.
-fn options_of(given: &str) -> String {
-    let option = |part: &str| {
-        let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let known = value.parse::<bool>().is_ok() || value.parse::<f64>().is_ok_and(f64::is_finite);
-        let value = if known { value.to_string() } else { serde_json::Value::from(value).to_string() };
-        format!("{} = {value}", key.trim())
-    };
-    given.split(',').filter(|part| !part.is_empty()).map(option).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -558,14 +556,6 @@ mod tests {
         std::fs::create_dir_all(parent.join("mails-2")).unwrap();
         assert_eq!(free(&parent, "mails"), parent.join("mails-3"));
         std::fs::remove_dir_all(parent).unwrap();
-    }
-
-    #[test]
-    fn options_become_toml() {
-        assert_eq!(options_of("order=chain-thaw,epochs=2"), "order = \"chain-thaw\", epochs = 2");
-        assert_eq!(options_of("alpha=0.1"), "alpha = 0.1");
-        assert_eq!(options_of(""), "");
-        assert_eq!(options_of("alpha"), "alpha = \"\"");
     }
 
     #[test]

@@ -313,9 +313,9 @@ fn letters_ahead(bytes: &[u8]) -> usize {
     // Eight at a time: a loop over bytes ends where no processor expects it.
     for &eight in eights {
         let eight = u64::from_le_bytes(eight);
-        let small = (eight | 0x20 * EACH) & 0x7f * EACH;
+        let small = (eight | (0x20 * EACH)) & (0x7f * EACH);
         let (from_a, above_z) = (small + (0x80 - 0x61) * EACH, small + (0x80 - 0x7b) * EACH);
-        let stop = !(from_a & !above_z & !eight) & 0x80 * EACH;
+        let stop = !(from_a & !above_z & !eight) & (0x80 * EACH);
         if stop != 0 {
             return count + stop.trailing_zeros() as usize / 8;
         }

@@ -4,4 +4,5 @@ pub mod bitfit;
 pub mod freeze;
 pub mod l2_sp;
 pub mod layer_decay;
+pub mod only;
 pub mod unfreeze;

@@ -1,0 +1,69 @@
+//! What can be wrong with an adapter.
+
+use std::path::PathBuf;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name is not in the list.
+    #[error("unknown adapter {got:?}: there are {known}")]
+    Unknown {
+        /// The name given.
+        got: String,
+        /// All names.
+        known: String,
+    },
+    /// An adapter has no such option.
+    #[error("adapter {adapter}: unknown option {got}: known are {known}")]
+    UnknownOption {
+        /// The adapter.
+        adapter: &'static str,
+        /// What was given.
+        got: String,
+        /// Its options.
+        known: String,
+    },
+    /// An option is out of range.
+    #[error("adapter {adapter}: option {key}: expected {expected}, got {got}")]
+    Option {
+        /// The adapter.
+        adapter: &'static str,
+        /// The option.
+        key: &'static str,
+        /// What would be right.
+        expected: &'static str,
+        /// What was given.
+        got: String,
+    },
+    /// A pattern selects nothing that can be adapted.
+    #[error("no weight of a layer matches {pattern:?}: this model has {known}")]
+    NoTarget {
+        /// The pattern.
+        pattern: String,
+        /// What weights are called inside their layers.
+        known: String,
+    },
+    /// Files of an adapter that do not fit the model, or say what is not known here.
+    #[error("{path}: {reason}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A weight that peft has no module for.
+    #[error(
+        "{path}: the model for transformers keeps it in another form, so that peft could not attach an adapter to it: save the merged model instead"
+    )]
+    NotUpstream {
+        /// Path of the weight.
+        path: String,
+    },
+    /// Parameters.
+    #[error(transparent)]
+    Nn(#[from] topwork_nn::Error),
+    /// Weight files.
+    #[error(transparent)]
+    Weights(#[from] topwork_weights::Error),
+}

@@ -1,0 +1,200 @@
+//! Adapters: a few parameters attached to a model from outside, so that the model itself stays as it is.
+//!
+//! An adapter attaches by the paths of parameters and knows no family: weights are used as what [`Reparam`] makes of them.
+//! [`ADAPTERS`] lists the kinds, [`attach`] attaches one, [`peft`] reads and writes the files of HuggingFace peft.
+//!
+//! [`Reparam`]: topwork_nn::Reparam
+
+mod dora;
+pub mod error;
+mod ia3;
+mod lora;
+mod low_rank;
+pub mod peft;
+
+use serde_json::Value;
+use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
+
+pub use error::Error;
+
+/// How an adapter is known from outside.
+pub struct AdapterEntry {
+    /// Kebab-case name.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+    /// Its options: key and what it means, with its default.
+    pub options: &'static [(&'static str, &'static str)],
+    /// Attaches one to a store with its options; fresh values come from a seed.
+    attach: fn(&Value, &mut ParamStore, u64) -> Result<Attached, Error>,
+}
+
+/// Every kind of adapter, in the order `list` prints them.
+pub const ADAPTERS: &[&AdapterEntry] = &[&lora::ENTRY, &dora::ENTRY, &ia3::ENTRY];
+
+/// An adapter on a model.
+#[derive(Debug)]
+pub struct Attached {
+    /// Name of its kind.
+    pub kind: &'static str,
+    /// What it does to each parameter that it is attached to.
+    pub parts: Vec<Part>,
+    /// Numbers that are the same for all: rank and scale of what has them.
+    pub settings: Settings,
+}
+
+/// Numbers of an adapter that are the same for all of its parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Rank of the added matrices; 0 where none is added.
+    pub rank: usize,
+    /// What the product of the two is multiplied by, times the rank (or times its root, if `by_root`).
+    pub alpha: f64,
+    /// Divide by the root of the rank.
+    pub by_root: bool,
+}
+
+/// What is attached to one weight.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Path of the weight.
+    pub weight: String,
+    /// Parameters of the adapter: the name they have in files of peft, and which they are.
+    pub params: Vec<(&'static str, ParamId)>,
+    /// What goes into the map is scaled, not what comes out.
+    pub scales_input: bool,
+}
+
+impl Attached {
+    /// Patterns of the paths of all parameters of the adapter.
+    pub fn patterns(&self, store: &ParamStore) -> Vec<String> {
+        let ids = self.parts.iter().flat_map(|part| &part.params);
+        ids.map(|&(_, id)| store.param(id).path.clone()).collect()
+    }
+
+    /// How many values it has.
+    pub fn values(&self, store: &ParamStore) -> usize {
+        self.parts.iter().flat_map(|part| &part.params).map(|&(_, id)| store.param(id).len()).sum()
+    }
+}
+
+/// The kind of that name, if these are options of it.
+///
+/// # Errors
+/// [`Error::Unknown`]; [`Error::UnknownOption`].
+pub fn find(name: &str, options: &Value) -> Result<&'static AdapterEntry, Error> {
+    let names = || ADAPTERS.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
+    let entry = ADAPTERS
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| Error::Unknown { got: name.to_string(), known: names() })?;
+    let known = || entry.options.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", ");
+    let wrong = |got: String| Error::UnknownOption { adapter: entry.name, got, known: known() };
+    let keys = options.as_object().ok_or_else(|| wrong(options.to_string()))?;
+    match keys.keys().find(|key| entry.options.iter().all(|(option, _)| option != key)) {
+        Some(key) => Err(wrong(key.clone())),
+        None => Ok(entry),
+    }
+}
+
+/// Attaches an adapter of that kind to a model whose parameters have their values. It changes nothing yet: the model computes
+/// what it did before, until the adapter's own parameters learn.
+///
+/// # Errors
+/// As [`find`]; an option out of range; [`Error::NoTarget`] where a pattern selects no weight that can be adapted.
+pub fn attach(name: &str, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
+    (find(name, options)?.attach)(options, store, seed)
+}
+
+/// A number among the options, or the default.
+fn number(adapter: &'static str, options: &Value, key: &'static str, default: f64) -> Result<f64, Error> {
+    let Some(value) = options.get(key) else { return Ok(default) };
+    value.as_f64().filter(|number| number.is_finite()).ok_or_else(|| Error::Option {
+        adapter,
+        key,
+        expected: "a number",
+        got: value.to_string(),
+    })
+}
+
+/// Names among the options: a list, or one text with `+` between them; `None` if the key is not there.
+fn names(adapter: &'static str, options: &Value, key: &'static str) -> Result<Option<Vec<String>>, Error> {
+    let wrong = |got: &Value| Error::Option {
+        adapter,
+        key,
+        expected: "a list of path patterns, such as [\"attn.q\", \"attn.v\"], or attn.q+attn.v",
+        got: got.to_string(),
+    };
+    let found: Option<Vec<String>> = match options.get(key) {
+        None => return Ok(None),
+        Some(Value::String(text)) => Some(text.split('+').map(str::to_string).collect()),
+        Some(Value::Array(list)) => list.iter().map(|item| item.as_str().map(str::to_string)).collect(),
+        Some(_) => None,
+    };
+    match found.filter(|found| !found.is_empty() && found.iter().all(|name| !name.is_empty())) {
+        Some(found) => Ok(Some(found)),
+        None => Err(wrong(&options[key])),
+    }
+}
+
+/// Whether a pattern of the options selects a path: as it stands, or as the end of a path without the parameter's own name.
+fn selects(pattern: &str, path: &str) -> bool {
+    Pattern::new(&format!("**.{pattern}")).matches(path)
+}
+
+/// Weights of linear maps inside the layers that one of these patterns selects: those of embeddings and of the head have no
+/// adapter.
+///
+/// # Errors
+/// [`Error::NoTarget`] for a pattern that selects nothing.
+fn targets(store: &ParamStore, patterns: &[String]) -> Result<Vec<ParamId>, Error> {
+    let top = store.top_group();
+    let adaptable: Vec<(ParamId, &str)> = store
+        .iter()
+        .filter(|(_, param)| {
+            (1..top).contains(&param.group)
+                && param.kind == ParamKind::Weight
+                && param.shape.len() == 2
+                && param.path.ends_with(".weight")
+                && param.reparam().is_none()
+                && !param.is_attachment()
+        })
+        .map(|(id, param)| (id, param.path.as_str()))
+        .collect();
+    for pattern in patterns {
+        if !adaptable.iter().any(|(_, path)| selects(pattern, path)) {
+            let mut known: Vec<String> = adaptable.iter().filter_map(|(_, path)| inside(path)).collect();
+            known.sort();
+            known.dedup();
+            return Err(Error::NoTarget { pattern: pattern.clone(), known: known.join(", ") });
+        }
+    }
+    let wanted = |path: &str| patterns.iter().any(|pattern| selects(pattern, path));
+    Ok(adaptable.into_iter().filter(|(_, path)| wanted(path)).map(|(id, _)| id).collect())
+}
+
+/// What a weight is called inside its layer: `attn.q` of `layers.3.attn.q.weight`.
+fn inside(path: &str) -> Option<String> {
+    let path = path.strip_suffix(".weight")?;
+    let after_number = path.split('.').position(|part| part.bytes().all(|byte| byte.is_ascii_digit()))? + 1;
+    let parts: Vec<&str> = path.split('.').skip(after_number).collect();
+    (!parts.is_empty()).then(|| parts.join("."))
+}
+
+/// The first of these lists of names whose every name selects something.
+fn first_that_fits(store: &ParamStore, lists: &[&[&str]]) -> Result<Vec<ParamId>, Error> {
+    let mut last = Err(Error::NoTarget { pattern: String::new(), known: String::new() });
+    for list in lists {
+        let patterns: Vec<String> = list.iter().map(|name| name.to_string()).collect();
+        last = targets(store, &patterns);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests;
