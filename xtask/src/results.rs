@@ -16,7 +16,7 @@ use crate::args::Args;
 use crate::{bench, root};
 
 pub const HELP: &str = "\
-usage: cargo xtask results [--train] [--seeds 1,2,3] [--only NAME,...] [--python P]
+usage: cargo xtask results [--train] [--seeds 1,2,3] [--only NAME,...] [--precision bf16] [--python P]
 
 Writes docs/results.md from fixtures/results. With --train, what is missing there is trained first, by topwork; with
 --python, by fixtures/make/results.py as well. The data is laid out before, once:
@@ -59,6 +59,7 @@ pub fn run(mut args: Args) -> Result<bool> {
     };
     let seeds = list(args.value("--seeds")?).unwrap_or_else(|| vec!["1".into(), "2".into(), "3".into()]);
     let only = list(args.value("--only")?);
+    let precision = args.value("--precision")?.unwrap_or_else(|| "bf16".into());
     args.finish()?;
     let root = root::find()?;
     let known: Vec<&str> = SETS.iter().map(|(name, ..)| *name).collect();
@@ -74,11 +75,19 @@ pub fn run(mut args: Args) -> Result<bool> {
         for seed in &seeds {
             for name in &wanted {
                 if train {
-                    once(&root, &program, name, seed)?;
+                    once(&root, &program, name, seed, &precision)?;
                 }
                 if let Some(python) = &python {
                     let mut command = Command::new(python);
-                    command.args(["fixtures/make/results.py", "--seeds", seed, name]).current_dir(&root);
+                    command.args([
+                        "fixtures/make/results.py",
+                        "--seeds",
+                        seed,
+                        "--precision",
+                        &precision,
+                        name,
+                    ]);
+                    command.current_dir(&root);
                     let status = command.status().with_context(|| format!("{python}: cannot be started"))?;
                     if !status.success() {
                         bail!("fixtures/make/results.py failed on {name}");
@@ -107,7 +116,7 @@ fn read(root: &Path, side: &str) -> Result<Measured> {
 }
 
 /// Trains one recipe with one seed, unless that was done before.
-fn once(root: &Path, program: &Path, name: &str, seed: &str) -> Result<()> {
+fn once(root: &Path, program: &Path, name: &str, seed: &str, precision: &str) -> Result<()> {
     let mut all = read(root, "topwork")?;
     if all.get(name).is_some_and(|seeds| seeds.contains_key(seed)) {
         return Ok(());
@@ -118,8 +127,13 @@ fn once(root: &Path, program: &Path, name: &str, seed: &str) -> Result<()> {
     }
     println!("{name}, seed {seed}");
     let mut command = Command::new(program);
-    command.arg("train").arg(format!("docs/recipes/{name}.toml")).args(["--quiet", "--seed", seed, "--out"]);
-    let status = command.arg(&folder).current_dir(root).status();
+    command.arg("train").arg(format!("docs/recipes/{name}.toml")).args([
+        "--quiet",
+        "--seed",
+        seed,
+        "--precision",
+    ]);
+    let status = command.arg(precision).arg("--out").arg(&folder).current_dir(root).status();
     if !status.with_context(|| format!("{}: cannot be started", program.display()))?.success() {
         bail!("topwork train docs/recipes/{name}.toml failed");
     }
@@ -225,8 +239,9 @@ seed (`fixtures/make/results_data.py`), the same for both programs; so some numb
 PyTorch is transformers with the same files, rate, warm-up, decay, clipping and dropout (`fixtures/make/results.py`); the order
 of the examples and the first values of the head are its own.
 The baseline is what topwork trains beside every run: TF-IDF and a linear model, its strength chosen on the development part.
-Precision is f32.
-The seconds are those of all steps on two cores without AVX-512, least over the seeds; none are given where the machine had other work.
+Precision is bf16 in both: products in topwork, autocast in PyTorch, whose answers were measured in f32.
+The seconds are those of all steps on two cores of an AMD EPYC (Zen 4, AVX512-BF16), least over the seeds; none are given where the machine had other work.
+PyTorch pads each batch to its longest text.
 
 ```
 python fixtures/make/results_data.py DATA results-data

@@ -98,6 +98,17 @@ fn pairs_are_found_by_their_names() {
         from("a.tsv", "sentence1\tsentence2\tlabel\na b\tc d\t1\ne f\tg h\t0\n", &task(Task::Class));
     assert_eq!(dataset.examples[0].pair.as_deref(), Some("c d"));
     assert!(dataset.report.lines()[1].contains("pair column \"sentence2\""), "{:?}", dataset.report.lines());
+    let jsonl = "{\"text\": \"a b\", \"pair\": \"c d\", \"idx\": 3, \"label\": \"x\"}\n{\"text\": \"e f\", \"pair\": \"g h\", \"idx\": 4, \"label\": \"y\"}\n";
+    let dataset = from("a.jsonl", jsonl, &task(Task::Class));
+    assert_eq!(dataset.examples[0].pair.as_deref(), Some("c d"));
+    assert_eq!(dataset.report.notes, ["not read: idx"]);
+    // A column that might be meant is named where it is not read.
+    let said = ReadOptions { text: Some("text".into()), ..task(Task::Class) };
+    let dataset = from("a.jsonl", jsonl, &said);
+    assert_eq!(
+        (dataset.examples[0].pair.as_deref(), &dataset.report.notes[..]),
+        (None, &["not read: pair, idx".to_string()][..])
+    );
     let options = ReadOptions {
         text: Some("5".into()),
         pair: Some("6".into()),

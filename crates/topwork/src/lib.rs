@@ -20,6 +20,7 @@
 mod adapter;
 pub mod bench;
 pub mod chat;
+pub mod compare;
 pub mod conversation;
 pub mod convert;
 pub mod corpus;

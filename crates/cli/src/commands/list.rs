@@ -308,8 +308,8 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(Kind::value_variants().len(), 13);
+        assert_eq!(Kind::value_variants().len(), 14);
         assert!(seen > 60, "{seen}");
-        assert_eq!(kinds(&bare.global).unwrap().len(), 13);
+        assert_eq!(kinds(&bare.global).unwrap().len(), 14);
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod bench_step;
 mod chat;
+mod compare;
 mod completions;
 mod data;
 mod data_scan;
@@ -40,6 +41,7 @@ pub enum Command {
     Eval(eval::Eval),
     EvalLm(eval_lm::EvalLm),
     Glue(Box<glue::Glue>),
+    Compare(Box<compare::Compare>),
     LearningCurve(Box<learning_curve::LearningCurve>),
     Predict(predict::Predict),
     Embed(embed::Embed),
@@ -66,7 +68,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 30;
+pub const COUNT: usize = 31;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -78,6 +80,7 @@ impl Command {
             Command::Eval(command) => command.run(global, out),
             Command::EvalLm(command) => command.run(global, out),
             Command::Glue(command) => command.run(global, out),
+            Command::Compare(command) => command.run(global, out),
             Command::LearningCurve(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),
             Command::Embed(command) => command.run(global, out),

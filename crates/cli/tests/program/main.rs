@@ -5,6 +5,7 @@
 mod bad_data;
 mod bad_models;
 mod bench;
+mod comparing;
 mod few_labels;
 mod full_disk;
 mod generating;

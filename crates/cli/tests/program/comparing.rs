@@ -1,0 +1,90 @@
+//! Techniques, adapters, and comparisons of them: what a user types, and what comes of it.
+
+use serde_json::Value;
+
+use crate::stage::Stage;
+
+const LINE: &str = "compare --model bert --data mails.csv --precision f32 --seeds 2 data.text=body data.label=[\"class\"] \
+                    task.max-length=32 batch.examples=8 report.resamples=20 train.epochs=2 train.learning-rate=3e-3";
+
+fn scores(json: &str) -> Vec<(String, u64, f64)> {
+    let page: Value = serde_json::from_str(json).unwrap();
+    let run = |run: &Value| {
+        let score = run["score"].as_f64().unwrap_or(f64::NAN);
+        (run["way"].as_str().unwrap().to_string(), run["seed"].as_u64().unwrap(), score)
+    };
+    page["runs"].as_array().unwrap().iter().map(run).collect()
+}
+
+#[test]
+fn a_comparison_survives_being_killed_and_says_the_same() {
+    let stage = Stage::with_mails();
+    let methods = "--methods full,features,lora,gradual";
+    let whole = scores(&stage.ok(&format!("{LINE} {methods} --json --out runs/whole")).out());
+    assert_eq!(whole.len(), 2 * (4 + 1), "with the linear model beside the first: {whole:?}");
+
+    let mut running =
+        stage.run(format!("{LINE} {methods} --out runs/killed").split_whitespace()).spawn().unwrap();
+    let first = stage.path("runs/killed/mails/full/seed-0/compare.json");
+    assert!(running.wait_until(|_| first.is_file()));
+    running.kill().unwrap();
+    assert!(!stage.path("runs/killed/mails/gradual/seed-1/compare.json").is_file(), "killed too late");
+    let before = std::fs::read(&first).unwrap();
+    let killed = scores(&stage.ok(&format!("{LINE} {methods} --json --out runs/killed")).out());
+    assert_eq!(std::fs::read(&first).unwrap(), before, "what was finished is not done again");
+    assert_eq!(killed, whole);
+    // No model is kept unless asked for.
+    assert!(!stage.path("runs/whole/mails/lora/seed-0/best").exists());
+    assert!(stage.path("runs/whole/mails/lora/seed-0/report.html").is_file());
+
+    let out = stage.ok(&format!("{LINE} {methods} --out runs/whole")).out();
+    for part in ["against full", "lora", "gradual", "linear", "of 2 seeds", "±", "report.html"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let page = std::fs::read_to_string(stage.path("runs/whole/report.html")).unwrap();
+    assert!(page.contains("Ways to adapt") && page.contains("against full"));
+    stage.refused(&format!("{LINE} --methods full,lorra --out runs/x"), &["did you mean \"lora\""]);
+    stage.refused(
+        &format!("{LINE} {methods} --out runs/whole train.warmup=0.5"),
+        &["other settings", "warmup"],
+    );
+    stage.refused("compare --model bert --out runs/y", &["no data"]);
+    stage.refused("compare --data mails.csv --out runs/y", &["no model"]);
+    stage.refused(&format!("{LINE} --data mails.csv --out runs/y"), &["two tasks are called mails"]);
+}
+
+#[test]
+fn techniques_and_adapters_are_asked_for_by_name() {
+    let stage = Stage::with_mails();
+    let done = stage.train(
+        "runs/layers",
+        "--unfreeze gradual --layer-decay 0.9 --technique l2-sp:alpha=0.1 --schedule one-cycle:rise=5 --warmup 0.3",
+    );
+    let said = done.err();
+    assert!(said.contains("after step 0 learn pooler + head:"), "{said}");
+    assert!(said.contains("layers.0 (0.810 of the rate)"), "{said}");
+    let resolved = std::fs::read_to_string(stage.path("runs/layers/resolved.toml")).unwrap();
+    for part in ["order = \"gradual\"", "rate = 0.9", "alpha = 0.1", "rise = 5.0", "warmup = 0.3"] {
+        assert!(resolved.contains(part), "{part}: {resolved}");
+    }
+    let log = std::fs::read_to_string(stage.path("runs/layers/log.jsonl")).unwrap();
+    assert_eq!(log.matches("\"event\":\"plan\"").count(), 4, "{log}");
+
+    let said = stage.train("runs/lora", "--adapter lora:rank=2,targets=attn.q+attn.out").err();
+    assert!(said.contains("adapter lora: ") && said.contains(" on 4 weights"), "{said}");
+    assert!(stage.path("runs/lora/best/adapter/adapter_model.safetensors").is_file());
+    stage.ok("predict runs/lora/best hello");
+    let page = std::fs::read_to_string(stage.path("runs/lora/report.html")).unwrap();
+    assert!(page.contains("rank = 2"), "the recipe stands in the report");
+
+    let train = |more: &str| format!("{} {more}", crate::stage::train_line("runs/none", ""));
+    stage.refused(&train("--technique l2sp"), &["did you mean \"l2-sp\""]);
+    stage.refused(&train("--technique l2-sp:alfa=1"), &["alpha, beta"]);
+    stage.refused(&train("--unfreeze gradul"), &["chain-thaw"]);
+    stage.refused(&train("--layer-decay 1.5"), &["at most 1"]);
+    stage.refused(&train("--schedule onecycle"), &["did you mean \"one-cycle\""]);
+    stage.refused(&train("--schedule linear:cycles=2"), &["cycles"]);
+    stage.refused(&train("--adapter lora:targets=attn.x"), &["attn.q"]);
+    stage.refused(&train("--adapter adapters"), &["lora, dora, ia3"]);
+    stage.refused(&train("--freeze all --unfreeze sequential"), &["nothing to train in step"]);
+}

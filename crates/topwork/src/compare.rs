@@ -1,0 +1,362 @@
+//! Ways to adapt one model, compared on the user's own tasks: the same splits, several seeds, one table.
+//!
+//! A run for each task, way and seed, in a folder of its own; what is finished is taken as it is, what was interrupted is gone on
+//! with. Differences are paired: a seed gives every way the same split and the same order of texts.
+//!
+//! Paper: Dodge et al. 2020, "Fine-Tuning Pretrained Language Models: Weight Initializations, Data Orders, and Early Stopping",
+//! section 3 (why one seed is none), <https://arxiv.org/abs/2002.06305>
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use topwork_train::metrics::Metric;
+
+use crate::error::Error;
+use crate::glue::{Context, same_settings};
+use crate::job::{self, JobContext, Outcomes};
+use crate::nearest::nearest;
+use crate::recipe::Recipe;
+use crate::tasks::{Judge, Measured};
+
+mod table;
+
+/// A way to adapt a model.
+pub struct Way {
+    /// Kebab-case name.
+    pub name: &'static str,
+    /// One line.
+    pub about: &'static str,
+    apply: fn(&mut Recipe),
+}
+
+/// Every way, in the order of the table.
+pub const WAYS: &[Way] = &[
+    Way { name: "full", about: "every parameter is trained", apply: |_| {} },
+    Way { name: "features", about: "the model stays, a linear head learns", apply: |recipe| freeze(recipe) },
+    Way {
+        name: "scalar-mix",
+        about: "the model stays, a head learns on a learnt mix of all layers",
+        apply: |recipe| {
+            freeze(recipe);
+            recipe.task.layers = Some(topwork_models::Layers::Mix);
+        },
+    },
+    Way {
+        name: "lora",
+        about: "thin matrices are added to weights",
+        apply: |recipe| adapter(recipe, "lora"),
+    },
+    Way { name: "dora", about: "as lora, lengths of rows apart", apply: |recipe| adapter(recipe, "dora") },
+    Way {
+        name: "ia3",
+        about: "keys, values and activations are scaled",
+        apply: |recipe| adapter(recipe, "ia3"),
+    },
+    Way { name: "bitfit", about: "only biases learn", apply: |recipe| technique(recipe, "bitfit", &[]) },
+    Way {
+        name: "gradual",
+        about: "layers begin to learn one after the other, from the top down",
+        apply: |recipe| technique(recipe, "unfreeze", &[("order", "gradual")]),
+    },
+    Way {
+        name: "chain-thaw",
+        about: "the head, then each layer alone, then all",
+        apply: |recipe| technique(recipe, "unfreeze", &[("order", "chain-thaw")]),
+    },
+    Way {
+        name: "last-then-all",
+        about: "the head, then all",
+        apply: |recipe| technique(recipe, "unfreeze", &[("order", "last-then-all")]),
+    },
+    Way {
+        name: "layer-decay",
+        about: "deeper layers learn more slowly",
+        apply: |recipe| technique(recipe, "layer-decay", &[]),
+    },
+    Way {
+        name: "l2-sp",
+        about: "weights are pulled back to the pretrained ones",
+        apply: |recipe| technique(recipe, "l2-sp", &[]),
+    },
+];
+
+/// Name of the row of TF-IDF and a linear model, which is trained beside the first way.
+pub const BASELINE: &str = "linear";
+
+fn freeze(recipe: &mut Recipe) {
+    let all = toml::Value::Array(vec![toml::Value::String("encoder".to_string())]);
+    recipe.train.insert("freeze".to_string(), all);
+}
+
+fn adapter(recipe: &mut Recipe, kind: &str) {
+    recipe.adapter.entry("kind").or_insert_with(|| toml::Value::String(kind.to_string()));
+}
+
+fn technique(recipe: &mut Recipe, name: &str, options: &[(&str, &str)]) {
+    let option = |(key, value): &(&str, &str)| (key.to_string(), toml::Value::String(value.to_string()));
+    let options: toml::Table = options.iter().map(option).collect();
+    let all = recipe.train.entry("techniques").or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if let Some(all) = all.as_table_mut() {
+        all.insert(name.to_string(), toml::Value::Table(options));
+    }
+}
+
+/// Ways by their names, in the order given, each once.
+///
+/// # Errors
+/// [`Error::Task`] with the nearest name.
+pub fn ways(names: &[String]) -> Result<Vec<&'static Way>, Error> {
+    let mut found: Vec<&'static Way> = Vec::new();
+    for name in names {
+        let known = || WAYS.iter().map(|way| way.name);
+        let way = WAYS.iter().find(|way| way.name == name).ok_or_else(|| {
+            let meant = nearest(name, known()).unwrap_or_default();
+            let known: Vec<&str> = known().collect();
+            Error::Task(format!(
+                "there is no method {name:?} ({}); did you mean {meant:?}?",
+                known.join(", ")
+            ))
+        })?;
+        if !found.iter().any(|other| other.name == way.name) {
+            found.push(way);
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::Task("no method to compare".to_string()));
+    }
+    Ok(found)
+}
+
+/// What is to be done.
+pub struct Plan<'a> {
+    /// The tasks: what each is called, and its recipe.
+    pub tasks: &'a [(String, Recipe)],
+    /// The ways; the others are held against the first.
+    pub ways: Vec<&'static Way>,
+    /// A run for each seed.
+    pub seeds: Vec<u64>,
+    /// Keep the models and checkpoints of all runs: as large as the pretrained model, several times for each run.
+    pub keep_models: bool,
+    /// The folder of everything.
+    pub folder: &'a Path,
+}
+
+/// One run: `compare.json` in its folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Run {
+    /// What the task is called.
+    pub task: String,
+    /// The name of the way.
+    pub way: String,
+    /// The seed.
+    pub seed: u64,
+    /// The metric.
+    pub metric: String,
+    /// False for metrics where less is better.
+    pub higher_is_better: bool,
+    /// The score on the test data; `None` where the metric has no value there, or the run failed.
+    pub score: Option<f64>,
+    /// The ends of its 95% interval by the bootstrap over test texts.
+    pub interval: Option<(f64, f64)>,
+    /// Test texts.
+    pub texts: usize,
+    /// Values that were trained.
+    pub trained: usize,
+    /// Values of the model.
+    pub total: usize,
+    /// Seconds of training, with its evaluations.
+    pub seconds: f64,
+    /// Why it failed, if it did.
+    pub failed: Option<String>,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Results {
+    /// The model, or the models.
+    pub model: String,
+    /// The runs.
+    pub runs: Vec<Run>,
+    /// Names of the ways, in the order asked for; the others are held against the first.
+    pub ways: Vec<String>,
+    /// The run that was stopped, if one was: the same command goes on with it.
+    pub interrupted: Option<PathBuf>,
+}
+
+const FINISHED: &str = "compare.json";
+
+/// Does everything that is not done yet, and tells `each` of the results after every run that was.
+///
+/// # Errors
+/// Data that is not there, a folder that holds runs of other settings, and what goes wrong in a run. A run that diverges is
+/// noted and does not end the others.
+pub fn run(
+    plan: &Plan,
+    context: &Context,
+    each: &mut dyn FnMut(&Results) -> Result<(), Error>,
+) -> Result<Results, Error> {
+    let mut models: Vec<&str> = plan.tasks.iter().map(|(_, recipe)| recipe.model.as_str()).collect();
+    models.dedup();
+    let ways = plan.ways.iter().map(|way| way.name.to_string()).collect();
+    let mut results = Results { model: models.join(", "), ways, ..Results::default() };
+    // Seed by seed, so that a list that is stopped has something of each.
+    for &seed in &plan.seeds {
+        for (task, base) in plan.tasks {
+            for (number, way) in plan.ways.iter().enumerate() {
+                let folder = plan.folder.join(task).join(way.name).join(format!("seed-{seed}"));
+                let recipe = recipe(base, way, seed, number == 0);
+                same_settings(&folder, &recipe)?;
+                let path = folder.join(FINISHED);
+                let runs = if path.is_file() {
+                    read(&path)?
+                } else {
+                    (context.note)(&format!("{task}, {} with seed {seed}: {}", way.name, folder.display()));
+                    let Some(runs) = one(&recipe, (task, way, seed), &folder, plan.keep_models, context)?
+                    else {
+                        results.interrupted = Some(folder);
+                        return Ok(results);
+                    };
+                    runs
+                };
+                results.runs.extend(runs);
+                each(&results)?;
+            }
+        }
+    }
+    Ok(results)
+}
+
+fn read(path: &Path) -> Result<Vec<Run>, Error> {
+    let text = fs::read_to_string(path).map_err(Error::file(path))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Error::Recipe { place: path.display().to_string(), reason: error.to_string() })
+}
+
+/// A run to its end; `None` if it was stopped. The linear model that was trained beside it is a run of its own.
+fn one(
+    recipe: &Recipe,
+    (task, way, seed): (&str, &Way, u64),
+    folder: &Path,
+    keep: bool,
+    context: &Context,
+) -> Result<Option<Vec<Run>>, Error> {
+    let mut observer = (context.observe)(folder);
+    let job = JobContext {
+        folder,
+        hub: context.hub,
+        progress: context.progress,
+        stop: context.stop,
+        observer: observer.as_mut(),
+    };
+    let trained = if job::begun(folder) { job::resume(job) } else { job::train(recipe, job) };
+    let empty = Run { task: task.to_string(), way: way.name.to_string(), seed, ..Run::default() };
+    let runs = match trained {
+        Ok(outcomes) if outcomes.run.interrupted => return Ok(None),
+        Ok(outcomes) => runs(&outcomes, empty)?,
+        Err(Error::Train(error @ topwork_train::Error::Diverged { .. })) => {
+            (context.note)(&format!("{task}, {} with seed {seed} failed: {error}", way.name));
+            vec![Run { failed: Some(error.to_string()), higher_is_better: true, ..empty }]
+        }
+        Err(error) => return Err(error),
+    };
+    let path = folder.join(FINISHED);
+    let text = serde_json::to_string_pretty(&runs)
+        .map_err(|error| Error::Recipe { place: FINISHED.to_string(), reason: error.to_string() })?;
+    topwork_weights::atomic::write(&path, text.as_bytes())?;
+    if !keep {
+        for large in ["best", "checkpoints"] {
+            let large = folder.join(large);
+            if large.exists() {
+                fs::remove_dir_all(&large).map_err(Error::file(&large))?;
+            }
+        }
+    }
+    Ok(Some(runs))
+}
+
+/// What a run says of itself, and the linear model beside it if it was trained.
+fn runs(outcomes: &Outcomes, empty: Run) -> Result<Vec<Run>, Error> {
+    let data = &outcomes.data;
+    let name = outcomes.resolved.task.metric.clone().unwrap_or_else(|| "loss".to_string());
+    let metric = Metric::parse(&name, data.task().measures(), &data.labels, data.positive)?;
+    let known = Run {
+        metric: name.clone(),
+        higher_is_better: metric.higher_is_better(),
+        texts: data.test.dataset.len(),
+        total: outcomes.total_values,
+        ..empty
+    };
+    let mut runs = Vec::new();
+    if let Some(baseline) = &outcomes.baseline {
+        let judge = Judge { resamples: outcomes.resolved.report.resamples, ..data.judge() };
+        let evaluation = Measured::of_outcome(baseline.outcome.clone(), &judge, None)?.evaluation;
+        runs.push(Run {
+            way: BASELINE.to_string(),
+            score: evaluation.value(&name).ok(),
+            interval: evaluation.interval(&name).map(|interval| (interval.lower, interval.upper)),
+            seconds: baseline.seconds,
+            ..known.clone()
+        });
+    }
+    let test = outcomes.test.as_ref().map(|test| &test.evaluation);
+    runs.push(Run {
+        score: test.and_then(|test| test.value(&name).ok()),
+        interval: test.and_then(|test| test.interval(&name)).map(|interval| (interval.lower, interval.upper)),
+        trained: outcomes.run.trainable_values,
+        seconds: outcomes.run.seconds,
+        ..known
+    });
+    Ok(runs)
+}
+
+/// The recipe of one run.
+fn recipe(base: &Recipe, way: &Way, seed: u64, first: bool) -> Recipe {
+    let mut recipe = base.clone();
+    recipe.report.baseline = first;
+    recipe.report.threshold = false;
+    recipe.train.insert("seed".to_string(), toml::Value::Integer(seed as i64));
+    (way.apply)(&mut recipe);
+    recipe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_have_names_and_change_a_recipe_each_in_its_own_manner() {
+        assert_eq!(WAYS.len(), 12, "count the ways when you add one");
+        let base = Recipe::new("m", "d.csv");
+        let mut seen = Vec::new();
+        for way in WAYS {
+            assert!(way.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));
+            let made = toml::to_string(&recipe(&base, way, 3, true)).unwrap();
+            assert!(!seen.contains(&made), "{}", way.name);
+            assert!(made.contains("seed = 3"), "{made}");
+            seen.push(made);
+        }
+        let made = recipe(&base, &WAYS[7], 3, false);
+        assert!(!made.report.baseline);
+        assert_eq!(made.train["techniques"]["unfreeze"]["order"].as_str(), Some("gradual"));
+    }
+
+    #[test]
+    fn names_are_read_in_order_and_once() {
+        let read = |names: &[&str]| ways(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+        let names: Vec<&str> = read(&["lora", "full", "lora"]).unwrap().iter().map(|way| way.name).collect();
+        assert_eq!(names, ["lora", "full"]);
+        assert!(read(&["lorra"]).err().unwrap().to_string().contains("did you mean \"lora\""));
+        assert!(read(&[]).is_err());
+    }
+
+    #[test]
+    fn what_a_recipe_says_of_an_adapter_stands() {
+        let mut base = Recipe::new("m", "d.csv");
+        base.adapter.insert("rank".to_string(), toml::Value::Integer(2));
+        let made = recipe(&base, ways(&["lora".to_string()]).unwrap()[0], 0, false);
+        assert_eq!(made.adapter["rank"].as_integer(), Some(2));
+        assert_eq!(made.adapter["kind"].as_str(), Some("lora"));
+    }
+}

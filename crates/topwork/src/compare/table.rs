@@ -1,0 +1,342 @@
+//! The table and the report of a comparison.
+
+use super::{BASELINE, Results, Run, WAYS};
+use crate::report::{self, Fact, Grid, Headline, Method, Methods, Report, Score};
+
+/// Two-sided 95% points of Student's t for 1 to 30 degrees of freedom
+/// (<https://www.itl.nist.gov/div898/handbook/eda/section3/eda3672.htm>).
+const T: [f64; 30] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+];
+
+/// A mean and the standard deviation of one value.
+fn mean(values: &[f64]) -> Option<(f64, f64)> {
+    if values.is_empty() {
+        return None;
+    }
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Some((mean, (squares / (count - 1.0).max(1.0)).sqrt()))
+}
+
+/// Half the width of the 95% interval of a mean of so many values that scatter so.
+fn half_width(spread: f64, count: usize) -> Option<f64> {
+    let freedom = count.checked_sub(1).filter(|&freedom| freedom > 0)?;
+    Some(T.get(freedom - 1).copied().unwrap_or(1.96) * spread / (count as f64).sqrt())
+}
+
+impl Results {
+    /// The tasks, in order.
+    pub fn tasks(&self) -> Vec<&str> {
+        let mut tasks: Vec<&str> = Vec::new();
+        for run in &self.runs {
+            if !tasks.contains(&run.task.as_str()) {
+                tasks.push(&run.task);
+            }
+        }
+        tasks
+    }
+
+    /// The rows: the linear model, where there is one, and the ways that have a run.
+    pub fn rows(&self) -> Vec<&str> {
+        let ran = |way: &&str| self.runs.iter().any(|run| run.way == *way);
+        std::iter::once(BASELINE).chain(self.ways.iter().map(String::as_str)).filter(ran).collect()
+    }
+
+    fn of<'a>(&'a self, way: &'a str, task: &'a str) -> impl Iterator<Item = &'a Run> {
+        self.runs.iter().filter(move |run| run.way == way && run.task == task)
+    }
+
+    fn seeds(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = self.runs.iter().map(|run| run.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds
+    }
+
+    /// Whether a mean over the tasks means something: more is better in all of them.
+    fn comparable(&self) -> bool {
+        self.runs.iter().all(|run| run.higher_is_better)
+    }
+
+    /// The mean over all tasks of a way with one seed; `None` unless each has a score.
+    fn over_tasks(&self, way: &str, seed: u64) -> Option<f64> {
+        let tasks = self.tasks();
+        let score = |task: &&str| self.of(way, task).find(|run| run.seed == seed).and_then(|run| run.score);
+        let scores: Option<Vec<f64>> = tasks.iter().map(score).collect();
+        mean(&scores?).map(|(mean, _)| mean)
+    }
+
+    /// The means over tasks of a way, one a seed that has all.
+    fn means(&self, way: &str) -> Vec<f64> {
+        self.seeds().into_iter().filter_map(|seed| self.over_tasks(way, seed)).collect()
+    }
+
+    /// By how much a way is above the first one, seed by seed, over seeds in which both have all tasks.
+    pub fn differences(&self, way: &str) -> Vec<f64> {
+        let Some(first) = self.ways.first() else { return Vec::new() };
+        let both = |seed| Some(self.over_tasks(way, seed)? - self.over_tasks(first, seed)?);
+        self.seeds().into_iter().filter_map(both).collect()
+    }
+
+    /// A row a way: its score on each task, the mean over them and its difference to the first way, what is trained and stored,
+    /// and what it takes.
+    pub fn grid(&self) -> Grid {
+        let tasks = self.tasks();
+        let metric = |task: &str| {
+            let known = self.runs.iter().find(|run| run.task == task && !run.metric.is_empty());
+            known.map_or("score", |run| run.metric.as_str())
+        };
+        let several = tasks.len() > 1 && self.comparable();
+        let first = self.ways.first().map_or("", String::as_str);
+        let mut head = vec!["method".to_string()];
+        head.extend(tasks.iter().map(|task| format!("{task}, {}", metric(task))));
+        head.extend(several.then(|| "mean".to_string()));
+        head.extend(self.comparable().then(|| format!("against {first}")));
+        head.extend(["trained", "stored", "time"].map(str::to_string));
+        let scattered = |values: &[f64]| match (mean(values), values.len()) {
+            (None, _) => "no value".to_string(),
+            (Some((mean, _)), 1) => format!("{mean:.3}"),
+            (Some((mean, spread)), _) => format!("{mean:.3} ± {spread:.3}"),
+        };
+        let row = |way: &str| {
+            let mut row = vec![way.to_string()];
+            for task in &tasks {
+                let values: Vec<f64> = self.of(way, task).filter_map(|run| run.score).collect();
+                let failed = self.of(way, task).filter(|run| run.failed.is_some()).count();
+                let note = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+                row.push(format!("{}{note}", scattered(&values)));
+            }
+            if several {
+                row.push(scattered(&self.means(way)));
+            }
+            if self.comparable() {
+                row.push(self.against(way, first));
+            }
+            row.extend(self.costs(way));
+            row
+        };
+        let rows = self.rows().into_iter().map(row).collect();
+        let seeds = self.seeds().len();
+        let about = format!(
+            "{}; a column \"against\" is the mean difference to {first}{}, in the same seeds. Trained: the share of the model's \
+             values; stored: what one more task takes on disk beside the pretrained model, 4 bytes a value; time: of \
+             training, mean.",
+            match seeds {
+                1 => "One seed: differences may be chance".to_string(),
+                count => format!("Mean and standard deviation of {count} seeds"),
+            },
+            if seeds > 1 { " and its 95% interval by Student's t over seeds" } else { "" }
+        );
+        Grid { title: "Ways to adapt the model".to_string(), about, head, rows, sum: false }
+    }
+
+    fn against(&self, way: &str, first: &str) -> String {
+        let differences = self.differences(way);
+        if way == first || differences.is_empty() {
+            return String::new();
+        }
+        let (value, spread) = mean(&differences).unwrap_or_default();
+        match half_width(spread, differences.len()) {
+            Some(half) => format!("{value:+.3} ± {half:.3}"),
+            None => format!("{value:+.3}"),
+        }
+    }
+
+    /// Trained share, stored bytes and time of a way.
+    fn costs(&self, way: &str) -> [String; 3] {
+        let runs: Vec<&Run> = self.runs.iter().filter(|run| run.way == way && run.failed.is_none()).collect();
+        if runs.is_empty() || way == BASELINE {
+            let seconds: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
+            let time = mean(&seconds).map_or(String::new(), |(mean, _)| report::seconds(mean));
+            return [String::new(), String::new(), time];
+        }
+        let average =
+            |value: &dyn Fn(&Run) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len() as f64;
+        let share = 100.0 * average(&|run| run.trained as f64 / run.total.max(1) as f64);
+        let stored = average(&|run| 4.0 * run.trained as f64);
+        [
+            if share < 10.0 { format!("{share:.2} %") } else { format!("{share:.0} %") },
+            report::bytes(stored as u64),
+            report::seconds(average(&|run| run.seconds)),
+        ]
+    }
+
+    /// Everything as a report.
+    pub fn report(&self) -> Report {
+        let score = |way: &str| {
+            let means = self.means(way);
+            let (value, spread) = mean(&means)?;
+            // A share ends at 0 and at 1, which few seeds that scatter know nothing of.
+            let share = means.iter().all(|value| (0.0..=1.0).contains(value));
+            let within = |end: f64| if share { end.clamp(0.0, 1.0) } else { end };
+            let half = half_width(spread, means.len());
+            Some(Score { value, interval: half.map(|half| (within(value - half), within(value + half))) })
+        };
+        let scored: Vec<(&str, Score)> =
+            self.rows().into_iter().filter_map(|way| Some((way, score(way)?))).collect();
+        let tasks = self.tasks();
+        let what = match tasks.as_slice() {
+            [task] => self.runs.first().map_or(String::new(), |run| format!("{} on {task}", run.metric)),
+            tasks => format!("mean of {} tasks", tasks.len()),
+        };
+        let mut headline = Vec::new();
+        if self.comparable()
+            && let Some((way, best)) = scored.iter().max_by(|a, b| a.1.value.total_cmp(&b.1.value))
+        {
+            headline.push(Headline {
+                name: format!("best {what}"),
+                value: report::score(best.value),
+                detail: format!("{way}, of {}", scored.len()),
+            });
+            let near = |(way, score): &&(&str, Score)| *way != BASELINE && score.value >= best.value - 0.01;
+            let trained = |way: &str| {
+                let runs = self.runs.iter().filter(|run| run.way == way && run.failed.is_none());
+                runs.map(|run| run.trained).max().unwrap_or(usize::MAX)
+            };
+            let least = scored.iter().filter(near).min_by_key(|(way, _)| trained(way));
+            headline.extend(least.map(|(way, score)| Headline {
+                name: "least trained within a point of it".to_string(),
+                value: way.to_string(),
+                detail: format!(
+                    "{}, {} values",
+                    report::score(score.value),
+                    report::count(trained(way) as u64)
+                ),
+            }));
+        }
+        let about = |way: &str| {
+            let known = WAYS.iter().find(|known| known.name == way);
+            known.map_or("TF-IDF and a linear model".to_string(), |known| known.about.to_string())
+        };
+        let rows = scored.iter().map(|(way, score)| {
+            let runs: Vec<&Run> = self.runs.iter().filter(|run| run.way == *way).collect();
+            let own = *way != BASELINE;
+            Method {
+                name: way.to_string(),
+                detail: about(way),
+                score: *score,
+                trained_parameters: runs.iter().map(|run| run.trained as u64).max().filter(|_| own),
+                seconds: Some(runs.iter().map(|run| run.seconds).sum::<f64>() / runs.len().max(1) as f64),
+                baseline: !own,
+                main: self.ways.first().is_some_and(|first| first == way),
+                ..Method::default()
+            }
+        });
+        let failed: Vec<String> = self
+            .runs
+            .iter()
+            .filter_map(|run| {
+                let why = run.failed.as_ref()?;
+                Some(format!("{}, {} with seed {} failed: {why}", run.task, run.way, run.seed))
+            })
+            .collect();
+        let seconds: f64 = self.runs.iter().map(|run| run.seconds).sum();
+        let fact = |name: &str, value: String| Fact { name: name.to_string(), value };
+        let methods = Methods {
+            metric: what.clone(),
+            texts: tasks
+                .iter()
+                .filter_map(|task| Some(self.runs.iter().find(|run| run.task == **task)?.texts as u64))
+                .sum(),
+            rows: rows.collect(),
+        };
+        Report {
+            title: "Ways to adapt a model".to_string(),
+            subtitle: format!("{} on {}", self.model, tasks.join(", ")),
+            headline,
+            notes: failed,
+            methods: self.comparable().then_some(methods),
+            grid: Some(self.grid()),
+            environment: vec![
+                fact("topwork", env!("CARGO_PKG_VERSION").to_string()),
+                fact("runs", self.runs.iter().filter(|run| run.way != BASELINE).count().to_string()),
+                fact("seeds", self.seeds().len().to_string()),
+                fact("time of all runs", report::seconds(seconds)),
+            ],
+            ..Report::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(task: &str, way: &str, seed: u64, score: Option<f64>) -> Run {
+        Run {
+            task: task.into(),
+            way: way.into(),
+            seed,
+            metric: "f1".into(),
+            higher_is_better: true,
+            score,
+            texts: 50,
+            trained: if way == "full" { 1000 } else { 10 },
+            total: 1000,
+            seconds: 2.0,
+            ..Run::default()
+        }
+    }
+
+    fn results() -> Results {
+        let mut runs = Vec::new();
+        for (seed, [full, lora]) in [(1, [0.80, 0.82]), (2, [0.70, 0.71]), (3, [0.90, 0.90])] {
+            for task in ["a", "b<"] {
+                runs.push(run(task, "linear", seed, Some(0.5)));
+                runs.push(run(task, "full", seed, Some(full)));
+                runs.push(run(task, "lora", seed, Some(lora)));
+            }
+        }
+        Results { model: "m".into(), runs, ways: vec!["full".into(), "lora".into()], interrupted: None }
+    }
+
+    #[test]
+    fn differences_are_paired_by_seed() {
+        let results = results();
+        let grid = results.grid();
+        assert_eq!(grid.head[..5], ["method", "a, f1", "b<, f1", "mean", "against full"]);
+        assert_eq!(grid.rows[1][..5], ["full", "0.800 ± 0.100", "0.800 ± 0.100", "0.800 ± 0.100", ""]);
+        // Mean 0.01, standard deviation 0.01, t of 2 degrees of freedom: 4.303 · 0.01 / √3.
+        assert_eq!(grid.rows[2][3..5], ["0.810 ± 0.095", "+0.010 ± 0.025"]);
+        assert_eq!(grid.rows[2][5], "1.00 %");
+        assert_eq!(grid.rows[0][0], "linear");
+    }
+
+    #[test]
+    fn failures_are_named_and_leave_the_pairs_that_are_whole() {
+        let mut results = results();
+        let at = results.runs.iter().position(|run| run.way == "lora").unwrap();
+        results.runs[at].score = None;
+        results.runs[at].failed = Some("the loss is NaN".into());
+        assert_eq!(results.differences("lora").len(), 2);
+        assert_eq!(results.grid().rows[2][1], "0.805 ± 0.134, 1 failed");
+        let page = report::html(&results.report());
+        for part in ["b&lt;", "the loss is NaN", "within a point", "lora"] {
+            assert!(page.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_averaged_where_less_is_better() {
+        let mut results = results();
+        results.runs.iter_mut().for_each(|run| run.higher_is_better = run.task == "a");
+        let grid = results.grid();
+        assert_eq!(grid.head[..4], ["method", "a, f1", "b<, f1", "trained"]);
+        assert!(results.report().headline.is_empty() && results.report().methods.is_none());
+    }
+
+    #[test]
+    fn one_seed_has_no_interval() {
+        let mut results = results();
+        results.runs.retain(|run| run.seed == 1);
+        let grid = results.grid();
+        assert_eq!(grid.rows[2][..5], ["lora", "0.820", "0.820", "0.820", "+0.020"]);
+        assert!(grid.about.contains("may be chance"));
+        assert_eq!(half_width(1.0, 1), None);
+        assert_eq!(half_width(2.0, 4), Some(3.182));
+        assert_eq!(half_width(1.0, 400).unwrap(), 1.96 / 20.0);
+    }
+}
