@@ -21,7 +21,7 @@ fn a_comparison_survives_being_killed_and_says_the_same() {
     let stage = Stage::with_mails();
     let methods = "--methods full,features,lora,gradual";
     let whole = scores(&stage.ok(&format!("{LINE} {methods} --json --out runs/whole")).out());
-    assert_eq!(whole.len(), 2 * (4 + 1), "with the linear model beside the first: {whole:?}");
+    assert_eq!(whole.len(), 2 * (4 + 1), "with the linear model: {whole:?}");
 
     let mut running =
         stage.run(format!("{LINE} {methods} --out runs/killed").split_whitespace()).spawn().unwrap();
@@ -41,6 +41,11 @@ fn a_comparison_survives_being_killed_and_says_the_same() {
     for part in ["against full", "lora", "gradual", "linear", "of 2 seeds", "±", "report.html"] {
         assert!(out.contains(part), "{part}: {out}");
     }
+    // In another order, and fewer: what is there is taken.
+    let fewer = scores(&stage.ok(&format!("{LINE} --methods lora,full --json --out runs/whole")).out());
+    assert_eq!(fewer.len(), 2 * 3);
+    assert!(fewer.iter().all(|run| whole.contains(run)), "{fewer:?}");
+    stage.ok(&format!("{LINE} {methods} --out runs/whole"));
     let page = std::fs::read_to_string(stage.path("runs/whole/report.html")).unwrap();
     assert!(page.contains("Ways to adapt") && page.contains("against full"));
     stage.refused(&format!("{LINE} --methods full,lorra --out runs/x"), &["did you mean \"lora\""]);
