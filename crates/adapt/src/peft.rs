@@ -154,8 +154,7 @@ pub fn open(folder: &Path, store: &mut ParamStore, upstream: &Upstream) -> Resul
     if targets.is_empty() {
         return Err(wrong(format!("no {PREFIX}MODULE.{mark} is of a module that this model has")));
     }
-    let options_of = options.as_object_mut();
-    if let Some(options) = options_of {
+    if let Some(options) = options.as_object_mut() {
         options.insert("targets".to_string(), json!(targets));
         if kind == "ia3" {
             // One that nothing is called, where none scales what goes in.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use topwork_train::metrics::Metric;
 
 use crate::error::Error;
-use crate::glue::{Context, same_settings};
-use crate::job::{self, JobContext, Outcomes};
+use crate::glue::{Context, keep, read_kept, same_settings};
+use crate::job::Outcomes;
 use crate::nearest::nearest;
 use crate::recipe::Recipe;
 use crate::tasks::{Judge, Measured};
@@ -209,8 +209,8 @@ pub fn run(
                 let recipe = recipe(base, way, seed);
                 same_settings(&folder, &recipe)?;
                 let path = folder.join(FINISHED);
-                let runs = if path.is_file() {
-                    read(&path)?
+                let runs = if let Some(runs) = read_kept(&path)? {
+                    runs
                 } else {
                     (context.note)(&format!("{task}, {} with seed {seed}: {}", way.name, folder.display()));
                     let Some(runs) = one(&recipe, (task, way, seed), &folder, plan.keep_models, context)?
@@ -236,31 +236,16 @@ pub fn run(
     Ok(results)
 }
 
-fn read(path: &Path) -> Result<Vec<Run>, Error> {
-    let text = fs::read_to_string(path).map_err(Error::file(path))?;
-    serde_json::from_str(&text)
-        .map_err(|error| Error::Recipe { place: path.display().to_string(), reason: error.to_string() })
-}
-
 /// A run to its end; `None` if it was stopped. The linear model that was trained beside it is a run of its own.
 fn one(
     recipe: &Recipe,
     (task, way, seed): (&str, &Way, u64),
     folder: &Path,
-    keep: bool,
+    keep_models: bool,
     context: &Context,
 ) -> Result<Option<Vec<Run>>, Error> {
-    let mut observer = (context.observe)(folder);
-    let job = JobContext {
-        folder,
-        hub: context.hub,
-        progress: context.progress,
-        stop: context.stop,
-        observer: observer.as_mut(),
-    };
-    let trained = if job::begun(folder) { job::resume(job) } else { job::train(recipe, job) };
     let empty = Run { task: task.to_string(), way: way.name.to_string(), seed, ..Run::default() };
-    let runs = match trained {
+    let runs = match context.train(recipe, folder) {
         Ok(outcomes) if outcomes.run.interrupted => return Ok(None),
         Ok(outcomes) => runs(&outcomes, empty)?,
         Err(Error::Train(error @ topwork_train::Error::Diverged { .. })) => {
@@ -269,11 +254,8 @@ fn one(
         }
         Err(error) => return Err(error),
     };
-    let path = folder.join(FINISHED);
-    let text = serde_json::to_string_pretty(&runs)
-        .map_err(|error| Error::Recipe { place: FINISHED.to_string(), reason: error.to_string() })?;
-    topwork_weights::atomic::write(&path, text.as_bytes())?;
-    if !keep {
+    keep(&folder.join(FINISHED), &runs)?;
+    if !keep_models {
         for large in ["best", "checkpoints"] {
             let large = folder.join(large);
             if large.exists() {

@@ -6,15 +6,13 @@
 //! Paper: Howard, Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", section 5 (low-shot learning),
 //! <https://arxiv.org/abs/1801.06146>
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use topwork_train::metrics::Evaluation;
 
 use crate::error::Error;
-use crate::glue::{Context, same_settings};
-use crate::job::{self, JobContext};
+use crate::glue::{Context, keep, read_kept, same_settings};
 use crate::nearest::nearest;
 use crate::recipe::Recipe;
 use crate::report::{self, ByLabels, Fact, Grid, Headline, LabelSeries, Report};
@@ -203,23 +201,12 @@ fn one(
     let recipe = recipe(plan.recipe, method, size, seed);
     same_settings(folder, &recipe)?;
     let path = folder.join(FINISHED);
-    if path.is_file() {
-        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-        return serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| Error::Recipe { place: path.display().to_string(), reason: error.to_string() });
+    if let Some(finished) = read_kept(&path)? {
+        return Ok(Some(finished));
     }
     let labels = size.map_or_else(|| "all".to_string(), |size| size.to_string());
     (context.note)(&format!("{} on {labels} labels with seed {seed}: {}", method.name(), folder.display()));
-    let mut observer = (context.observe)(folder);
-    let job = JobContext {
-        folder,
-        hub: context.hub,
-        progress: context.progress,
-        stop: context.stop,
-        observer: observer.as_mut(),
-    };
-    let outcomes = if job::begun(folder) { job::resume(job)? } else { job::train(&recipe, job)? };
+    let outcomes = context.train(&recipe, folder)?;
     if outcomes.run.interrupted {
         return Ok(None);
     }
@@ -243,9 +230,7 @@ fn one(
         points.push(point(method, &test.evaluation, outcomes.seconds));
     }
     let finished = Finished { metric, points };
-    let text = serde_json::to_string_pretty(&finished)
-        .map_err(|error| Error::Recipe { place: FINISHED.to_string(), reason: error.to_string() })?;
-    topwork_weights::atomic::write(&path, text.as_bytes())?;
+    keep(&path, &finished)?;
     Ok(Some(finished))
 }
 

@@ -331,13 +331,13 @@ impl<T: Task> Running<'_, '_, T> {
         for technique in &self.techniques {
             technique.after_backward(&self.params, &plan, self.task.store(), &mut gradients)?;
         }
-        self.planned = Some(plan.clone());
         let gradient_norm =
             gradients.ids().filter_map(|id| gradients.get(id)).map(gradient::sum_squares).sum::<f64>().sqrt();
         self.finite("gradient norm", gradient_norm, learning_rate)?;
         let clip = self.options.clip_norm;
         let grad_scale = if clip > 0.0 { (clip / (gradient_norm + 1e-6)).min(1.0) } else { 1.0 };
         self.optimizer.step(self.task.store_mut(), &mut gradients, &plan, learning_rate, grad_scale)?;
+        self.planned = Some(plan);
         self.at.step += 1;
         let seconds = started.elapsed().as_secs_f64();
         self.at.seconds += seconds;

@@ -101,8 +101,6 @@ impl Compare {
             failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
             return Ok(Ended::Interrupted);
         }
-        // Finished runs alone tell nobody, where all of them are.
-        each(&results)?;
         self.print(&results, &page, out)?;
         Ok(Ended::Done)
     }

@@ -13,14 +13,14 @@ mod summary;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(crate) use state::same_settings;
 pub use state::{Score, Value};
+pub(crate) use state::{keep, read_kept, same_settings};
 pub use summary::{grid, report};
 
 use crate::datasets::{DataSet, Files, Split, find};
 use crate::error::Error;
 use crate::hub::{Hub, Progress};
-use crate::job::{JobContext, JobObserver, begun, resume, seed_of, train};
+use crate::job::{JobContext, JobObserver, Outcomes, begun, resume, seed_of, train};
 use crate::nearest::nearest;
 use crate::recipe::Recipe;
 
@@ -135,6 +135,24 @@ pub struct Context<'a> {
     pub observe: &'a dyn Fn(&Path) -> Box<dyn JobObserver>,
     /// Is told what is decided between runs.
     pub note: &'a dyn Fn(&str),
+}
+
+impl Context<'_> {
+    /// Trains into a folder as a recipe says, or goes on with the run that was begun there.
+    ///
+    /// # Errors
+    /// As [`crate::job::train`].
+    pub(crate) fn train(&self, recipe: &Recipe, folder: &Path) -> Result<Outcomes, Error> {
+        let mut observer = (self.observe)(folder);
+        let job = JobContext {
+            folder,
+            hub: self.hub,
+            progress: self.progress,
+            stop: self.stop,
+            observer: observer.as_mut(),
+        };
+        if begun(folder) { resume(job) } else { train(recipe, job) }
+    }
 }
 
 /// What came out.
@@ -259,15 +277,7 @@ fn one(
         return Ok(Some(score));
     }
     (context.note)(&format!("{} with seed {seed}: {}", task.name, folder.display()));
-    let mut observer = (context.observe)(folder);
-    let job = JobContext {
-        folder,
-        hub: context.hub,
-        progress: context.progress,
-        stop: context.stop,
-        observer: observer.as_mut(),
-    };
-    let outcomes = if begun(folder) { resume(job)? } else { train(&recipe, job)? };
+    let outcomes = context.train(&recipe, folder)?;
     if outcomes.run.interrupted {
         return Ok(None);
     }

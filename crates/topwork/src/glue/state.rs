@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use topwork_data::Format;
 use topwork_kernels::gemm::Precision;
@@ -63,15 +64,7 @@ impl Score {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn read(folder: &Path) -> Result<Option<Score>, Error> {
-        let path = folder.join(SCORE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::file(&path)(error)),
-        };
-        let read = serde_json::from_str(&text);
-        read.map(Some)
-            .map_err(|error| Error::Recipe { place: path.display().to_string(), reason: error.to_string() })
+        read_kept(&folder.join(SCORE))
     }
 
     /// Writes it, by which the run counts as finished.
@@ -79,10 +72,33 @@ impl Score {
     /// # Errors
     /// A full disk.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Error::Recipe { place: SCORE.to_string(), reason: error.to_string() })?;
-        Ok(topwork_weights::atomic::write(folder.join(SCORE), text.as_bytes())?)
+        keep(&folder.join(SCORE), self)
     }
+}
+
+/// What a finished run has said of itself in a file of its folder; `None` while it is not finished.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn read_kept<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file(path)(error)),
+    };
+    let read = serde_json::from_str(&text);
+    read.map(Some)
+        .map_err(|error| Error::Recipe { place: path.display().to_string(), reason: error.to_string() })
+}
+
+/// Writes what a finished run says of itself, by which it counts as finished.
+///
+/// # Errors
+/// A full disk.
+pub fn keep<T: Serialize>(path: &Path, said: &T) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(said)
+        .map_err(|error| Error::Recipe { place: path.display().to_string(), reason: error.to_string() })?;
+    Ok(topwork_weights::atomic::write(path, text.as_bytes())?)
 }
 
 /// Refuses a folder with a run of other settings: its score would stand beside scores of these.
