@@ -1,6 +1,6 @@
 //! Which instruction set the kernels use, decided once per process.
 //!
-//! `TOPWORK_CPU=portable|avx2|avx512|neon` forces a path, for tests and for chasing a wrong number. A path that
+//! `TOPWORK_CPU=portable|avx2|avx512|amx|neon` forces a path, for tests and for chasing a wrong number. A path that
 //! this CPU does not have is refused and reported in [`Cpu::note`], never silently replaced.
 
 use std::sync::OnceLock;
@@ -65,6 +65,8 @@ pub struct Cpu {
     pub features: Vec<&'static str>,
     /// Whether bf16 products run in hardware; otherwise inputs are rounded to bf16 and multiplied in f32.
     pub native_bf16: bool,
+    /// Whether bf16 products run in the tile registers of AMX.
+    pub tiles: bool,
     /// Threads the kernels use when called from here.
     pub threads: usize,
     /// Set when `TOPWORK_CPU` asked for something that cannot be had.
@@ -78,6 +80,7 @@ pub fn cpu() -> Cpu {
         path: chosen.path,
         features: features(),
         native_bf16: native_bf16(),
+        tiles: tiles(),
         threads: rayon::current_num_threads(),
         note: chosen.note.clone(),
     }
@@ -87,6 +90,7 @@ struct Chosen {
     path: Path,
     note: Option<String>,
     native_bf16: bool,
+    tiles: bool,
     #[cfg(target_arch = "x86_64")]
     native_int8: bool,
 }
@@ -100,23 +104,29 @@ fn choose(wanted: Option<&str>) -> Chosen {
     let best = Path::ALL.into_iter().find(|path| path.available()).unwrap_or(Path::Portable);
     let (path, note) = match wanted {
         None | Some("") => (best, None),
+        Some(AMX) if best == Path::Avx512 && has_amx() => (best, None),
+        Some(AMX) => (best, Some(format!("TOPWORK_CPU={AMX}: not on this cpu, using {}", best.name()))),
         Some(name) => match Path::ALL.into_iter().find(|path| path.name() == name) {
             Some(path) if path.available() => (path, None),
             Some(_) => (best, Some(format!("TOPWORK_CPU={name}: not on this cpu, using {}", best.name()))),
             None => (
                 best,
                 Some(format!(
-                    "TOPWORK_CPU={name}: unknown, known are avx512, avx2, neon, portable; using {}",
+                    "TOPWORK_CPU={name}: unknown, known are amx, avx512, avx2, neon, portable; using {}",
                     best.name()
                 )),
             ),
         },
     };
     let wide = path == Path::Avx512;
+    // Asking for the registers is asking the system: only where they would be used. A path that was named is taken at
+    // its word.
+    let tiles = wide && wanted.is_none_or(|name| name.is_empty() || name == AMX) && has_amx();
     Chosen {
         path,
         note,
-        native_bf16: wide && has_avx512_bf16(),
+        native_bf16: tiles || wide && fast_pairs(),
+        tiles,
         #[cfg(target_arch = "x86_64")]
         native_int8: wide && has_avx512_vnni(),
     }
@@ -132,6 +142,25 @@ pub(crate) fn native_bf16() -> bool {
     chosen().native_bf16
 }
 
+/// Whether bf16 products run in the tile registers of AMX.
+#[inline]
+pub(crate) fn tiles() -> bool {
+    chosen().tiles
+}
+
+/// The name of AVX-512 with tile registers: the vectors are the same, so it is no path of its own.
+const AMX: &str = "amx";
+
+#[cfg(target_arch = "x86_64")]
+fn has_amx() -> bool {
+    pairs() && crate::gemm::amx::available()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_amx() -> bool {
+    false
+}
+
 /// Whether 8-bit products run in hardware.
 #[cfg(target_arch = "x86_64")]
 #[inline]
@@ -144,14 +173,29 @@ fn has_avx512_vnni() -> bool {
     is_x86_feature_detected!("avx512vnni")
 }
 
+/// Whether pairs of bf16 are multiplied in AVX-512 registers, and packed there.
 #[cfg(target_arch = "x86_64")]
-fn has_avx512_bf16() -> bool {
-    is_x86_feature_detected!("avx512bf16")
+#[inline]
+pub(crate) fn pairs() -> bool {
+    is_x86_feature_detected!("avx512bf16") && Path::Avx512.available()
+}
+
+/// Whether that is faster than f32: on Intel's cores (measured on Emerald Rapids) a pair takes four times as long as a
+/// multiply-add in f32, which is half the speed; their fast bf16 is AMX.
+#[cfg(target_arch = "x86_64")]
+fn fast_pairs() -> bool {
+    pairs() && !made_by_intel()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn has_avx512_bf16() -> bool {
+fn fast_pairs() -> bool {
     false
+}
+
+#[cfg(target_arch = "x86_64")]
+fn made_by_intel() -> bool {
+    let leaf = std::arch::x86_64::__cpuid(0);
+    [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -161,6 +205,9 @@ fn features() -> Vec<&'static str> {
         ($($name:tt),*) => { $( if is_x86_feature_detected!($name) { found.push($name); } )* };
     }
     probe!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "avx512bf16");
+    if has_amx() {
+        found.push("amx-bf16");
+    }
     found
 }
 

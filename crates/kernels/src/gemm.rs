@@ -5,6 +5,8 @@
 //! 2008, "Anatomy of high-performance matrix multiplication", <https://doi.org/10.1145/1356052.1356053>, with the
 //! strip of C rather than a block of A in the second-level cache.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 pub(crate) mod direct;
 mod int8;
 mod lanes;
@@ -163,6 +165,10 @@ pub(crate) mod sequential {
 
 /// The kernel for a precision on this CPU, and how values go into its panels.
 fn kernel(p: Precision) -> (Kernel, Convert) {
+    #[cfg(target_arch = "x86_64")]
+    if p == Precision::Bf16 && cpu::tiles() {
+        return (amx::kernel(), Convert::Pair);
+    }
     kernel_on(cpu::path(), p, cpu::native_bf16())
 }
 

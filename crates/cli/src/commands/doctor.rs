@@ -64,7 +64,9 @@ impl Doctor {
             "kernels",
             &format!("{}, {} of {cores} cores", cpu.path.name(), counted(cpu.threads, "thread")),
         )?;
-        let bf16 = if cpu.native_bf16 {
+        let bf16 = if cpu.tiles {
+            "in hardware, in tile registers (AMX); --precision bf16 is the default"
+        } else if cpu.native_bf16 {
             "in hardware; --precision bf16 is the default"
         } else {
             "not in hardware; --precision f32 is the default, bf16 works and is no faster"

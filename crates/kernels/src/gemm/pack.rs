@@ -59,15 +59,17 @@ pub(crate) struct Part {
     pub width: usize,
     /// From the start of one panel to that of the next.
     pub apart: usize,
+    /// Whether rows lie in blocks of steps, as [`Kernel::tiled`] says.
+    pub tiled: bool,
 }
 
 /// Fills panels (steps of `width`) with the elements that `part` names, and zeros beyond `count`.
 pub(crate) fn pack(kernel: &Kernel, operand: Operand<'_>, part: Part, panels: &mut [f32]) {
-    let Part { first, count, k, width, apart } = part.clone();
+    let Part { first, count, k, width, apart, .. } = part.clone();
     if k.is_empty() || count == 0 {
         return;
     }
-    let filled = k.len().div_ceil(kernel.pair) * width;
+    let filled = kernel.steps(k.len()) * width;
     let end = (count.div_ceil(width) - 1) * apart + filled;
     assert!(count <= width || apart >= filled, "pack: panels of {filled} overlap {apart} apart");
     assert!(panels.len() >= end, "pack: panels end at {end} of {}", panels.len());
@@ -82,8 +84,8 @@ pub(crate) fn pack(kernel: &Kernel, operand: Operand<'_>, part: Part, panels: &m
         // SAFETY: a kernel is only made for a path that the CPU has, the other feature was detected; operand and
         // panels hold the part.
         #[cfg(target_arch = "x86_64")]
-        Path::Avx512 if operand.convert == Convert::Pair && crate::cpu::native_bf16() => unsafe {
-            pairs::pack(operand, part, panels)
+        Path::Avx512 if operand.convert == Convert::Pair && crate::cpu::pairs() => unsafe {
+            pairs::pack(operand, part, kernel.grain, panels)
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
@@ -413,7 +415,7 @@ mod tests {
                             pack(
                                 &kernel,
                                 operand,
-                                Part { first, count, k: k.clone(), width, apart },
+                                Part { first, count, k: k.clone(), width, apart, tiled: false },
                                 &mut panels,
                             );
                             let value = |p: usize, at: usize| {

@@ -58,7 +58,8 @@ impl Packed {
             // Blocks of k are packed apart, as the product walks over them.
             let block = kernel.block(k);
             for start in (0..k).step_by(block) {
-                let part = Part { first: 0, count, k: start..(start + block).min(k), width, apart };
+                let part =
+                    Part { first: 0, count, k: start..(start + block).min(k), width, apart, tiled: false };
                 pack(&kernel, operand, part, &mut to[start / kernel.pair * width..]);
             }
         });
@@ -68,7 +69,7 @@ impl Packed {
     /// From one panel to the next: a whole number of lines, one of them a gap, so that panels do not all fall into the
     /// same cache set.
     fn apart(kernel: &Kernel, k: usize) -> usize {
-        (k.div_ceil(kernel.pair) * kernel.width).next_multiple_of(LINE) + LINE
+        (kernel.steps(k) * kernel.width).next_multiple_of(LINE) + LINE
     }
 
     /// Rows of the matrices together: columns of the product.

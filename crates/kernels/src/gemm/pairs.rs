@@ -11,6 +11,8 @@ use crate::gemm::lanes::{prefetch, turned};
 /// Height of a panel of A, width of a panel of B.
 const HEIGHT: usize = 8;
 const WIDTH: usize = 48;
+/// Height and width of panels for tile registers.
+const TILED: usize = 32;
 /// Elements in a register.
 const N: usize = 16;
 
@@ -19,15 +21,86 @@ const N: usize = 16;
 /// # Safety
 /// The CPU has the features; the operand and the panels hold the part.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pack(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+pub(super) unsafe fn pack(operand: Operand<'_>, part: Part, grain: usize, panels: &mut [f32]) {
+    let steps = part.k.len().div_ceil(2).next_multiple_of(grain);
     // SAFETY: passed on.
     unsafe {
         match (operand.order, part.width) {
-            (Order::AlongK, HEIGHT) => along::<HEIGHT>(operand, part, panels),
-            (Order::AlongK, WIDTH) => along::<WIDTH>(operand, part, panels),
-            (Order::AcrossK, HEIGHT) => across::<Pair, HEIGHT>(operand, part, panels),
-            (Order::AcrossK, WIDTH) => across::<Pair, WIDTH>(operand, part, panels),
-            _ => unreachable!("panels are 8 or 48 wide"),
+            (Order::AlongK, TILED) if part.tiled => tiles_along(operand, part, panels),
+            (Order::AcrossK, TILED) if part.tiled => tiles_across(operand, part, panels),
+            (Order::AlongK, HEIGHT) => along::<HEIGHT>(operand, part, steps, panels),
+            (Order::AlongK, WIDTH) => along::<WIDTH>(operand, part, steps, panels),
+            (Order::AlongK, TILED) => along::<TILED>(operand, part, steps, panels),
+            (Order::AcrossK, HEIGHT) => across::<Pair, HEIGHT>(operand, part, steps, panels),
+            (Order::AcrossK, WIDTH) => across::<Pair, WIDTH>(operand, part, steps, panels),
+            (Order::AcrossK, TILED) => across::<Pair, TILED>(operand, part, steps, panels),
+            _ => unreachable!("panels are 8, 32 or 48 wide"),
+        }
+    }
+}
+
+/// Rows that lie along k, into tiles of sixteen pairs: they are only rounded.
+///
+/// # Safety
+/// As [`pack`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+unsafe fn tiles_along(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+    let Part { first, count, k, apart, .. } = part;
+    let to = panels.as_mut_ptr();
+    for p in 0..count.next_multiple_of(TILED) {
+        let row = operand.data.as_ptr().wrapping_add((first + p) * operand.stride);
+        let to = to.wrapping_add(p / TILED * apart + p % TILED * N);
+        for (block, at) in k.clone().step_by(2 * N).enumerate() {
+            let left = if p < count { k.end - at } else { 0 };
+            // SAFETY: lanes that are read lie in row `first + p` before `k.end`; the panels hold whole blocks.
+            unsafe {
+                let from = row.wrapping_add(at);
+                let low = _mm512_maskz_loadu_ps(lanes(left), from);
+                let high = _mm512_maskz_loadu_ps(lanes(left.saturating_sub(N)), from.wrapping_add(N));
+                _mm512_storeu_si512(to.add(block * TILED * N).cast(), rounded(low, high));
+            }
+        }
+    }
+}
+
+/// Rows that lie across k, into tiles of sixteen pairs: sixteen columns of 32 rows are woven and turned.
+///
+/// # Safety
+/// As [`pack`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+unsafe fn tiles_across(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+    let Part { first, count, k, apart, .. } = part;
+    let to = panels.as_mut_ptr();
+    for (block, start) in k.clone().step_by(2 * N).enumerate() {
+        for p in (0..count.next_multiple_of(TILED)).step_by(N) {
+            let mask = lanes(count.saturating_sub(p));
+            let mut steps = [_mm512_setzero_ps(); N];
+            for (step, to) in steps.iter_mut().enumerate() {
+                let at = start + 2 * step;
+                let present = |at: usize| if at < k.end { mask } else { 0 };
+                // SAFETY: lanes that are read lie in rows `at` and `at + 1` before `k.end`, in columns before `count`.
+                unsafe {
+                    let from = operand.data.as_ptr().wrapping_add(at * operand.stride + first + p);
+                    let next = from.wrapping_add(operand.stride);
+                    let a = _mm512_maskz_loadu_ps(present(at), from);
+                    let b = _mm512_maskz_loadu_ps(present(at + 1), next);
+                    // Rows lie in different pages, which the CPU does not foresee.
+                    prefetch(from.wrapping_add(2 * N * operand.stride));
+                    prefetch(next.wrapping_add(2 * N * operand.stride));
+                    *to = Pair::join(a, b);
+                }
+            }
+            // SAFETY: the features are enabled.
+            let rows = unsafe { turned(steps) };
+            for (i, row) in rows.into_iter().enumerate() {
+                let p = p + i;
+                // SAFETY: `p` lies in the part rounded up to whole panels, which hold whole blocks.
+                unsafe {
+                    _mm512_storeu_ps(to.add(p / TILED * apart + block * TILED * N + p % TILED * N), row);
+                }
+            }
         }
     }
 }
@@ -74,16 +147,15 @@ unsafe fn put<const W: usize>(to: *mut f32, p: usize, count: usize, apart: usize
 /// As [`pack`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-unsafe fn along<const W: usize>(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+unsafe fn along<const W: usize>(operand: Operand<'_>, part: Part, steps: usize, panels: &mut [f32]) {
     let Part { first, count, k, apart, .. } = part;
-    let steps = k.len().div_ceil(2);
     let to = panels.as_mut_ptr();
     // A panel of B is written to its end even where the matrix ends before.
     for p in (0..count.next_multiple_of(W)).step_by(N) {
         let present = count.saturating_sub(p).min(N);
         for block in (0..steps).step_by(N) {
             let at = k.start + 2 * block;
-            let left = k.end - at;
+            let left = k.end.saturating_sub(at);
             let (low, high) = (lanes(left), lanes(left.saturating_sub(N)));
             let mut rows = [_mm512_setzero_ps(); N];
             for (i, row) in rows.iter_mut().enumerate().take(present) {
@@ -113,11 +185,12 @@ unsafe fn along<const W: usize>(operand: Operand<'_>, part: Part, panels: &mut [
 /// The CPU has the features; the operand and the panels hold the part.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub(super) unsafe fn pack_across(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+    let steps = part.k.len();
     // SAFETY: passed on.
     unsafe {
         match part.width {
-            HEIGHT => across::<Single, HEIGHT>(operand, part, panels),
-            WIDTH => across::<Single, WIDTH>(operand, part, panels),
+            HEIGHT => across::<Single, HEIGHT>(operand, part, steps, panels),
+            WIDTH => across::<Single, WIDTH>(operand, part, steps, panels),
             _ => unreachable!("panels are 8 or 48 wide"),
         }
     }
@@ -183,9 +256,13 @@ impl Step for Pair {
 /// # Safety
 /// Inlined where the features of `S` are enabled; the operand and the panels hold the part.
 #[inline(always)]
-unsafe fn across<S: Step, const W: usize>(operand: Operand<'_>, part: Part, panels: &mut [f32]) {
+unsafe fn across<S: Step, const W: usize>(
+    operand: Operand<'_>,
+    part: Part,
+    steps: usize,
+    panels: &mut [f32],
+) {
     let Part { first, count, k, apart, .. } = part;
-    let steps = k.len().div_ceil(S::ROWS);
     let to = panels.as_mut_ptr();
     for block in (0..steps).step_by(S::TOGETHER) {
         let end = (block + S::TOGETHER).min(steps);
@@ -193,13 +270,16 @@ unsafe fn across<S: Step, const W: usize>(operand: Operand<'_>, part: Part, pane
             let mask = lanes(count.saturating_sub(p));
             for step in block..end {
                 let at = k.start + S::ROWS * step;
-                let second = if S::ROWS == 2 && at + 1 < k.end { mask } else { 0 };
+                // Steps beyond k are zeros.
+                let present = |at: usize| if at < k.end { mask } else { 0 };
+                let second = if S::ROWS == 2 { present(at + 1) } else { 0 };
                 // SAFETY: lanes that are read lie in rows `at` and `at + 1` before `count`; `p` lies in the part rounded
                 // up to whole panels.
                 unsafe {
                     let from = operand.data.as_ptr().wrapping_add(at * operand.stride + first + p);
                     let next = from.wrapping_add(operand.stride);
-                    let (a, b) = (_mm512_maskz_loadu_ps(mask, from), _mm512_maskz_loadu_ps(second, next));
+                    let (a, b) =
+                        (_mm512_maskz_loadu_ps(present(at), from), _mm512_maskz_loadu_ps(second, next));
                     // Rows lie in different pages, which the CPU does not foresee.
                     for row in 0..S::ROWS {
                         prefetch(from.wrapping_add((S::ROWS * S::TOGETHER + row) * operand.stride));

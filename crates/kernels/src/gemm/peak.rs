@@ -5,6 +5,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use super::Precision;
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::lanes::Lanes;
 use crate::cpu::{self, Path};
 
@@ -40,6 +42,11 @@ fn one_thread(precision: Precision) -> f64 {
 fn run(precision: Precision) -> usize {
     let a_round = match cpu::path() {
         // SAFETY (all): a path is only chosen when the CPU has its features, bf16 only when it was detected.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512 if precision == Precision::Bf16 && cpu::tiles() => {
+            // SAFETY: see below.
+            return 2 * unsafe { amx::spin(ROUNDS) };
+        }
         #[cfg(target_arch = "x86_64")]
         Path::Avx512 if precision == Precision::Bf16 && cpu::native_bf16() => {
             // SAFETY: see above.

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::pack::{Convert, Operand, Order, Part, pack};
 use super::tile::{Kernel, Tile};
 use super::{Mat, MatMut};
@@ -17,10 +19,8 @@ use crate::shared::Shared;
 const SERIAL: usize = 256 * 1024;
 /// Floats between panels, a cache line: at powers of two apart they would all fall into the same cache set.
 const GAP: usize = 16;
-/// Panels of B that share one pass over A, which is too large for the second-level cache.
-const GROUP: usize = 4;
-/// Rows of C times panels in a strip at most: what stays in the second-level cache beside the panels.
-const STRIP: usize = 8192;
+/// Elements of C in a strip at most: what stays in the second-level cache beside the panels.
+const STRIP: usize = 384 * 1024;
 /// Rows of C in a strip at least, when m is cut to occupy all threads: packing B again must stay cheap.
 const SHORT_STRIP: usize = 128;
 
@@ -122,10 +122,10 @@ impl<'a> Product<'a> {
         let panels = self.n.div_ceil(self.kernel.width);
         // As many panels in a task as leave every thread two tasks; cutting m as well costs packing B again, so it
         // is done only where there are too few panels.
-        let group = (panels / (2 * threads)).clamp(1, GROUP);
+        let group = (panels / (2 * threads)).clamp(1, self.kernel.group);
         let groups = panels.div_ceil(group);
         let pieces = (2 * threads).div_ceil(groups.max(1)).min(self.m.div_ceil(SHORT_STRIP));
-        let pieces = pieces.max((self.m * group).div_ceil(STRIP)).max(1);
+        let pieces = pieces.max((self.m * group * self.kernel.width).div_ceil(STRIP)).max(1);
         let rows = self.m.div_ceil(pieces).next_multiple_of(self.kernel.height);
         let pieces = self.m.div_ceil(rows);
         let stride = c.stride;
@@ -149,9 +149,11 @@ impl<'a> Product<'a> {
         let stride = c.stride;
         let c = Shared::new(c.data);
         let panels = self.n.div_ceil(self.kernel.width);
-        for first in (0..panels).step_by(GROUP) {
+        for first in (0..panels).step_by(self.kernel.group) {
             // SAFETY: one strip at a time.
-            unsafe { self.strip(&packed, first..(first + GROUP).min(panels), 0..self.m, &c, stride) };
+            unsafe {
+                self.strip(&packed, first..(first + self.kernel.group).min(panels), 0..self.m, &c, stride)
+            };
         }
     }
 
@@ -168,7 +170,7 @@ impl<'a> Product<'a> {
 
     /// From one packed tile row of A to the next: all blocks of k one after the other, and a gap.
     fn tile_len(&self) -> usize {
-        self.k.div_ceil(self.kernel.pair) * self.kernel.height + GAP
+        self.kernel.steps(self.k) * self.kernel.height + GAP
     }
 
     /// The tiles for an A that is read where it lies; `None` if it has to be packed.
@@ -190,7 +192,14 @@ impl<'a> Product<'a> {
         for start in (0..count).step_by(TILES) {
             let row = (first + start) * height;
             let rows = (TILES.min(count - start) * height).min(self.m - row);
-            let part = Part { first: row, count: rows, k: 0..self.k, width: height, apart };
+            let part = Part {
+                first: row,
+                count: rows,
+                k: 0..self.k,
+                width: height,
+                apart,
+                tiled: self.kernel.tiled,
+            };
             pack(&self.kernel, self.a, part, &mut packed[start * apart..]);
         }
     }
@@ -208,21 +217,24 @@ impl<'a> Product<'a> {
         stride: usize,
     ) {
         let Kernel { height, width, pair, .. } = self.kernel;
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: such a kernel is only made where the registers are available.
+        let _registers = self.kernel.tiled.then(|| unsafe { amx::Registers::new() });
         let block = self.kernel.block(self.k);
         let (first, end) = (panels.start * width, (panels.end * width).min(self.n));
         let mut scratch = Scratch::new(match self.b {
-            Second::Rows(_) => panels.len() * (block.div_ceil(pair) * width + GAP),
+            Second::Rows(_) => panels.len() * (self.kernel.steps(block) * width + GAP),
             Second::Panels(_) => 0,
         });
         let mut start = 0;
         // At least once: a product over no k at all is zero (plus bias, plus what was there).
         loop {
             let k = start..(start + block).min(self.k);
-            let steps = k.len().div_ceil(pair);
+            let steps = self.kernel.steps(k.len());
             let (b_panels, apart) = match &self.b {
                 Second::Rows(b) => {
                     let apart = steps * width + GAP;
-                    let part = Part { first, count: end - first, k, width, apart };
+                    let part = Part { first, count: end - first, k, width, apart, tiled: false };
                     pack(&self.kernel, *b, part, &mut scratch);
                     (&*scratch, apart)
                 }
@@ -301,4 +313,4 @@ impl<'a> Product<'a> {
 }
 
 /// Elements of the largest tile.
-const EDGE: usize = 8 * 48;
+const EDGE: usize = 32 * 32;

@@ -131,10 +131,17 @@ fn kernels() -> Vec<(Kernel, Convert)> {
         kernels.push(kernel_on(path, Precision::F32, false));
         kernels.push(kernel_on(path, Precision::Bf16, false));
     }
-    if Precision::native_bf16() {
+    #[cfg(target_arch = "x86_64")]
+    if cpu::pairs() {
         kernels.push(kernel_on(Path::Avx512, Precision::Bf16, true));
     } else {
         println!("skipped: this cpu has no bf16 products (AVX512-BF16), only their emulation is tested");
+    }
+    #[cfg(target_arch = "x86_64")]
+    if super::amx::available() {
+        kernels.push((super::amx::kernel(), Convert::Pair));
+    } else {
+        println!("skipped: this cpu has no tile registers (AMX)");
     }
     kernels
 }
@@ -171,11 +178,12 @@ fn every_path_equals_the_definition_at_odd_sizes() {
 
 #[test]
 fn bias_accumulation_and_gaps_in_c() {
-    for (m, n, k) in [(1, 1, 1), (17, 50, 33), (9, 48, 800), (3, 16, 0)] {
+    for (m, n, k) in [(1, 1, 1), (17, 50, 33), (9, 48, 800), (3, 16, 0), (32, 64, 900), (50, 96, 64)] {
         let case = Case::new(Layout::Nt, m, n, k, 2);
         let (bias, old) = (random(3, n), random(4, m * (n + 5)));
-        let product = case.expected(|x| x);
-        for kernel in kernels().into_iter().filter(|kernel| kernel.1 == Convert::Keep) {
+        let (exact, rounded) = (case.expected(|x| x), case.expected(round_bf16));
+        for kernel in kernels() {
+            let product = if kernel.1 == Convert::Keep { &exact } else { &rounded };
             for (with_bias, accumulate) in [(false, false), (true, false), (false, true), (true, true)] {
                 let mut c = old.clone();
                 case.product(kernel, with_bias.then_some(&bias[..]), accumulate).run_here(MatMut::strided(

@@ -37,12 +37,25 @@ pub(crate) struct Kernel {
     pub pair: usize,
     /// Most values of k handled before C is updated; what is left of k is cut evenly.
     pub depth: usize,
+    /// Steps come in multiples of this; those beyond k are zeros.
+    pub grain: usize,
+    /// Panels of B that share one pass over A, which is too large for the second-level cache.
+    pub group: usize,
+    /// Whether panels of A hold blocks of `grain` steps, each row's side by side; else the elements of one step are.
+    pub tiled: bool,
 }
 
 impl Kernel {
     /// Values of k in one block: depends on `k` alone.
     pub fn block(&self, k: usize) -> usize {
-        k.div_ceil(k.div_ceil(self.depth).max(1)).next_multiple_of(8).max(8)
+        let grain = (self.pair * self.grain).max(8);
+        k.div_ceil(k.div_ceil(self.depth).max(1)).next_multiple_of(grain).max(grain)
+    }
+
+    /// Steps that `k` values of k take, with those of zeros.
+    #[inline]
+    pub fn steps(&self, k: usize) -> usize {
+        k.div_ceil(self.pair).next_multiple_of(self.grain)
     }
 }
 
@@ -59,6 +72,9 @@ pub(crate) fn f32_kernel(path: Path) -> Kernel {
             rows: Some(avx512_rows::TILES),
             pair: 1,
             depth: DEPTH,
+            grain: 1,
+            group: GROUP,
+            tiled: false,
         },
         #[cfg(target_arch = "x86_64")]
         Path::Avx2 => Kernel {
@@ -70,6 +86,9 @@ pub(crate) fn f32_kernel(path: Path) -> Kernel {
             rows: Some(avx2_rows::TILES),
             pair: 1,
             depth: DEPTH,
+            grain: 1,
+            group: GROUP,
+            tiled: false,
         },
         #[cfg(target_arch = "aarch64")]
         Path::Neon => Kernel {
@@ -81,6 +100,9 @@ pub(crate) fn f32_kernel(path: Path) -> Kernel {
             rows: Some(neon_rows::TILES),
             pair: 1,
             depth: DEPTH,
+            grain: 1,
+            group: GROUP,
+            tiled: false,
         },
         _ => Kernel {
             path,
@@ -91,6 +113,9 @@ pub(crate) fn f32_kernel(path: Path) -> Kernel {
             rows: Some(portable_rows::TILES),
             pair: 1,
             depth: DEPTH,
+            grain: 1,
+            group: GROUP,
+            tiled: false,
         },
     }
 }
@@ -107,11 +132,16 @@ pub(crate) fn bf16_kernel(path: Path) -> Kernel {
         rows: None,
         pair: 2,
         depth: 2 * DEPTH,
+        grain: 1,
+        group: GROUP,
+        tiled: false,
     }
 }
 
 /// Deep enough that C is seldom read again; a group of panels of B still fits into the second-level cache.
 const DEPTH: usize = 1024;
+/// Panels of B that share one pass over A.
+const GROUP: usize = 4;
 
 /// The generic tile, `R` rows by `W` registers; with `ROWS` of an A that was not packed.
 ///
