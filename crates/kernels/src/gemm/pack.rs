@@ -60,6 +60,7 @@ pub(crate) struct Part {
     /// From the start of one panel to that of the next.
     pub apart: usize,
     /// Whether rows lie in blocks of steps, as [`Kernel::tiled`] says.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no other CPU here has tiles"))]
     pub tiled: bool,
 }
 
