@@ -10,13 +10,14 @@ use topwork_nn::reparam::together;
 use topwork_nn::{Error as NnError, Init, ParamId, ParamKind, Pass, Reparam};
 
 use crate::low_rank::{self, LowRank};
-use crate::{AdapterEntry, Attached, Part};
+use crate::{AdapterEntry, Attached, Part, Settings};
 
 /// The entry in the list.
 pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
     name: "dora",
     summary: "as LoRA, and the length of each row of a weight learns apart from its direction",
     paper: "https://arxiv.org/abs/2402.09353",
+    merges: true,
     options: low_rank::OPTIONS,
     attach: |options, store, seed| {
         let (settings, found) = low_rank::declare("dora", options, store, seed)?;
@@ -40,7 +41,7 @@ pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
                 scales_input: false,
             });
         }
-        Ok(Attached { kind: "dora", parts, settings })
+        Ok(Attached { kind: "dora", parts, settings: Settings::LowRank(settings) })
     },
 };
 

@@ -60,6 +60,12 @@ pub enum Error {
         /// Path of the weight.
         path: String,
     },
+    /// A kind of adapter that peft does not have.
+    #[error("peft has no adapters of the kind {kind}")]
+    NotPeft {
+        /// The kind.
+        kind: &'static str,
+    },
     /// Parameters.
     #[error(transparent)]
     Nn(#[from] topwork_nn::Error),

@@ -19,6 +19,7 @@ pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
     name: "ia3",
     summary: "keys, values and what is inside the feed-forward block are scaled by learnt vectors",
     paper: "https://arxiv.org/abs/2205.05638",
+    merges: true,
     options: &[
         ("targets", "names or patterns of weights (default attn.k, attn.v and ffn.down)"),
         ("inputs", "which of them have what goes in scaled, not what comes out (default ffn.down)"),
@@ -50,7 +51,7 @@ fn attach(options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached
         }
         parts.push(Part { weight: path, params: vec![("ia3_l", scale)], scales_input });
     }
-    Ok(Attached { kind: "ia3", parts, settings: Settings::default() })
+    Ok(Attached { kind: "ia3", parts, settings: Settings::None })
 }
 
 #[derive(Debug)]

@@ -1,10 +1,14 @@
 //! Adapters: a few parameters attached to a model from outside, so that the model itself stays as it is.
 //!
-//! An adapter attaches by the paths of parameters and knows no family: weights are used as what [`Reparam`] makes of them.
-//! [`ADAPTERS`] lists the kinds, [`attach`] attaches one, [`peft`] reads and writes the files of HuggingFace peft.
+//! An adapter attaches by the paths of parameters and knows no family: weights are used as what [`Reparam`] makes of them, or the
+//! blocks that they are the last of end in what a [`Graft`] makes of it. [`ADAPTERS`] lists the kinds, [`attach`] attaches one,
+//! [`peft`] reads and writes the files of HuggingFace peft, [`adapter_hub`] those of AdapterHub.
 //!
 //! [`Reparam`]: topwork_nn::Reparam
+//! [`Graft`]: topwork_nn::Graft
 
+pub mod adapter_hub;
+mod bottleneck;
 mod dora;
 pub mod error;
 mod ia3;
@@ -15,7 +19,9 @@ pub mod peft;
 use serde_json::Value;
 use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
 
+pub use bottleneck::BottleneckSettings;
 pub use error::Error;
+pub use low_rank::LowRankSettings;
 
 /// How an adapter is known from outside.
 pub struct AdapterEntry {
@@ -25,6 +31,8 @@ pub struct AdapterEntry {
     pub summary: &'static str,
     /// Where it comes from.
     pub paper: &'static str,
+    /// Whether weights can take it up, so that a model without adapter computes the same.
+    pub merges: bool,
     /// Its options: key and what it means, with its default.
     pub options: &'static [(&'static str, &'static str)],
     /// Attaches one to a store with its options; fresh values come from a seed.
@@ -32,7 +40,14 @@ pub struct AdapterEntry {
 }
 
 /// Every kind of adapter, in the order `list` prints them.
-pub const ADAPTERS: &[&AdapterEntry] = &[&lora::ENTRY, &dora::ENTRY, &ia3::ENTRY];
+pub const ADAPTERS: &[&AdapterEntry] = &[
+    &lora::ENTRY,
+    &dora::ENTRY,
+    &ia3::ENTRY,
+    &bottleneck::HOULSBY,
+    &bottleneck::PFEIFFER,
+    &bottleneck::PARALLEL,
+];
 
 /// An adapter on a model.
 #[derive(Debug)]
@@ -41,19 +56,19 @@ pub struct Attached {
     pub kind: &'static str,
     /// What it does to each parameter that it is attached to.
     pub parts: Vec<Part>,
-    /// Numbers that are the same for all: rank and scale of what has them.
+    /// Numbers that are the same for all: rank and scale, width and activation.
     pub settings: Settings,
 }
 
 /// Numbers of an adapter that are the same for all of its parts.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// Rank of the added matrices; 0 where none is added.
-    pub rank: usize,
-    /// What the product of the two is multiplied by, times the rank (or times its root, if `by_root`).
-    pub alpha: f64,
-    /// Divide by the root of the rank.
-    pub by_root: bool,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Settings {
+    /// Of IA³, which has none.
+    None,
+    /// Of LoRA and DoRA.
+    LowRank(LowRankSettings),
+    /// Of bottleneck adapters.
+    Bottleneck(BottleneckSettings),
 }
 
 /// What is attached to one weight.
@@ -61,13 +76,18 @@ pub struct Settings {
 pub struct Part {
     /// Path of the weight.
     pub weight: String,
-    /// Parameters of the adapter: the name they have in files of peft, and which they are.
+    /// Parameters of the adapter: the name they have in the files of its kind, and which they are.
     pub params: Vec<(&'static str, ParamId)>,
     /// What goes into the map is scaled, not what comes out.
     pub scales_input: bool,
 }
 
 impl Attached {
+    /// Whether weights can take it up, so that a model without adapter computes the same.
+    pub fn merges(&self) -> bool {
+        !matches!(self.settings, Settings::Bottleneck(_))
+    }
+
     /// Patterns of the paths of all parameters of the adapter.
     pub fn patterns(&self, store: &ParamStore) -> Vec<String> {
         let ids = self.parts.iter().flat_map(|part| &part.params);
@@ -150,15 +170,17 @@ fn selects(pattern: &str, path: &str) -> bool {
 /// # Errors
 /// [`Error::NoTarget`] for a pattern that selects nothing.
 fn targets(store: &ParamStore, patterns: &[String]) -> Result<Vec<ParamId>, Error> {
-    let top = store.top_group();
     let adaptable: Vec<(ParamId, &str)> = store
         .iter()
         .filter(|(_, param)| {
-            (1..top).contains(&param.group)
+            // Not by the depth group: where a head has no parameters of its own, the last layer is in the highest.
+            inside(&param.path).is_some()
+                && !param.path.starts_with("head.")
                 && param.kind == ParamKind::Weight
                 && param.shape.len() == 2
                 && param.path.ends_with(".weight")
                 && param.reparam().is_none()
+                && param.grafted().is_none()
                 && !param.is_attachment()
         })
         .map(|(id, param)| (id, param.path.as_str()))

@@ -10,13 +10,14 @@ use burn::tensor::Tensor;
 use topwork_nn::{Error as NnError, Pass, Reparam};
 
 use crate::low_rank::{self, LowRank};
-use crate::{AdapterEntry, Attached, Part};
+use crate::{AdapterEntry, Attached, Part, Settings};
 
 /// The entry in the list.
 pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
     name: "lora",
     summary: "weights plus a product of two thin matrices, which alone learn",
     paper: "https://arxiv.org/abs/2106.09685",
+    merges: true,
     options: low_rank::OPTIONS,
     attach: |options, store, seed| {
         let (settings, found) = low_rank::declare("lora", options, store, seed)?;
@@ -29,7 +30,7 @@ pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
                 scales_input: false,
             });
         }
-        Ok(Attached { kind: "lora", parts, settings })
+        Ok(Attached { kind: "lora", parts, settings: Settings::LowRank(settings) })
     },
 };
 

@@ -7,7 +7,7 @@ use topwork_nn::reparam::together;
 use topwork_nn::{Error as NnError, Init, ParamId, ParamKind, ParamStore, Pass};
 
 use crate::error::Error;
-use crate::{Settings, first_that_fits, names, number, targets};
+use crate::{first_that_fits, names, number, targets};
 
 /// The options that both have.
 pub(crate) const OPTIONS: &[(&str, &str)] = &[
@@ -16,6 +16,17 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[
     ("by-root", "scale by alpha / sqrt(rank) instead, as rsLoRA does (default false)"),
     ("targets", "names or patterns of weights (default attn.q and attn.v, or attn.qkv)"),
 ];
+
+/// Numbers of LoRA and DoRA that are the same for all weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LowRankSettings {
+    /// Rank of the added matrices.
+    pub rank: usize,
+    /// What the product of the two is multiplied by, times the rank (or times its root, if `by_root`).
+    pub alpha: f64,
+    /// Divide by the root of the rank.
+    pub by_root: bool,
+}
 
 /// `weight + scale · b·a`.
 ///
@@ -47,7 +58,7 @@ pub(crate) fn declare(
     options: &Value,
     store: &mut ParamStore,
     seed: u64,
-) -> Result<(Settings, Vec<(ParamId, LowRank)>), Error> {
+) -> Result<(LowRankSettings, Vec<(ParamId, LowRank)>), Error> {
     let rank = number(adapter, options, "rank", 8.0)?;
     if rank < 1.0 || rank.fract() != 0.0 || rank > 1e6 {
         let (expected, got) = ("a whole number of at least 1", rank.to_string());
@@ -66,7 +77,7 @@ pub(crate) fn declare(
         Some(patterns) => targets(store, &patterns)?,
         None => first_that_fits(store, &[&["attn.q", "attn.v"], &["attn.qkv"]])?,
     };
-    let settings = Settings { rank: rank as usize, alpha, by_root };
+    let settings = LowRankSettings { rank: rank as usize, alpha, by_root };
     let scale = settings.scale() as f32;
     let mut parts = Vec::with_capacity(weights.len());
     for weight in weights {
@@ -86,7 +97,7 @@ pub(crate) fn declare(
     Ok((settings, parts))
 }
 
-impl Settings {
+impl LowRankSettings {
     /// What the product is multiplied by.
     pub fn scale(self) -> f64 {
         let rank = self.rank as f64;

@@ -12,7 +12,7 @@ use topwork_nn::ParamStore;
 use topwork_weights::{Named, SafeTensorsFile, safetensors};
 
 use crate::error::Error;
-use crate::{Attached, Part, Settings, attach};
+use crate::{Attached, LowRankSettings, Part, Settings, attach};
 
 /// Name of the file of settings.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -86,25 +86,26 @@ pub fn files(
         whole.iter().filter_map(|tensor| Some(tensor.name.rsplit_once('.')?.0.to_string())).collect();
     tensors
         .extend(whole.into_iter().map(|tensor| Named { name: format!("{PREFIX}{}", tensor.name), ..tensor }));
+    let (kind, more) = match attached.settings {
+        Settings::LowRank(LowRankSettings { rank, alpha, by_root }) => {
+            let more = json!({
+                "r": rank, "lora_alpha": alpha, "lora_dropout": 0.0, "bias": "none", "init_lora_weights": true,
+                "use_rslora": by_root, "use_dora": attached.kind == "dora", "rank_pattern": {}, "alpha_pattern": {},
+            });
+            ("LORA", more)
+        }
+        Settings::None => ("IA3", json!({"feedforward_modules": inputs, "init_ia3_weights": true})),
+        Settings::Bottleneck(_) => return Err(Error::NotPeft { kind: attached.kind }),
+    };
     let mut config = json!({
         "base_model_name_or_path": base,
         "inference_mode": true,
         "task_type": null,
-        "peft_type": if attached.kind == "ia3" { "IA3" } else { "LORA" },
+        "peft_type": kind,
         "target_modules": modules,
         "modules_to_save": if saved.is_empty() { Value::Null } else { json!(saved) },
         "fan_in_fan_out": false,
     });
-    let more = match attached.kind {
-        "ia3" => json!({"feedforward_modules": inputs, "init_ia3_weights": true}),
-        kind => {
-            let Settings { rank, alpha, by_root } = attached.settings;
-            json!({
-                "r": rank, "lora_alpha": alpha, "lora_dropout": 0.0, "bias": "none", "init_lora_weights": true,
-                "use_rslora": by_root, "use_dora": kind == "dora", "rank_pattern": {}, "alpha_pattern": {},
-            })
-        }
-    };
     if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
         config.extend(more);
     }

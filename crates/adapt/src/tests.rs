@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::json;
 use topwork_kernels::gemm::Precision;
 use topwork_nn::layers::Linear;
-use topwork_nn::{Init, Pass};
+use topwork_nn::{BlockEnd, Init, Pass};
 
 use super::*;
 
@@ -19,6 +19,7 @@ fn store() -> ParamStore {
             ("attn.q", [4, 4]),
             ("attn.k", [4, 4]),
             ("attn.v", [4, 4]),
+            ("attn.out", [4, 4]),
             ("ffn.up", [6, 4]),
             ("ffn.down", [4, 6]),
         ] {
@@ -33,6 +34,15 @@ fn store() -> ParamStore {
             store.set(id, values).unwrap();
         }
     }
+    store
+}
+
+/// A table of words, a map in a layer, a head.
+fn store_without_blocks() -> ParamStore {
+    let mut store = ParamStore::new(&Device::flex());
+    store.declare("embed.word.weight", &[7, 4], 0, ParamKind::Weight, Init::Normal(0.5));
+    Linear::declare(&mut store, "layers.0.map", [4, 4], 1, 0.5);
+    Linear::declare(&mut store, "head.out", [3, 4], 2, 0.5);
     store
 }
 
@@ -57,12 +67,27 @@ fn stir(attached: &Attached, store: &mut ParamStore) {
     }
 }
 
+/// Those that weights can take up.
+fn merging() -> Vec<&'static AdapterEntry> {
+    let found: Vec<&AdapterEntry> = ADAPTERS.iter().copied().filter(|entry| entry.merges).collect();
+    assert_eq!(found.len(), 3);
+    found
+}
+
 #[test]
-fn every_adapter_is_complete_begins_as_nothing_and_merges_into_the_same() {
-    assert_eq!(ADAPTERS.len(), 3, "count the adapters when you add one");
+fn every_adapter_has_a_name_and_a_paper() {
+    assert_eq!(ADAPTERS.len(), 6, "count the adapters when you add one");
     for entry in ADAPTERS {
         assert!(entry.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));
         assert!(entry.paper.starts_with("https://"), "{}", entry.name);
+        let attached = attach(entry.name, &json!({}), &mut store(), 5).unwrap();
+        assert_eq!((attached.kind, attached.merges()), (entry.name, entry.merges));
+    }
+}
+
+#[test]
+fn adapters_of_weights_begin_as_nothing_and_merge_into_the_same() {
+    for entry in merging() {
         let (plain, mut adapted) = (store(), store());
         let attached = attach(entry.name, &json!({}), &mut adapted, 5).unwrap();
         assert_eq!(attached.kind, entry.name);
@@ -96,6 +121,26 @@ fn every_adapter_is_complete_begins_as_nothing_and_merges_into_the_same() {
             assert_eq!(got, expected, "{} {path}", entry.name);
             assert_ne!(got, mapped(&plain, path), "{} {path}", entry.name);
         }
+    }
+}
+
+/// A model that predicts words by its own table has no head, and its last layer is its highest depth group.
+#[test]
+fn the_last_layer_is_adapted_where_there_is_no_head() {
+    for entry in ADAPTERS {
+        let mut store = ParamStore::new(&Device::flex());
+        store.declare("embed.word.weight", &[7, 4], 0, ParamKind::Weight, Init::Normal(0.5));
+        for layer in 0..2 {
+            for name in ["attn.q", "attn.k", "attn.v", "attn.out", "ffn.down"] {
+                Linear::declare(&mut store, &format!("layers.{layer}.{name}"), [4, 4], layer + 1, 0.5);
+            }
+        }
+        for id in store.unset() {
+            store.initialise(id, 9).unwrap();
+        }
+        let attached = attach(entry.name, &json!({}), &mut store, 5).unwrap();
+        let of = |layer: &str| attached.parts.iter().filter(|part| part.weight.starts_with(layer)).count();
+        assert_eq!(of("layers.0."), of("layers.1."), "{}", entry.name);
     }
 }
 
@@ -137,13 +182,32 @@ fn what_cannot_be_is_refused_with_the_way_out() {
     check(
         "lora",
         json!({"targets": ["attn.q", "attn.x"]}),
-        "\"attn.x\": this model has attn.k, attn.q, attn.v, ffn.down, ffn.up",
+        "\"attn.x\": this model has attn.k, attn.out, attn.q, attn.v, ffn.down, ffn.up",
     );
     check("ia3", json!({"targets": "embed"}), "\"embed\"");
+    check("houlsby", json!({"targets": "attn.q"}), "reduction, size, activation, leave-out");
+    check("pfeiffer", json!({"scale": 2}), "reduction, size, activation, leave-out");
+    check("houlsby", json!({"reduction": 0}), "above 0");
+    check("parallel", json!({"size": 0}), "at least 1");
+    check("parallel", json!({"size": 2, "reduction": 2}), "either");
+    check("pfeiffer", json!({"activation": "swosh"}), "gelu_new");
+    check("pfeiffer", json!({"leave-out": "top"}), "numbers of layers");
+    check("pfeiffer", json!({"leave-out": 2}), "of this model");
+    check("pfeiffer", json!({"leave-out": [0, 1]}), "not left out");
     check("dora", json!({"targets": "head.out"}), "\"head.out\"");
     let mut twice = store();
     attach("lora", &json!({}), &mut twice, 0).unwrap();
     assert!(attach("ia3", &json!({"targets": "attn.q"}), &mut twice, 0).is_err(), "it has one already");
+    let mut twice = store();
+    attach("houlsby", &json!({}), &mut twice, 0).unwrap();
+    assert!(attach("pfeiffer", &json!({}), &mut twice, 0).is_err(), "it has one already");
+    let grafted = attach("lora", &json!({}), &mut twice, 0).unwrap();
+    assert!(matches!(
+        peft::files(&grafted, &twice, "base", &upstream, Vec::new()),
+        Ok(files) if files.len() == 2
+    ));
+    let error = attach("houlsby", &json!({}), &mut store_without_blocks(), 0).unwrap_err().to_string();
+    assert!(error.contains("attn.out"), "{error}");
 }
 
 /// What peft calls the weights of this store.
@@ -153,7 +217,7 @@ fn upstream(path: &str) -> Option<String> {
 
 #[test]
 fn files_of_peft_bring_an_adapter_back() {
-    for entry in ADAPTERS {
+    for entry in merging() {
         let mut adapted = store();
         let attached = attach(entry.name, &json!({}), &mut adapted, 5).unwrap();
         stir(&attached, &mut adapted);
@@ -193,4 +257,86 @@ fn files_of_peft_bring_an_adapter_back() {
             assert!(error.contains(expected), "{error}");
         }
     }
+}
+
+/// Two rows each: what a block made, what went into it, and what the end of the block gives.
+fn ended(store: &ParamStore, map: &str) -> [Vec<f32>; 3] {
+    let id = |name: &str| store.id(&format!("layers.0.{map}.{name}")).unwrap();
+    let last = Linear { weight: id("weight"), bias: Some(id("bias")) };
+    let rows = |phase: f32| (0..8).map(|at| (at as f32 * 0.7 + phase).sin()).collect::<Vec<f32>>();
+    let tensor =
+        |rows: &[f32]| Tensor::<2>::from_data(TensorData::new(rows.to_vec(), [2, 4]), store.device());
+    let (added, before) = (rows(0.0), rows(1.0));
+    let end = BlockEnd { last: &last, added: tensor(&added), before: tensor(&before), dropout: None };
+    let sum = end.sum(&Pass::eval(store, Precision::F32)).unwrap();
+    [added, before, sum.into_data().try_into_vec().unwrap()]
+}
+
+/// `before + added + s·(U·f(D·x + d) + u)`, row by row.
+#[test]
+fn bottlenecks_add_what_their_papers_say() {
+    let tanh = |x: f32| x.tanh();
+    let relu = |x: f32| x.max(0.0);
+    let silu = |x: f32| x / (1.0 + (-x).exp());
+    type Function = fn(f32) -> f32;
+    type Seen = fn(f32, f32) -> f32;
+    let check = |name, options: Value, map: &str, f: Function, (sees, scale): (Seen, f32)| {
+        let mut adapted = store();
+        let attached = attach(name, &options, &mut adapted, 5).unwrap();
+        let [added, before, at_first] = ended(&adapted, map);
+        let sum = |at: usize| before[at] + added[at];
+        for (at, got) in at_first.iter().enumerate() {
+            assert_eq!(*got, sum(at), "{name} begins as nothing");
+        }
+        stir(&attached, &mut adapted);
+        let values = |name: &str| {
+            adapted.values(adapted.id(&format!("layers.0.{map}.adapter.{name}")).unwrap()).unwrap()
+        };
+        let [down, down_bias] = ["down.weight", "down.bias"].map(values);
+        let [up, up_bias] = ["up.weight", "up.bias"].map(values);
+        let size = down_bias.len();
+        let [_, _, out] = ended(&adapted, map);
+        for (at, got) in out.iter().enumerate() {
+            let row = at / 4 * 4;
+            let x = |i: usize| sees(added[row + i], before[row + i]);
+            let inner = |s: usize| f(down_bias[s] + (0..4).map(|i| down[s * 4 + i] * x(i)).sum::<f32>());
+            let own: f32 = (0..size).map(|s| up[(at % 4) * size + s] * inner(s)).sum();
+            let expected = sum(at) + scale * (own + up_bias[at % 4]);
+            assert!((got - expected).abs() < 1e-5, "{name}: {got} {expected}");
+            assert!((got - sum(at)).abs() > 1e-3, "{name}: it does something");
+        }
+    };
+    let made: Seen = |added, _| added;
+    let both: Seen = |added, before| added + before;
+    let came: Seen = |_, before| before;
+    check("houlsby", json!({"size": 2}), "attn.out", silu, (made, 1.0));
+    check("houlsby", json!({"reduction": 1.5, "activation": "tanh"}), "ffn.down", tanh, (made, 1.0));
+    check("pfeiffer", json!({"size": 3}), "ffn.down", relu, (both, 1.0));
+    check("parallel", json!({}), "ffn.down", relu, (came, 4.0));
+    check("parallel", json!({"scale": 0.5, "activation": "silu"}), "ffn.down", silu, (came, 0.5));
+}
+
+#[test]
+fn a_size_is_what_the_files_bring_back_whatever_the_width() {
+    for width in [12usize, 31, 384, 768, 1024] {
+        for size in 1..=width.min(200) {
+            let mut store = ParamStore::new(&Device::flex());
+            Linear::declare(&mut store, "layers.0.ffn.down", [width, 3], 1, 0.5);
+            Linear::declare(&mut store, "head.out", [3, width], 2, 0.5);
+            let attached = attach("pfeiffer", &json!({"size": size}), &mut store, 0).unwrap();
+            let Settings::Bottleneck(settings) = attached.settings else { panic!("{attached:?}") };
+            // As the package has it: the quotient, rounded down.
+            assert_eq!((width as f64 / settings.reduction).floor() as usize, size, "{width}");
+            assert_eq!(store.param(attached.parts[0].params[0].1).shape, [size, width]);
+        }
+    }
+}
+
+#[test]
+fn layers_that_are_left_out_have_none() {
+    let mut adapted = store();
+    let attached = attach("houlsby", &json!({"leave-out": "0", "size": 2}), &mut adapted, 5).unwrap();
+    let weights: Vec<&str> = attached.parts.iter().map(|part| part.weight.as_str()).collect();
+    assert_eq!(weights, ["layers.1.attn.out.weight", "layers.1.ffn.down.weight"]);
+    assert_eq!(attached.values(&adapted), 2 * (2 * 4 + 2 + 4 * 2 + 4));
 }

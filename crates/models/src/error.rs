@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::source::{ADAPTER, BASE};
+
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +21,18 @@ pub enum Error {
     NoConfig {
         /// The file of weights.
         path: PathBuf,
+    },
+    /// A model that is nothing without its adapter was to be opened without it.
+    #[error("{folder}: what this model computes is changed by the adapter in {adapter}, which does not go along here; its model without it is in {base}", folder = .folder.display(), adapter = ADAPTER, base = BASE)]
+    Adapted {
+        /// The folder of both.
+        folder: PathBuf,
+    },
+    /// A model was to be written whose adapter no weights can take up.
+    #[error("the adapter of this model changes what its blocks compute, which {what} cannot say: it stays a folder with {base} and {adapter}", base = BASE, adapter = ADAPTER)]
+    Grafted {
+        /// What was to be written.
+        what: &'static str,
     },
     /// A file could not be read.
     #[error("{path}: {reason}", path = .path.display())]

@@ -10,9 +10,10 @@ use serde_json::json;
 use topwork_kernels::activation::Activation;
 use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
-use topwork_kernels::rng::Dropout;
 use topwork_nn::layers::{LayerNorm, Linear};
-use topwork_nn::{AttentionStyle, Cache, Context, Init, ParamId, ParamKind, ParamStore, Pass, Site};
+use topwork_nn::{
+    AttentionStyle, BlockEnd, Cache, Context, Init, ParamId, ParamKind, ParamStore, Pass, Site,
+};
 use topwork_text::Packed;
 
 use crate::causal::{self, Block, FinalNorm};
@@ -130,10 +131,10 @@ impl Parts {
         }
     }
 
-    /// What attention makes of `x`, and what is to be dropped of it.
+    /// What attention makes of `x`, on its way to `before`, which `x` is made of.
     ///
     /// # Shapes
-    /// - `x` and result: `[tokens, hidden]`
+    /// - `x`, `before` and what the end gives: `[tokens, hidden]`
     ///
     /// # Errors
     /// A parameter without values.
@@ -141,26 +142,35 @@ impl Parts {
         &self,
         pass: &Pass,
         x: Tensor<2>,
+        before: Tensor<2>,
         context: &mut Context,
-    ) -> Result<(Tensor<2>, Option<Dropout>), topwork_nn::Error> {
+    ) -> Result<BlockEnd<'_>, topwork_nn::Error> {
         let [_, hidden] = x.dims();
         let qkv = self.qkv.forward(pass, x)?;
         let part = |at: usize| qkv.clone().slice_dim(1, at * hidden..(at + 1) * hidden);
         let dropout = pass.dropout(self.attention_dropout, &self.sites[0]);
         let mixed = context.attend(self.index, [part(0), part(1), part(2)], &self.style, dropout);
-        Ok((self.out.forward(pass, mixed)?, pass.dropout(self.residual_dropout, &self.sites[1])))
+        let added = self.out.forward(pass, mixed)?;
+        let dropout = pass.dropout(self.residual_dropout, &self.sites[1]);
+        Ok(BlockEnd { last: &self.out, added, before, dropout })
     }
 
-    /// What the feed-forward block makes of `x`, and what is to be dropped of it.
+    /// What the feed-forward block makes of `x`, on its way to `before`, which `x` is made of.
     ///
     /// # Shapes
-    /// - `x` and result: `[tokens, hidden]`
+    /// - `x`, `before` and what the end gives: `[tokens, hidden]`
     ///
     /// # Errors
     /// A parameter without values.
-    pub fn fed(&self, pass: &Pass, x: Tensor<2>) -> Result<(Tensor<2>, Option<Dropout>), topwork_nn::Error> {
-        let fed = self.up.forward_through(pass, x, self.activation, &self.down)?;
-        Ok((fed, pass.dropout(self.residual_dropout, &self.sites[2])))
+    pub fn fed(
+        &self,
+        pass: &Pass,
+        x: Tensor<2>,
+        before: Tensor<2>,
+    ) -> Result<BlockEnd<'_>, topwork_nn::Error> {
+        let added = self.up.forward_through(pass, x, self.activation, &self.down)?;
+        let dropout = pass.dropout(self.residual_dropout, &self.sites[2]);
+        Ok(BlockEnd { last: &self.down, added, before, dropout })
     }
 }
 

@@ -4,28 +4,29 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
 use topwork_nn::{self as nn, ParamId, ParamKind, ParamStore, Pass};
 use topwork_text::Packed;
-use topwork_weights::{LoadReport, ModelFolder, Named, Op, Param, Request, Rule, safetensors};
+use topwork_weights::{LoadReport, Named, Op, Param, Request, Rule, Table};
 
 use crate::error::Error;
-use crate::family::{Decoder, Encoder, Family, NO_LIMIT, family};
+use crate::family::{Decoder, Encoder, Family, family};
 use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
 use crate::heads::permutation_lm;
 use crate::heads::seq2seq::Seq2Seq;
 use crate::model::own::HeadFiles;
 use crate::saved;
-use crate::sentence::Written;
 use crate::source::Source;
 
 mod own;
 mod read;
+mod save;
 mod segments;
 
 pub use crate::saved::saved_spec;
+pub use save::SaveOptions;
 
 /// Name of the file that keeps what `config.json` has no word for: the head's settings.
 pub const HEAD_FILE: &str = "topwork.json";
@@ -49,15 +50,6 @@ pub struct Model {
     carried: Vec<Param>,
 }
 
-/// What goes into a saved folder beside the weights.
-#[derive(Clone, Debug, Default)]
-pub struct SaveOptions {
-    /// Further files: name and content (tokenizer, card).
-    pub files: Vec<(String, Vec<u8>)>,
-    /// Further keys for [`HEAD_FILE`].
-    pub notes: Map<String, Value>,
-}
-
 impl Model {
     /// Opens a model folder, or a file of weights (see [`Source::find`]), with a head of the caller's choice; parameters
     /// the folder does not have for it (all of the head's, unless the folder's head does the same task) are initialised
@@ -65,7 +57,7 @@ impl Model {
     ///
     /// # Errors
     /// A missing or broken file, an unknown family, a config that cannot be honoured, a tensor that no rule of the
-    /// family covers, a shape that does not fit.
+    /// family covers, a shape that does not fit; [`Error::Adapted`] for a model that lies apart from its adapter.
     pub fn open(
         path: &Path,
         spec: &HeadSpec,
@@ -81,6 +73,7 @@ impl Model {
         seed: u64,
         device: &Device,
     ) -> Result<(Self, LoadReport), Error> {
+        whole(source)?;
         let mut model = Self::declare(source.config(), spec, device)?;
         let report = model.load(source, seed)?;
         Ok((model, report))
@@ -89,14 +82,16 @@ impl Model {
     /// The architecture of a folder (its `config.json` is enough) with values drawn from `seed`, whatever weights lie there.
     ///
     /// # Errors
-    /// As [`Model::declare`].
+    /// As [`Model::declare`]; [`Error::Adapted`].
     pub fn from_scratch(
         path: &Path,
         spec: &HeadSpec,
         seed: u64,
         device: &Device,
     ) -> Result<(Self, LoadReport), Error> {
-        let mut model = Self::declare(Source::find(path)?.config(), spec, device)?;
+        let source = Source::find(path)?;
+        whole(&source)?;
+        let mut model = Self::declare(source.config(), spec, device)?;
         for id in model.store.unset() {
             model.store.initialise(id, seed)?;
         }
@@ -111,6 +106,7 @@ impl Model {
     /// As [`Model::open`]; [`Error::NoHead`] for a bare encoder.
     pub fn open_saved(path: &Path, device: &Device) -> Result<(Self, LoadReport), Error> {
         let source = Source::find(path)?;
+        whole(&source)?;
         let spec = saved::spec_of(&source)?;
         let mut model = Self::declare(source.config(), &spec, device)?;
         let report = model.fill(&source, true, &[])?;
@@ -445,6 +441,13 @@ impl Model {
         (op == Op::Keep).then_some(name)
     }
 
+    /// How upstream calls parameters, in whatever form it keeps them; `None` for one that it has no name for.
+    pub fn upstream_tensors(&self) -> impl Fn(&str) -> Option<String> + use<> {
+        let table: &'static Table = &self.family.weights;
+        let base = table.base(saved::class_name(&self.spec));
+        move |path| Some(table.export_with(path, base).ok()?.0)
+    }
+
     /// The parameters of the last depth group as upstream names them: the head and what goes with it. Nothing of a head that no
     /// upstream class has.
     ///
@@ -468,81 +471,6 @@ impl Model {
     pub fn saved_config(&self) -> Value {
         saved::saved_config(&self.config, &self.spec, self.family)
     }
-
-    /// Writes a model folder: config.json, model.safetensors under the upstream names, [`HEAD_FILE`], and the
-    /// files given. What stood in the folder is replaced as a whole.
-    ///
-    /// # Errors
-    /// The folder cannot be written, or a parameter has no values.
-    pub fn save(&self, folder: &Path, options: &SaveOptions) -> Result<(), Error> {
-        let tensors = self.export()?;
-        let head = if self.own_head() { Some(self.head_bytes()?) } else { None };
-        let sentence = self.sentence_files(&options.notes)?;
-        let mut notes = options.notes.clone();
-        notes.insert("head".to_string(), serde_json::to_value(&self.spec).unwrap_or(Value::Null));
-        let notes = serde_json::to_vec_pretty(&Value::Object(notes)).unwrap_or_default();
-        let mut files: Vec<(&str, &[u8])> = vec![(HEAD_FILE, &notes)];
-        files.extend(head.as_ref().map(|bytes| (HEAD_WEIGHTS, bytes.as_slice())));
-        let given = options.files.iter().chain(&sentence);
-        files.extend(given.map(|(name, content)| (name.as_str(), content.as_slice())));
-        let config = self.saved_config();
-        Ok(ModelFolder { config: &config, tensors: &tensors, files: &files }.write(folder)?)
-    }
-
-    /// Writes only the head's own weights into a folder that [`Model::save`] wrote before: all that changes while the
-    /// encoder is frozen. False, and nothing is written, if the head's weights, or some of them, stand among the encoder's.
-    ///
-    /// # Errors
-    /// The file cannot be written, or a parameter has no values.
-    pub fn save_head(&self, folder: &Path) -> Result<bool, Error> {
-        let elsewhere = self.store.iter().any(|(_, p)| p.group > self.encoder.parts() && !is_head(&p.path));
-        if !self.own_head() || elsewhere || !folder.join(HEAD_WEIGHTS).is_file() {
-            return Ok(false);
-        }
-        topwork_weights::atomic::write(folder.join(HEAD_WEIGHTS), &self.head_bytes()?)?;
-        Ok(true)
-    }
-
-    /// The file of a head that no upstream class has.
-    fn head_bytes(&self) -> Result<Vec<u8>, Error> {
-        // The map of an `embed` head stands in a folder of its own, where sentence-transformers looks for it.
-        let elsewhere = matches!(self.spec, HeadSpec::Embed { .. }) && self.pooled().is_some();
-        self.bytes_of(|path| (!elsewhere || own::linear(path).is_none()).then(|| path.to_string()))
-    }
-
-    /// A file of those parameters of the head that have a name in it.
-    fn bytes_of(&self, name: impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, Error> {
-        let mut head = Vec::new();
-        for (id, path) in self.head_params() {
-            let Some(name) = name(&path) else { continue };
-            let shape = self.store.param(id).shape.clone();
-            head.push(Named { name, shape, data: self.store.values(id)?.into() });
-        }
-        Ok(safetensors::to_bytes(&head)?)
-    }
-
-    /// The files by which sentence-transformers opens what [`Model::save`] writes, with the keys `max-length` and `lowercase` of
-    /// the notes; none for another head than `embed`, and where tokens are pooled by what is learnt.
-    ///
-    /// # Errors
-    /// A parameter has no values.
-    pub fn sentence_files(&self, notes: &Map<String, Value>) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        let (HeadSpec::Embed { normalise, dense, .. }, Some(pool)) = (&self.spec, self.pooled()) else {
-            return Ok(Vec::new());
-        };
-        let weights = self.bytes_of(own::linear)?;
-        let most = Some(self.size().max_tokens).filter(|&most| most != NO_LIMIT);
-        let length = notes.get("max-length").and_then(Value::as_u64).map(|length| length as usize);
-        let written = Written {
-            pool,
-            normalise: *normalise,
-            dense: dense.map(|dense| (dense, weights.as_slice())),
-            hidden: self.size().hidden,
-            max_length: length.or(most),
-            lowercase: notes.get("lowercase").and_then(Value::as_bool) == Some(true),
-        };
-        Ok(written.files())
-    }
 }
 
 /// Refuses a batch in which a text has no token, of which nothing can be pooled.
@@ -553,6 +481,14 @@ pub fn some_tokens(offsets: &[u32]) -> Result<(), Error> {
     match offsets.windows(2).position(|pair| pair[0] == pair[1]) {
         Some(text) => Err(Error::NoTokens { text }),
         None => Ok(()),
+    }
+}
+
+/// Refuses half of a model.
+fn whole(source: &Source) -> Result<(), Error> {
+    match source.adapter() {
+        None => Ok(()),
+        Some(adapter) => Err(Error::Adapted { folder: adapter.parent().unwrap_or(adapter).to_path_buf() }),
     }
 }
 

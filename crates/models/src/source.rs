@@ -17,6 +17,15 @@ const ELMO_OPTIONS: &str = "options.json";
 /// What the first release of BERT calls it.
 const BERT_CONFIG: &str = "bert_config.json";
 
+/// The model in a folder of a model with an adapter that no weights can take up.
+pub use topwork_weights::folder::BASE;
+
+/// The adapter there.
+pub use topwork_weights::folder::ADAPTER;
+
+/// The file in it that says what it is.
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+
 /// A model that was found: what it is, and where its parts are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
@@ -24,6 +33,14 @@ pub struct Source {
     folder: PathBuf,
     config: Value,
     carried: bool,
+    adapter: Option<PathBuf>,
+}
+
+/// Whether a folder holds a model and, apart from it, an adapter that the model is not complete without.
+pub fn is_adapted(folder: &Path) -> bool {
+    !folder.join(CONFIG).is_file()
+        && folder.join(BASE).join(CONFIG).is_file()
+        && folder.join(ADAPTER).join(ADAPTER_CONFIG).is_file()
 }
 
 impl Source {
@@ -34,28 +51,58 @@ impl Source {
     /// Settings are those of `config.json`; or of BERT's own `bert_config.json`, or ELMo's `options.json`. Old ones name no
     /// `model_type`: it follows from the class they name.
     ///
+    /// A folder in which a model and an adapter lie apart is that model, and [`Source::adapter`] the other half.
+    ///
     /// # Errors
     /// [`Error::Missing`] and [`Error::NoConfig`] if nothing says what the weights are; a file that cannot be read.
     pub fn find(path: impl AsRef<Path>) -> Result<Source, Error> {
         let path = path.as_ref();
+        if is_adapted(path) {
+            let adapter = Some(path.join(ADAPTER));
+            return Ok(Source { adapter, ..Self::find(path.join(BASE))? });
+        }
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
         if path.is_dir() {
             if let Some(config) = config_in(folder)? {
-                return Ok(Source { weights: path.into(), folder: folder.into(), config, carried: false });
+                return Ok(Source {
+                    weights: path.into(),
+                    folder: folder.into(),
+                    config,
+                    carried: false,
+                    adapter: None,
+                });
             }
             // The folder of a GGUF file needs no other. Without weights too, what it lacks first is the config.
             let implied = Checkpoint::open(path).ok().and_then(|weights| weights.config());
             let missing = || Error::Missing { folder: folder.to_path_buf(), file: CONFIG };
             let config = named(implied.ok_or_else(missing)?);
-            return Ok(Source { weights: path.into(), folder: folder.into(), config, carried: true });
+            return Ok(Source {
+                weights: path.into(),
+                folder: folder.into(),
+                config,
+                carried: true,
+                adapter: None,
+            });
         }
         if let Some(config) = Checkpoint::open(path)?.config() {
             let config = named(config);
-            return Ok(Source { weights: path.into(), folder: folder.into(), config, carried: true });
+            return Ok(Source {
+                weights: path.into(),
+                folder: folder.into(),
+                config,
+                carried: true,
+                adapter: None,
+            });
         }
         for folder in [folder, folder.parent().unwrap_or(folder)] {
             if let Some(config) = config_in(folder)? {
-                return Ok(Source { weights: path.into(), folder: folder.into(), config, carried: false });
+                return Ok(Source {
+                    weights: path.into(),
+                    folder: folder.into(),
+                    config,
+                    carried: false,
+                    adapter: None,
+                });
             }
         }
         Err(Error::NoConfig { path: path.to_path_buf() })
@@ -69,6 +116,12 @@ impl Source {
     /// What [`Checkpoint::open`] is to be given.
     pub fn weights(&self) -> &Path {
         &self.weights
+    }
+
+    /// The folder of the adapter without which the model computes something else; the weights, and all that lies with them, are
+    /// then those of the model that it is attached to.
+    pub fn adapter(&self) -> Option<&Path> {
+        self.adapter.as_deref()
     }
 
     /// Where files lie that belong to the model: tokenizer, notes of a run.
@@ -188,6 +241,27 @@ mod tests {
         assert_eq!(Source::find(folder.path()).unwrap().config["model_type"], "roberta");
         fs::write(folder.path().join(CONFIG), r#"{"architectures": ["MyModel"]}"#).unwrap();
         assert_eq!(Source::find(folder.path()).unwrap().config.get("model_type"), None);
+    }
+
+    #[test]
+    fn a_model_beside_its_adapter_is_found_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, r#"{"model_type": "bert"}"#).unwrap();
+        };
+        file("base/config.json");
+        assert!(Source::find(folder.path()).is_err(), "a folder with a model in it is none itself");
+        file("adapter/adapter_config.json");
+        let found = Source::find(folder.path()).unwrap();
+        assert_eq!(found.folder(), folder.path().join(BASE));
+        assert_eq!(found.adapter(), Some(folder.path().join(ADAPTER).as_path()));
+        assert_eq!(Source::find(folder.path().join(BASE)).unwrap().adapter(), None);
+        // An adapter beside a merged model is no part of it.
+        file("config.json");
+        let found = Source::find(folder.path()).unwrap();
+        assert_eq!((found.folder(), found.adapter()), (folder.path(), None));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use topwork_kernels::gemm::{Packed, Precision};
 use topwork_kernels::rng::{Stream, derive};
 
 use crate::error::Error;
+use crate::graft::Graft;
 use crate::init::Init;
 use crate::packs::Packs;
 use crate::pass::Pass;
@@ -57,6 +58,8 @@ pub struct Param {
     value: Option<DispatchTensor>,
     /// What it is used as, if not as it is.
     reparam: Option<Arc<dyn Reparam>>,
+    /// What is attached to the end of the block whose last map's weight this is.
+    graft: Option<Arc<dyn Graft>>,
     attachment: bool,
 }
 
@@ -79,6 +82,11 @@ impl Param {
     /// What it is used as, if not as it is.
     pub fn reparam(&self) -> Option<&Arc<dyn Reparam>> {
         self.reparam.as_ref()
+    }
+
+    /// What is attached to the end of the block whose last map's weight this is.
+    pub fn grafted(&self) -> Option<&Arc<dyn Graft>> {
+        self.graft.as_ref()
     }
 
     /// True for a parameter without values, which no layer declares.
@@ -131,6 +139,7 @@ impl ParamStore {
             axes: None,
             value: None,
             reparam: None,
+            graft: None,
             attachment: false,
         });
         ParamId(id)
@@ -160,6 +169,20 @@ impl ParamStore {
         let param = &mut self.params[id.0];
         assert!(param.reparam.is_none(), "{} is used as something else already", param.path);
         param.reparam = Some(reparam);
+    }
+
+    /// From now on the block whose last map has this weight ends in what `graft` makes of it.
+    ///
+    /// Only one thing can be attached to a block, which is asserted; [`Param::grafted`] says whether it is free.
+    pub fn graft(&mut self, id: ParamId, graft: Arc<dyn Graft>) {
+        let param = &mut self.params[id.0];
+        assert!(param.graft.is_none(), "something is attached to the block of {} already", param.path);
+        param.graft = Some(graft);
+    }
+
+    /// True if something is attached to the end of a block: what the model computes is more than its weights say.
+    pub fn has_grafts(&self) -> bool {
+        self.params.iter().any(|param| param.graft.is_some())
     }
 
     /// Values of a parameter as the model computes with them, row-major.

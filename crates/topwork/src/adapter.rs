@@ -1,21 +1,24 @@
-//! Training with an adapter: attached to the opened model, saved beside the merged model in the files of peft.
+//! Training with an adapter: attached to the opened model, saved beside the merged model in the files of peft, or, where no
+//! weights can take it up, apart from the model in those of AdapterHub (docs/decisions/0006-folders-of-two-halves.md).
 
 use serde_json::{Value, json};
-use topwork_adapt::{ADAPTERS, Attached, peft};
-use topwork_models::Model;
+use topwork_adapt::{ADAPTERS, Attached, adapter_hub, peft};
+use topwork_models::source::{ADAPTER, BASE};
+use topwork_models::{Model, SaveOptions, Source};
 use topwork_train::TrainOptions;
 
 use crate::error::Error;
 use crate::recipe::Recipe;
 
 /// Folder within a saved model that holds the adapter alone.
-pub const FOLDER: &str = "adapter";
+pub const FOLDER: &str = ADAPTER;
 
-/// An adapter that learns.
+/// An adapter that learns, or is saved with the model that it came with.
 pub(crate) struct Adapter {
     attached: Attached,
     /// What the adapted model is called.
     base: String,
+    about: String,
 }
 
 /// Name and options of the adapter that a recipe asks for; `None` if it asks for none.
@@ -48,44 +51,95 @@ pub(crate) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<(), Error
     Ok(())
 }
 
-/// Attaches the adapter that a recipe asks for, so that of the encoder it alone learns. With what to tell of it.
+/// Attaches the adapter that a recipe asks for, so that of the encoder it alone learns; or goes on with the one that the model was
+/// opened with, which then learns with the model.
 ///
 /// # Errors
-/// As [`check`]; options that do not fit the model.
+/// As [`check`]; options that do not fit the model; an adapter on a model that has one.
 pub(crate) fn attach(
     recipe: &Recipe,
-    model: &mut Model,
+    (model, opened): (&mut Model, Option<Attached>),
     seed: u64,
     options: &mut TrainOptions,
-) -> Result<Option<(Adapter, String)>, Error> {
-    let Some((kind, given)) = asked(recipe)? else { return Ok(None) };
+) -> Result<Option<Adapter>, Error> {
+    let base = recipe.model.clone();
+    let of = |attached: &Attached, store: &_| {
+        let place = if attached.merges() { "on {} weights" } else { "at the ends of {} blocks" };
+        let place = place.replace("{}", &attached.parts.len().to_string());
+        format!("adapter {}: {} values {place}", attached.kind, attached.values(store))
+    };
+    let Some((kind, given)) = asked(recipe)? else {
+        let adapter = opened.map(|attached| {
+            let about = format!("{}, which {base} came with", of(&attached, &model.store));
+            Adapter { attached, base, about }
+        });
+        return Ok(adapter);
+    };
+    if let Some(opened) = opened {
+        let reason = format!(
+            "{base} has a {} adapter, and only one can be attached; its model without it is in {base}/{BASE}",
+            opened.kind
+        );
+        return Err(Error::Recipe { place: "[adapter]".to_string(), reason });
+    }
     let before = model.store.values_total();
     let seed = topwork_kernels::rng::derive(seed, "adapter");
     let attached = topwork_adapt::attach(&kind, &given, &mut model.store, seed)?;
     let patterns = attached.patterns(&model.store);
     options.techniques.insert("only".to_string(), json!({ "patterns": patterns }));
-    let values = attached.values(&model.store);
-    let said = format!(
-        "adapter {kind}: {values} values on {} weights, {:.2} % of the model's",
-        attached.parts.len(),
-        100.0 * values as f64 / before as f64
-    );
-    Ok(Some((Adapter { attached, base: recipe.model.clone() }, said)))
+    let share = 100.0 * attached.values(&model.store) as f64 / before as f64;
+    let about = format!("{}, {share:.2} % of the model's", of(&attached, &model.store));
+    Ok(Some(Adapter { attached, base, about }))
+}
+
+/// How a saved folder of two halves opens in Python.
+pub(crate) fn in_python(folder: &str) -> String {
+    let class = Source::find(folder)
+        .ok()
+        .and_then(|source| Some(source.config()["architectures"].get(0)?.as_str()?.to_string()))
+        .unwrap_or_else(|| "AutoModel".to_string());
+    format!(
+        "# HuggingFace transformers opens that half only which stands in {BASE}; without the adapter it answers otherwise.\n\
+         # AdapterHub's package adapters attaches it, where it knows the architecture.\n\
+         import adapters\n\
+         from transformers import AutoTokenizer, {class}\n\n\
+         folder = {folder:?}\n\
+         tokenizer = AutoTokenizer.from_pretrained(f\"{{folder}}/{BASE}\")\n\
+         model = {class}.from_pretrained(f\"{{folder}}/{BASE}\")\n\
+         adapters.init(model)\n\
+         name = model.load_adapter(f\"{{folder}}/{ADAPTER}\", use_safetensors=True)\n\
+         model.set_active_adapters(name)\n\
+         model.eval()\n"
+    )
 }
 
 impl Adapter {
-    /// The adapter's own files, in their folder; none where peft could not attach it to the model for transformers.
+    /// What there is to tell of it.
+    pub fn about(&self) -> &str {
+        &self.about
+    }
+
+    /// Adds the adapter's files to those that are saved: in a folder beside the merged model, none where peft could not attach it
+    /// to the model for transformers; or apart from the model.
     ///
     /// # Errors
     /// A parameter without values.
-    pub fn files(&self, model: &Model) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    pub fn put_into(&self, save: &mut SaveOptions, model: &Model) -> Result<(), Error> {
+        if !self.attached.merges() {
+            let (config, upstream) = (model.saved_config(), model.upstream_tensors());
+            save.adapter =
+                adapter_hub::files(&self.attached, &model.store, (&config, &self.base), &upstream)?;
+            return Ok(());
+        }
         let upstream = |path: &str| model.upstream_name(path);
         let files = peft::files(&self.attached, &model.store, &self.base, &upstream, model.export_head()?);
         match files {
             Ok(files) => {
-                Ok(files.into_iter().map(|(name, content)| (format!("{FOLDER}/{name}"), content)).collect())
+                let inner = |(name, content): (String, Vec<u8>)| (format!("{FOLDER}/{name}"), content);
+                save.files.extend(files.into_iter().map(inner));
+                Ok(())
             }
-            Err(topwork_adapt::Error::NotUpstream { .. }) => Ok(Vec::new()),
+            Err(topwork_adapt::Error::NotUpstream { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

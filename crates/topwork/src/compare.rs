@@ -53,6 +53,16 @@ pub const WAYS: &[Way] = &[
         about: "keys, values and activations are scaled",
         apply: |recipe| adapter(recipe, "ia3"),
     },
+    Way {
+        name: "houlsby",
+        about: "small maps learn after attention and after the feed-forward block",
+        apply: |recipe| adapter(recipe, "houlsby"),
+    },
+    Way {
+        name: "pfeiffer",
+        about: "small maps learn after the feed-forward block",
+        apply: |recipe| adapter(recipe, "pfeiffer"),
+    },
     Way { name: "bitfit", about: "only biases learn", apply: |recipe| technique(recipe, "bitfit", &[]) },
     Way {
         name: "gradual",
@@ -318,7 +328,7 @@ mod tests {
 
     #[test]
     fn ways_have_names_and_change_a_recipe_each_in_its_own_manner() {
-        assert_eq!(WAYS.len(), 12, "count the ways when you add one");
+        assert_eq!(WAYS.len(), 14, "count the ways when you add one");
         let base = Recipe::new("m", "d.csv");
         let mut seen = Vec::new();
         for way in WAYS {
@@ -328,7 +338,7 @@ mod tests {
             assert!(made.contains("seed = 3"), "{made}");
             seen.push(made);
         }
-        let made = recipe(&base, &WAYS[7], 3);
+        let made = recipe(&base, &WAYS[9], 3);
         assert_eq!(made.train["techniques"]["unfreeze"]["order"].as_str(), Some("gradual"));
     }
 

@@ -132,7 +132,7 @@ fn folder(
     let files: Vec<(&str, &[u8])> =
         files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
     let (config, tensors) = (model.saved_config(), model.export()?);
-    Ok(ModelFolder { config: &config, tensors: &tensors, files: &files }.write(to)?)
+    Ok(ModelFolder { config: &config, tensors: &tensors, files: &files, adapter: &[] }.write(to)?)
 }
 
 fn to_gguf(

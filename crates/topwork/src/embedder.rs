@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use burn::tensor::Device;
 use rayon::prelude::*;
 use topwork_kernels::gemm::Precision;
 use topwork_models::model::saved_spec;
@@ -13,6 +12,7 @@ use topwork_weights::LoadReport;
 
 use crate::error::Error;
 use crate::model_files;
+use crate::opened;
 use crate::predictor::run_batches;
 use crate::saved::SavedNotes;
 use crate::sentence::{Role, SentenceTexts};
@@ -74,7 +74,7 @@ impl Embedder {
         // What a classifier was cut at says nothing of vectors.
         let saved = if own { SavedNotes::read(folder)?.max_length } else { None };
         let (tokenizer, opened) =
-            rayon::join(|| model_files::tokenizer(folder), || Model::open(folder, &spec, 0, &Device::flex()));
+            rayon::join(|| model_files::tokenizer(folder), || opened::open(folder, &spec, 0));
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
         let model_max = model.size().max_tokens;

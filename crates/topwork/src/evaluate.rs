@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use topwork_data::{Encoder, LabelMap, read};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
@@ -11,6 +10,7 @@ use topwork_train::metrics::Metric;
 use crate::embedder::{self, EmbedOptions};
 use crate::error::Error;
 use crate::model_files;
+use crate::opened;
 use crate::prepare::read_options;
 use crate::recipe::{DataRecipe, Kind, TaskRecipe};
 use crate::saved::SavedNotes;
@@ -81,9 +81,9 @@ pub fn evaluate_as(
     let (mut model, own_length) = match vectors {
         true => {
             let (spec, says) = embedder::spec(folder, &EmbedOptions::default())?;
-            (Model::open(folder, &spec, 0, &Device::flex())?.0, says)
+            (opened::open(folder, &spec, 0)?.0, says)
         }
-        false => (Model::open_saved(folder, &Device::flex())?.0, true),
+        false => (opened::open_saved(folder)?.0, true),
     };
     model.store.keep_packed();
     let saved = SavedNotes::read(folder)?;

@@ -104,6 +104,8 @@ fn vectors(recipe: &Recipe) -> Recipe {
 fn classes(recipe: &Recipe, first: &Outcomes, model: &Path) -> Recipe {
     let mut second = recipe.clone();
     second.few_shot = false;
+    // What the first stage taught is in the model, or lies beside it.
+    second.adapter.clear();
     second.model = absolute(model).display().to_string();
     second.task = TaskRecipe {
         kind: Some(Kind::Classify),

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use topwork_kernels::gemm::Precision;
 use topwork_models::generate::{self, Adjust, Choice, Ended};
 use topwork_models::model::saved_spec;
@@ -12,6 +11,7 @@ use topwork_weights::LoadReport;
 
 use crate::error::Error;
 use crate::model_files;
+use crate::opened;
 use crate::stream::Stream;
 
 /// A language model with its tokenizer, ready to write.
@@ -75,7 +75,7 @@ impl Generator {
             Ok(spec @ (HeadSpec::Seq2Seq | HeadSpec::PermutationLm)) => spec,
             _ => HeadSpec::CausalLm,
         };
-        let open = || Model::open(path, &spec, 0, &Device::flex());
+        let open = || opened::open(path, &spec, 0);
         let (tokenizer, opened) = rayon::join(|| model_files::tokenizer(path), open);
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         if let Some(fresh) = report.fresh.first() {

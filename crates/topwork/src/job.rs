@@ -25,6 +25,7 @@ use crate::hub::{Found, Hub, Progress};
 use crate::imbalance::{self, Costs};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
 use crate::model_files;
+use crate::opened;
 use crate::prepare::{Prepared, Reads, prepare};
 use crate::recipe::{Facts, Kind, Recipe};
 use crate::report::Mistakes;
@@ -251,9 +252,14 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     }
 
     let spec = head_of(&resolved, &data, &source.path)?;
-    let open = if resolved.from_scratch { Model::from_scratch } else { Model::open };
-    let (mut model, load) =
-        open(&source.path, &spec, topwork_kernels::rng::derive(seed, "init"), &Device::flex())?;
+    let init = topwork_kernels::rng::derive(seed, "init");
+    let (mut model, load, opened) = match resolved.from_scratch {
+        true => {
+            let (model, load) = Model::from_scratch(&source.path, &spec, init, &Device::flex())?;
+            (model, load, None)
+        }
+        false => opened::open_apart(&source.path, &spec, init)?,
+    };
     observer.note(&format!("model {}: {load}", source.reference));
     if let Some(path) = &resolved.vectors {
         let vectors = WordVectors::open(path)?;
@@ -282,13 +288,8 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         ));
         options.freeze.extend(unread);
     }
-    let adapter = match adapter::attach(&resolved, &mut model, seed, &mut options)? {
-        Some((adapter, said)) => {
-            observer.note(&said);
-            Some(adapter)
-        }
-        None => None,
-    };
+    let adapter = adapter::attach(&resolved, (&mut model, opened), seed, &mut options)?;
+    adapter.iter().for_each(|adapter| observer.note(adapter.about()));
     let total_values = model.store.values_total();
     let metric = Metric::parse(
         resolved.task.metric.as_deref().unwrap_or("loss"),
@@ -314,7 +315,11 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         metric: metric.clone(),
         labels: data.labels.clone(),
         positive: data.positive,
-        save: SaveOptions { files: beside_weights(&source.path, &tokenizer, data.kind)?, notes },
+        save: SaveOptions {
+            files: beside_weights(&source.path, &tokenizer, data.kind)?,
+            notes,
+            ..SaveOptions::default()
+        },
     };
     let mut task = TextTask::new(data.task(), model, &tokenizer, [&data.train, &data.dev], settings)?
         .with_adapter(adapter);
@@ -420,7 +425,7 @@ fn measure(
     metric: &Metric,
 ) -> Result<(), Error> {
     let best = outcomes.folder.join("best");
-    let (mut model, _) = Model::open_saved(&best, &Device::flex())?;
+    let (mut model, _) = opened::open_saved(&best)?;
     model.store.keep_packed();
     let data = &outcomes.data;
     let mut judge = data.judge();

@@ -42,6 +42,7 @@ pub mod learning_curve;
 pub mod linear_baseline;
 pub mod model_files;
 pub mod nearest;
+pub mod opened;
 pub mod predictor;
 pub mod prepare;
 pub mod probing;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use topwork_models::Source;
-use topwork_models::source::read_json;
+use topwork_models::source::{is_adapted, read_json};
 use topwork_text::{ChatTemplate, GgufParts, Tokenizer};
 use topwork_weights::gguf::{GgufTokenizer, List, Metadata};
 use topwork_weights::{Checkpoint, Gguf};
@@ -100,7 +100,7 @@ pub(crate) const GENERATION: &str = "generation_config.json";
 
 /// Where the files of a model lie. Weights of which nothing says what model they are can have a tokenizer too.
 fn folder(path: &Path) -> Result<PathBuf, Error> {
-    if path.is_dir() {
+    if path.is_dir() && !is_adapted(path) {
         return Ok(path.to_path_buf());
     }
     Ok(Source::find(path)?.folder().to_path_buf())

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::Device;
 use topwork_data::{Dataset, Encoder, Example, Label, Related};
 use topwork_kernels::gemm::Precision;
 use topwork_models::trees::Attached;
@@ -15,6 +14,7 @@ use topwork_weights::LoadReport;
 
 use crate::error::Error;
 use crate::model_files;
+use crate::opened;
 use crate::recipe::TaskRecipe;
 use crate::saved::SavedNotes;
 use crate::scoring::{first_greatest, in_batches};
@@ -118,7 +118,7 @@ impl Predictor {
     pub fn open_with(folder: impl AsRef<Path>, precision: Precision) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let (tokenizer, opened) =
-            rayon::join(|| model_files::tokenizer(folder), || Model::open_saved(folder, &Device::flex()));
+            rayon::join(|| model_files::tokenizer(folder), || opened::open_saved(folder));
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
         let answers = matches!(

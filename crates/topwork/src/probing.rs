@@ -8,7 +8,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use topwork_kernels::gemm::Precision;
 use topwork_models::model::{plain, saved_spec};
@@ -20,6 +19,7 @@ use crate::error::Error;
 use crate::generator::Generator;
 use crate::language::Batch;
 use crate::model_files;
+use crate::opened;
 use crate::scoring::{first_greatest, log_share};
 
 /// What stands for the option in a text.
@@ -120,7 +120,7 @@ impl Scorer {
         if !matches!(saved_spec(path), Ok(HeadSpec::MaskedLm)) {
             return Ok(Scorer::Causal(Box::new(Generator::open(path)?)));
         }
-        let (mut model, _) = Model::open_saved(path, &Device::flex())?;
+        let (mut model, _) = opened::open_saved(path)?;
         let tokenizer = model_files::tokenizer(path)?;
         let mask = tokenizer.special_tokens().mask.ok_or_else(|| {
             Error::Task(format!("{}: its tokenizer has no mask, so no word can be asked for", path.display()))

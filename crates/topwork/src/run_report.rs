@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use topwork_data::Labels;
+use topwork_models::source::is_adapted;
 use topwork_train::Event;
 use topwork_train::metrics::{Evaluation, Metric};
 
+use crate::adapter;
 use crate::datasets;
 use crate::error::Error;
 use crate::imbalance::Costs;
@@ -198,6 +200,9 @@ fn stem(path: &Path) -> String {
 fn in_python(outcomes: &Outcomes) -> String {
     use topwork_models::Pooling;
     let folder = outcomes.folder.join("best").display().to_string();
+    if is_adapted(&outcomes.best()) {
+        return adapter::in_python(&folder);
+    }
     if !outcomes.data.task().pools() {
         return outcomes.data.task().in_python(&folder);
     }

@@ -89,12 +89,13 @@ impl SavedNotes {
     /// # Errors
     /// The file cannot be read or written.
     pub fn add(folder: &Path, key: &str, value: Value) -> Result<(), Error> {
-        let mut notes = read_json(folder, HEAD_FILE)?;
+        let source = Source::find(folder)?;
+        let mut notes = read_json(source.folder(), HEAD_FILE)?;
         if let Some(map) = notes.as_object_mut() {
             map.insert(key.to_string(), value);
         }
         let text = serde_json::to_vec_pretty(&notes).unwrap_or_default();
-        Ok(topwork_weights::atomic::write(folder.join(HEAD_FILE), &text)?)
+        Ok(topwork_weights::atomic::write(source.folder().join(HEAD_FILE), &text)?)
     }
 }
 

@@ -199,14 +199,11 @@ impl Task for TextTask<'_> {
         if self.frozen.depth == self.model.depth() && self.saved.get() && self.model.save_head(folder)? {
             return Ok(());
         }
-        match &self.adapter {
-            Some(adapter) => {
-                let mut save = self.settings.save.clone();
-                save.files.extend(adapter.files(&self.model)?);
-                self.model.save(folder, &save)?;
-            }
-            None => self.model.save(folder, &self.settings.save)?,
+        let mut save = self.settings.save.clone();
+        if let Some(adapter) = &self.adapter {
+            adapter.put_into(&mut save, &self.model)?;
         }
+        self.model.save(folder, &save)?;
         self.saved.set(true);
         Ok(())
     }

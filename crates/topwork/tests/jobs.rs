@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use topwork::hub::{self, Hub, Settings};
 use topwork::job::{self, JobContext, JobObserver, Outcomes, Quiet};
+use topwork::recipe::DataRecipe;
 use topwork::run_report::Measures;
 use topwork::{Error, Predictor, Recipe};
 use topwork_data::Labels;
+use topwork_kernels::gemm::Precision;
 use topwork_train::{Event, Observer};
 
 fn model() -> String {
@@ -227,8 +229,72 @@ fn an_adapter_learns_in_place_of_the_encoder() {
     refused(&adapter("rank = 2", ""), "kind: expected one of lora");
     refused(&adapter("kind = \"lorra\"", ""), "lora, dora, ia3");
     refused(&adapter("kind = \"ia3\"\nrank = 2", ""), "targets, inputs");
+    refused(&adapter("kind = \"houlsby\"\nrank = 2", ""), "reduction, size, activation, leave-out");
     refused(&adapter("kind = \"lora\"\ntargets = [\"attn.x\"]", ""), "attn.q");
     refused(&adapter("kind = \"lora\"", "[train.techniques.bitfit]"), "bitfit");
+}
+
+/// A bottleneck adapter: what is saved are a model and an adapter apart, which open as one.
+#[test]
+fn a_model_and_its_adapter_are_saved_apart_and_used_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = classes(folder.path());
+    for kind in ["houlsby", "pfeiffer", "parallel"] {
+        let recipe = recipe(&data, &format!("epochs = 3\n[adapter]\nkind = \"{kind}\"\nreduction = 8\n"));
+        let run = |name: &str| format!("{kind}-{name}");
+        let whole = train(&recipe, folder.path(), &run("whole")).unwrap();
+        let blocks = if kind == "houlsby" { 4 } else { 2 };
+        // 32 wide, 4 inside; the pooler and the head learn whole.
+        assert_eq!(whole.run.trainable_values, blocks * (2 * 32 * 4 + 4 + 32) + 32 * 33 + 66, "{kind}");
+        let (stop, steps) = (AtomicBool::new(false), 9);
+        let mut observer = StopAfter(steps, &stop);
+        let stopped = observed(Some(&recipe), folder.path(), &run("stopped"), &stop, &mut observer).unwrap();
+        assert!(stopped.run.interrupted);
+        let second = resume(folder.path(), &run("stopped")).unwrap();
+        let file = |run: &Path, name: &str| fs::read(run.join("best").join(name)).unwrap();
+        for name in ["base/model.safetensors", "adapter/adapter.safetensors", "base/topwork.json"] {
+            assert_eq!(file(&second.folder, name), file(&whole.folder, name), "{kind} {name}");
+        }
+
+        // The encoder is what it was, to the bit.
+        let open = |path: &Path| topwork_weights::Checkpoint::open(path).unwrap();
+        let (before, after) = (open(Path::new(&model())), open(&whole.best().join("base")));
+        let mut still = 0;
+        for name in before.names().filter(|name| name.contains("layer.") || name.contains("embeddings.")) {
+            assert_eq!(before.read(name).unwrap(), after.read(name).unwrap(), "{name}");
+            still += 1;
+        }
+        assert!(still > 30, "{still}");
+
+        // Both halves by the folder above them, and by that of the run; what the run measured is what a user gets.
+        let texts = ["free money now", "lunch at noon?"];
+        let answers = |path: &Path| -> Vec<f64> {
+            let predictor = topwork::Predictor::open(path).unwrap();
+            let answers = predictor.predict(&texts).unwrap();
+            answers.iter().flat_map(|answer| answer.probabilities.clone()).collect()
+        };
+        let adapted = answers(&whole.best());
+        assert_ne!(adapted, answers(&whole.best().join("base")), "{kind}: the half alone answers otherwise");
+        let recipe = DataRecipe { train: data.clone(), ..DataRecipe::default() };
+        let evaluated = topwork::evaluate(&whole.best(), &recipe, Precision::F32, 0).unwrap();
+        assert!(evaluated.measured.evaluation.value("accuracy").is_ok());
+
+        // It can be gone on from, and then learns with the model; another adapter is refused.
+        let start = whole.best().display().to_string();
+        let mut on = self::recipe(&data, "epochs = 1\n");
+        on.model = start.clone();
+        let next = train(&on, folder.path(), &run("next")).unwrap();
+        assert_eq!(next.run.trainable_values, next.total_values);
+        assert_ne!(answers(&next.best()), adapted);
+        assert!(next.best().join("adapter/adapter.safetensors").is_file());
+        let mut another = self::recipe(&data, "epochs = 1\n[adapter]\nkind = \"lora\"\n");
+        another.model = start;
+        let error = train(&another, folder.path(), &run("another")).err().unwrap().to_string();
+        assert!(error.contains("only one can be attached"), "{error}");
+        let to = folder.path().join("x.gguf");
+        let error = topwork::convert::convert(whole.best(), &to, topwork::convert::Form::of(&to));
+        assert!(error.unwrap_err().to_string().contains("changed by the adapter"));
+    }
 }
 
 #[test]

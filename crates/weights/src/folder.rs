@@ -36,9 +36,21 @@ const KNOWN: &[&str] = &[
 
 /// Folders in a model folder: those of sentence-transformers, and that of an adapter as peft has it; and the files that each
 /// may hold.
-const INNER: &[&str] = &["1_Pooling", "2_Dense", "2_Normalize", "3_Normalize", "adapter"];
-const IN_INNER: &[&str] =
-    &["config.json", "model.safetensors", "adapter_config.json", "adapter_model.safetensors"];
+const INNER: &[&str] = &["1_Pooling", "2_Dense", "2_Normalize", "3_Normalize", ADAPTER];
+const IN_INNER: &[&str] = &[
+    "README.md",
+    "adapter.safetensors",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "config.json",
+    "model.safetensors",
+];
+
+/// The folder of the model where an adapter lies apart from it.
+pub const BASE: &str = "base";
+
+/// The folder of an adapter.
+pub const ADAPTER: &str = "adapter";
 
 /// What is kept when a folder cannot be written.
 const KEPT: &str = "an existing folder was left as it was";
@@ -53,6 +65,9 @@ pub struct ModelFolder<'a> {
     /// Further files: name and content (`tokenizer.json`, `tokenizer_config.json`, our own `topwork.json`), or the name in a
     /// folder of its own (`1_Pooling/config.json`, `adapter/adapter_config.json`).
     pub files: &'a [(&'a str, &'a [u8])],
+    /// Files of an adapter that the model is not complete without. If there are some, they go into [`ADAPTER`] and all of the
+    /// above into [`BASE`], so that nothing opens the one and misses the other.
+    pub adapter: &'a [(&'a str, &'a [u8])],
 }
 
 impl ModelFolder<'_> {
@@ -72,6 +87,9 @@ impl ModelFolder<'_> {
                 return Err(Error::BadFileName(name.to_string()));
             }
         }
+        if let Some((name, _)) = self.adapter.iter().find(|(name, _)| !IN_INNER.contains(name)) {
+            return Err(Error::BadFileName(name.to_string()));
+        }
         restore(folder).map_err(fail)?;
         self.refuse_foreign(folder)?;
         fs::create_dir_all(atomic::parent(folder)).map_err(fail)?;
@@ -79,7 +97,7 @@ impl ModelFolder<'_> {
         let name = folder.file_name().and_then(|name| name.to_str());
         let _ = atomic::sweep_for(atomic::parent(folder), |target| Some(target) == name);
         let new = atomic::temporary_beside(folder).map_err(fail)?;
-        let written = self.fill(&new).and_then(|()| replace(folder, &new).map_err(fail));
+        let written = self.fill_all(&new).and_then(|()| replace(folder, &new).map_err(fail));
         if written.is_err() {
             // Only the leftover of our own attempt; when even that fails, the first error is the one to tell.
             let _ = fs::remove_dir_all(&new);
@@ -87,7 +105,21 @@ impl ModelFolder<'_> {
         written
     }
 
-    /// Writes all files into a new folder.
+    /// Writes all files into a new folder, those of model and adapter apart if there is an adapter.
+    fn fill_all(&self, new: &Path) -> Result<(), Error> {
+        if self.adapter.is_empty() {
+            return self.fill(new);
+        }
+        let fail = |source| Error::Write { path: new.to_path_buf(), kept: KEPT, source };
+        let adapter = new.join(ADAPTER);
+        fs::create_dir_all(&adapter).map_err(fail)?;
+        for (name, content) in self.adapter {
+            atomic::write(adapter.join(name), content)?;
+        }
+        self.fill(&new.join(BASE))
+    }
+
+    /// Writes the files of the model into a new folder.
     fn fill(&self, new: &Path) -> Result<(), Error> {
         let fail = |source| Error::Write { path: new.to_path_buf(), kept: KEPT, source };
         fs::create_dir(new).map_err(fail)?;
@@ -121,6 +153,10 @@ impl ModelFolder<'_> {
                 || self.files.iter().any(|(own, _)| *own == name)
                 || name.ends_with(".safetensors");
             let inner = || INNER.contains(&name.as_str()) && holds_only(&entry.path(), IN_INNER);
+            if name == BASE && !is_file {
+                self.refuse_foreign(&entry.path())?;
+                continue;
+            }
             if !(is_file && known || inner()) {
                 return Err(Error::ForeignEntry { path: folder.to_path_buf(), entry: name });
             }
@@ -216,7 +252,7 @@ mod tests {
 
     fn write(folder: &Path, value: f32, files: &[(&str, &[u8])]) -> Result<(), Error> {
         let config = json!({"model_type": "bert", "value": value});
-        ModelFolder { config: &config, tensors: &tensors(value), files }.write(folder)
+        ModelFolder { config: &config, tensors: &tensors(value), files, adapter: &[] }.write(folder)
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -294,13 +330,37 @@ mod tests {
     }
 
     #[test]
+    fn a_model_and_its_adapter_lie_apart_and_are_replaced_together() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("model");
+        let (config, tensors) = (json!({"model_type": "bert"}), tensors(1.0));
+        let write_both = |adapter: &[(&str, &[u8])]| {
+            let files: &[(&str, &[u8])] = &[("vocab.txt", b"a\n")];
+            ModelFolder { config: &config, tensors: &tensors, files, adapter }.write(&folder)
+        };
+        write(&folder, 1.0, &[]).unwrap();
+        write_both(&[("adapter_config.json", b"{}")]).unwrap();
+        assert_eq!(names(&folder), [ADAPTER, BASE]);
+        assert_eq!(names(&folder.join(BASE)), ["config.json", "model.safetensors", "vocab.txt"]);
+        fs::write(folder.join("README.md"), "a card").unwrap();
+        write_both(&[("adapter.safetensors", b"x")]).unwrap();
+        assert_eq!(names(&folder.join(ADAPTER)), ["adapter.safetensors"]);
+        assert!(matches!(write_both(&[("thesis.tex", b"x")]), Err(Error::BadFileName(_))));
+        fs::write(folder.join(BASE).join("thesis.tex"), "years of work").unwrap();
+        assert!(matches!(write(&folder, 2.0, &[]), Err(Error::ForeignEntry { .. })));
+        fs::remove_file(folder.join(BASE).join("thesis.tex")).unwrap();
+        write(&folder, 2.0, &[]).unwrap();
+        assert_eq!(names(&folder), ["config.json", "model.safetensors"]);
+    }
+
+    #[test]
     fn a_failed_write_leaves_the_old_folder_and_no_rubbish() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("model");
         write(&folder, 1.0, &[]).unwrap();
         let config = json!({});
         let bad = [Named { name: "w".into(), shape: vec![4], data: vec![2.0; 3].into() }];
-        let error = ModelFolder { config: &config, tensors: &bad, files: &[] }.write(&folder);
+        let error = ModelFolder { config: &config, tensors: &bad, files: &[], adapter: &[] }.write(&folder);
         assert!(matches!(error, Err(Error::WrongLength { .. })));
         assert_eq!(crate::Checkpoint::open(&folder).unwrap().read("w").unwrap(), [1.0; 3]);
         assert_eq!(names(root.path()), ["model"]);
@@ -324,7 +384,9 @@ mod tests {
         fs::rename(&folder, root.path().join(".model.old")).unwrap();
         let config = json!({});
         let bad = [Named { name: "w".into(), shape: vec![4], data: vec![2.0; 3].into() }];
-        assert!(ModelFolder { config: &config, tensors: &bad, files: &[] }.write(&folder).is_err());
+        assert!(
+            ModelFolder { config: &config, tensors: &bad, files: &[], adapter: &[] }.write(&folder).is_err()
+        );
         assert_eq!(crate::Checkpoint::open(&folder).unwrap().read("w").unwrap(), [1.0; 3]);
     }
 

@@ -174,10 +174,12 @@ fn origin(found: &Found, out: &mut dyn Write) -> anyhow::Result<()> {
 impl Show {
     fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         let found = global.hub()?.model(&self.model, &global.fetching())?;
-        let (net, report, bare) = match Net::open_whole(&found.path, &Default::default()) {
+        let (net, report, bare) = match topwork::opened::open_whole(&found.path) {
             Ok(opened) => opened,
             // What is no model here is looked into all the same.
-            Err(error @ (Error::NoConfig { .. } | Error::UnknownFamily { .. } | Error::Missing { .. })) => {
+            Err(topwork::Error::Model(
+                error @ (Error::NoConfig { .. } | Error::UnknownFamily { .. } | Error::Missing { .. }),
+            )) => {
                 return match Checkpoint::open(&found.path) {
                     Ok(weights) => self.tensors(&found, &weights, &error, out),
                     Err(_) => Err(error).with_context(|| found.path.display().to_string()),
@@ -211,6 +213,15 @@ impl Show {
         )?;
         let head = if bare { "none: an encoder to be trained".to_string() } else { head(net.spec()) };
         writeln!(out, "head        {head}")?;
+        let attached: usize =
+            net.store.iter().filter(|(_, param)| param.is_attachment()).map(|(_, param)| param.len()).sum();
+        if attached > 0 {
+            writeln!(
+                out,
+                "adapter     {} values beside the model's, in a folder of its own",
+                thousands(attached)
+            )?;
+        }
         parameters(&net, out)?;
         loading(&report, out)?;
         match model_files::tokenizer(&found.path) {

@@ -82,6 +82,19 @@ fn techniques_and_adapters_are_asked_for_by_name() {
     let page = std::fs::read_to_string(stage.path("runs/lora/report.html")).unwrap();
     assert!(page.contains("rank = 2"), "the recipe stands in the report");
 
+    let said = stage.train("runs/houlsby", "--adapter houlsby:reduction=8,leave-out=0").err();
+    assert!(said.contains("adapter houlsby: ") && said.contains(" at the ends of 2 blocks"), "{said}");
+    for file in ["adapter/adapter_config.json", "adapter/README.md", "base/model.safetensors", "README.md"] {
+        assert!(stage.path("runs/houlsby/best").join(file).is_file(), "{file}");
+    }
+    stage.ok("predict runs/houlsby/best hello");
+    stage.ok("predict runs/houlsby hello");
+    stage.ok("eval runs/houlsby/best --data mails.csv --text body --label class");
+    let shown = stage.ok("model show runs/houlsby/best").out();
+    assert!(shown.contains("adapter "), "{shown}");
+    let card = std::fs::read_to_string(stage.path("runs/houlsby/best/README.md")).unwrap();
+    assert!(card.contains("transformers opens that half only"), "{card}");
+
     let train = |more: &str| format!("{} {more}", crate::stage::train_line("runs/none", ""));
     stage.refused(&train("--technique l2sp"), &["did you mean \"l2-sp\""]);
     stage.refused(&train("--technique l2-sp:alfa=1"), &["alpha, beta"]);

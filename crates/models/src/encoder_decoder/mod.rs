@@ -14,7 +14,7 @@ use topwork_kernels::pool::Pool;
 use topwork_kernels::rng::Dropout;
 use topwork_nn::layers::{LayerNorm, Linear};
 use topwork_nn::{
-    AttentionStyle, Cache, Context, Init, KeysValues, ParamId, ParamKind, ParamStore, Pass, Site,
+    AttentionStyle, BlockEnd, Cache, Context, Init, KeysValues, ParamId, ParamKind, ParamStore, Pass, Site,
 };
 use topwork_text::Packed;
 
@@ -455,21 +455,21 @@ impl Layer {
         }
     }
 
-    /// A block: norm, `run` and sum, or `run`, sum and norm.
+    /// A block, of which `last` is the last map: norm, `run` and sum, or `run`, sum and norm.
     fn block(
         &self,
         pass: &Pass,
         x: Tensor<2>,
-        (norm, site): (&LayerNorm, &str),
+        (norm, site, last): (&LayerNorm, &str, &Linear),
         run: impl FnOnce(Tensor<2>) -> Result<Tensor<2>, topwork_nn::Error>,
     ) -> Result<Tensor<2>, topwork_nn::Error> {
         let dropout = pass.dropout(self.dropout, site);
         if self.pre_norm {
             let added = run(norm.forward(pass, x.clone())?)?;
-            return Ok(x + topwork_ops::dropout(added, dropout));
+            return BlockEnd { last, added, before: x, dropout }.sum(pass);
         }
         let added = run(x.clone())?;
-        norm.forward_residual(pass, added, x, dropout)
+        BlockEnd { last, added, before: x, dropout }.normed(pass, norm)
     }
 }
 
@@ -485,7 +485,7 @@ impl Block for Layer {
     ) -> Result<Tensor<2>, topwork_nn::Error> {
         let Attention { norm, out, sites, .. } = &self.attention;
         let dropout = pass.dropout(self.attention_dropout, &sites[0]);
-        let x = self.block(pass, x, (norm, &sites[1]), |x| {
+        let x = self.block(pass, x, (norm, &sites[1], out), |x| {
             let mixed = self.attention.within(pass, x, self.index, context, dropout)?;
             out.forward(pass, mixed)
         })?;
@@ -494,7 +494,7 @@ impl Block for Layer {
         if let (Some(across), Some(sources)) = (&self.across, sources) {
             let Attention { norm, out, sites, .. } = across;
             let dropout = pass.dropout(self.attention_dropout, &sites[0]);
-            x = self.block(pass, x, (norm, &sites[1]), |x| {
+            x = self.block(pass, x, (norm, &sites[1], out), |x| {
                 let mixed = across.across(pass, x, (self.index, sources), context, dropout)?;
                 out.forward(pass, mixed)
             })?;
@@ -502,7 +502,7 @@ impl Block for Layer {
         }
 
         let inside = pass.dropout(self.activation_dropout, &self.sites[0]);
-        let x = self.block(pass, x, (&self.norm, &self.sites[1]), |x| {
+        let x = self.block(pass, x, (&self.norm, &self.sites[1], &self.down), |x| {
             self.up.forward_through_dropped(pass, x, self.activation, inside, &self.down)
         })?;
         Ok(pass.at(Site::BlockOutput, self.place, x))

@@ -100,12 +100,10 @@ impl Block for Layer {
         context: &mut Context,
     ) -> Result<Tensor<2>, topwork_nn::Error> {
         let Layer(parts) = self;
-        let (attended, dropout) = parts.attended(pass, x.clone(), context)?;
-        let x = parts.attention_norm.forward_residual(pass, attended, x, dropout)?;
+        let x = parts.attended(pass, x.clone(), x, context)?.normed(pass, &parts.attention_norm)?;
         let x = pass.at(Site::AfterAttention, parts.index, x);
 
-        let (fed, dropout) = parts.fed(pass, x.clone())?;
-        let x = parts.ffn_norm.forward_residual(pass, fed, x, dropout)?;
+        let x = parts.fed(pass, x.clone(), x)?.normed(pass, &parts.ffn_norm)?;
         Ok(pass.at(Site::BlockOutput, parts.index, x))
     }
 }

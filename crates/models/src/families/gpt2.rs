@@ -120,13 +120,11 @@ impl Block for Layer {
     ) -> Result<Tensor<2>, topwork_nn::Error> {
         let Layer(parts) = self;
         let normed = parts.attention_norm.forward(pass, x.clone())?;
-        let (attended, dropout) = parts.attended(pass, normed, context)?;
-        let x = x + topwork_ops::dropout(attended, dropout);
+        let x = parts.attended(pass, normed, x, context)?.sum(pass)?;
         let x = pass.at(Site::AfterAttention, parts.index, x);
 
         let normed = parts.ffn_norm.forward(pass, x.clone())?;
-        let (fed, dropout) = parts.fed(pass, normed)?;
-        let x = x + topwork_ops::dropout(fed, dropout);
+        let x = parts.fed(pass, normed, x)?.sum(pass)?;
         Ok(pass.at(Site::BlockOutput, parts.index, x))
     }
 }

@@ -15,7 +15,9 @@ use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
 use topwork_kernels::rotary::{Pairing, Rotary};
 use topwork_nn::layers::{Linear, RmsNorm};
-use topwork_nn::{AttentionStyle, Cache, Context, Init, ParamId, ParamKind, ParamStore, Pass, Site};
+use topwork_nn::{
+    AttentionStyle, BlockEnd, Cache, Context, Init, ParamId, ParamKind, ParamStore, Pass, Site,
+};
 use topwork_text::Packed;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
@@ -437,13 +439,15 @@ impl Block for Layer {
         let (q, k) = (topwork_ops::rotary(q, heads, rotary), topwork_ops::rotary(k, kv_heads, rotary));
         let dropout = pass.dropout(self.attention_dropout, &self.site);
         let mixed = context.attend(self.index, [q, k, v], &self.style, dropout);
-        let x = x + self.out.forward(pass, mixed)?;
+        let added = self.out.forward(pass, mixed)?;
+        let x = BlockEnd { last: &self.out, added, before: x, dropout: None }.sum(pass)?;
         let x = pass.at(Site::AfterAttention, self.index, x);
 
         let normed = self.ffn_norm.forward(pass, x.clone())?;
         let (gate, up) = (self.gate.forward(pass, normed.clone())?, self.up.forward(pass, normed)?);
         let fed = topwork_ops::gated_product(gate, up, self.activation);
-        let x = x + self.down.forward(pass, fed)?;
+        let added = self.down.forward(pass, fed)?;
+        let x = BlockEnd { last: &self.down, added, before: x, dropout: None }.sum(pass)?;
         Ok(pass.at(Site::BlockOutput, self.index, x))
     }
 }

@@ -18,7 +18,7 @@ use topwork_kernels::gated::Halves;
 use topwork_kernels::pool::Pool;
 use topwork_kernels::rotary::{Pairing, Rotary};
 use topwork_nn::layers::{LayerNorm, Linear};
-use topwork_nn::{AttentionStyle, Context, Init, ParamId, ParamKind, ParamStore, Pass, Site};
+use topwork_nn::{AttentionStyle, BlockEnd, Context, Init, ParamId, ParamKind, ParamStore, Pass, Site};
 use topwork_text::Packed;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
@@ -406,15 +406,17 @@ impl Block for Layer {
         let turned = |at: usize| topwork_ops::rotary(part(at), self.style.heads, rotary);
         let dropout = pass.dropout(self.attention_dropout, &self.sites[0]);
         let mixed = context.attend(self.index, [turned(0), turned(1), part(2)], &self.style, dropout);
-        let attended = self.out.forward(pass, mixed)?;
-        let x = x + topwork_ops::dropout(attended, pass.dropout(self.attention_dropout, &self.sites[1]));
+        let added = self.out.forward(pass, mixed)?;
+        let dropout = pass.dropout(self.attention_dropout, &self.sites[1]);
+        let x = BlockEnd { last: &self.out, added, before: x, dropout }.sum(pass)?;
         let x = pass.at(Site::AfterAttention, self.index, x);
 
         let both = pass.linear(self.ffn_norm.forward(pass, x.clone())?, self.gate_up.weight, None)?;
         let bias = self.gate_up.bias.map(|bias| pass.vector(bias)).transpose()?;
         let fed = topwork_ops::gated_activation(both, bias, self.activation, Halves::GateFirst);
         let fed = topwork_ops::dropout(fed, pass.dropout(self.ffn_dropout, &self.sites[2]));
-        let x = x + self.down.forward(pass, fed)?;
+        let added = self.down.forward(pass, fed)?;
+        let x = BlockEnd { last: &self.down, added, before: x, dropout: None }.sum(pass)?;
         Ok(pass.at(Site::BlockOutput, self.index, x))
     }
 }

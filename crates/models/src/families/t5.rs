@@ -15,7 +15,7 @@ use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
 use topwork_nn::layers::{Linear, RmsNorm};
 use topwork_nn::{
-    AttentionStyle, Cache, Context, Init, KeysValues, ParamId, ParamKind, ParamStore, Pass, Site,
+    AttentionStyle, BlockEnd, Cache, Context, Init, KeysValues, ParamId, ParamKind, ParamStore, Pass, Site,
 };
 use topwork_text::Packed;
 use topwork_weights::Op::Keep;
@@ -463,10 +463,11 @@ impl Attention {
         }
     }
 
-    /// What is added to `x`, from what attention gives.
-    fn added(&self, pass: &Pass, mixed: Tensor<2>) -> Result<Tensor<2>, topwork_nn::Error> {
+    /// What attention gives, added to `x`.
+    fn sum(&self, pass: &Pass, mixed: Tensor<2>, x: Tensor<2>) -> Result<Tensor<2>, topwork_nn::Error> {
         let added = self.out.forward(pass, mixed)?;
-        Ok(topwork_ops::dropout(added, pass.dropout(self.dropout, &self.sites[1])))
+        let dropout = pass.dropout(self.dropout, &self.sites[1]);
+        BlockEnd { last: &self.out, added, before: x, dropout }.sum(pass)
     }
 }
 
@@ -545,7 +546,7 @@ impl Block for Layer {
             [q.forward(pass, normed.clone())?, k.forward(pass, normed.clone())?, v.forward(pass, normed)?];
         let (bias, dropped) = (self.buckets.bias(pass)?, pass.dropout(*dropout, &sites[0]));
         let mixed = context.attend_biased(self.index, qkv, style, Some(bias), dropped);
-        let x = x + self.attention.added(pass, mixed)?;
+        let x = self.attention.sum(pass, mixed, x)?;
         let mut x = pass.at(Site::AfterAttention, self.place, x);
 
         if let (Some(across), Some(sources)) = (&self.across, sources) {
@@ -558,12 +559,12 @@ impl Block for Layer {
             let dropped = pass.dropout(*dropout, &sites[0]);
             let mixed =
                 context.attend_across(self.index, q, &sources.offsets, keys_values, style, dropped)?;
-            x = pass.at(Site::AfterAcross, self.place, x + across.added(pass, mixed)?);
+            x = pass.at(Site::AfterAcross, self.place, across.sum(pass, mixed, x)?);
         }
 
         let normed = self.norm.forward(pass, x.clone())?;
         let inside = pass.dropout(self.dropout, &self.sites[0]);
-        let fed = match &self.linear {
+        let added = match &self.linear {
             None => self.up.forward_through_dropped(pass, normed, self.activation, inside, &self.down)?,
             Some(linear) => {
                 let gate = self.up.forward(pass, normed.clone())?;
@@ -571,7 +572,8 @@ impl Block for Layer {
                 self.down.forward(pass, topwork_ops::dropout(gated, inside))?
             }
         };
-        let x = x + topwork_ops::dropout(fed, pass.dropout(self.dropout, &self.sites[1]));
+        let dropout = pass.dropout(self.dropout, &self.sites[1]);
+        let x = BlockEnd { last: &self.down, added, before: x, dropout }.sum(pass)?;
         Ok(pass.at(Site::BlockOutput, self.place, x))
     }
 }

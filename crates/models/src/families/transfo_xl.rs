@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use topwork_kernels::activation::Activation;
 use topwork_kernels::pool::Pool;
 use topwork_nn::layers::{LayerNorm, Linear};
-use topwork_nn::{Cache, Init, Keep, Memory, ParamId, ParamKind, ParamStore, Pass, Site};
+use topwork_nn::{BlockEnd, Cache, Init, Keep, Memory, ParamId, ParamKind, ParamStore, Pass, Site};
 use topwork_ops::RelativeTerms;
 use topwork_text::Packed;
 use topwork_weights::Op::Keep as Same;
@@ -400,17 +400,14 @@ impl Layer {
         let drop = pass.dropout(self.style.attention_dropout, &self.sites[0]);
         let mixed =
             topwork_ops::relative_attend(with(content)?, part(1), part(2), &around.layout, terms, drop);
-        let attended = self.out.forward(pass, mixed)?;
+        let added = self.out.forward(pass, mixed)?;
         let drop = pass.dropout(dropout, &self.sites[1]);
-        let x = if norms_first {
-            x + topwork_ops::dropout(attended, drop)
-        } else {
-            self.attention_norm.forward_residual(pass, attended, x, drop)?
-        };
+        let end = BlockEnd { last: &self.out, added, before: x, dropout: drop };
+        let x = if norms_first { end.sum(pass)? } else { end.normed(pass, &self.attention_norm)? };
         let x = pass.at(Site::AfterAttention, self.index, x);
 
         let inner = if norms_first { self.ffn_norm.forward(pass, x.clone())? } else { x.clone() };
-        let fed = match pass.dropout(dropout, &self.sites[2]) {
+        let added = match pass.dropout(dropout, &self.sites[2]) {
             None => self.up.forward_through(pass, inner, Activation::Relu, &self.down)?,
             drop => {
                 let up = self.up.forward_activated(pass, inner, Activation::Relu)?;
@@ -418,11 +415,8 @@ impl Layer {
             }
         };
         let drop = pass.dropout(dropout, &self.sites[3]);
-        let x = if norms_first {
-            x + topwork_ops::dropout(fed, drop)
-        } else {
-            self.ffn_norm.forward_residual(pass, fed, x, drop)?
-        };
+        let end = BlockEnd { last: &self.down, added, before: x, dropout: drop };
+        let x = if norms_first { end.sum(pass)? } else { end.normed(pass, &self.ffn_norm)? };
         Ok(pass.at(Site::BlockOutput, self.index, x))
     }
 }

@@ -11,7 +11,7 @@ use burn::tensor::{Tensor, TensorData};
 use topwork_kernels::activation::Activation;
 use topwork_kernels::pool::Pool;
 use topwork_nn::layers::{LayerNorm, Linear};
-use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass, Site};
+use topwork_nn::{BlockEnd, Init, ParamId, ParamKind, ParamStore, Pass, Site};
 use topwork_text::Packed;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
@@ -147,11 +147,13 @@ impl Layer {
         let drop = |at: usize| pass.dropout(self.dropout, &self.sites[at]);
         let qkv = self.qkv.forward(pass, x.clone())?;
         let mixed = topwork_ops::attention(qkv, offsets, self.heads, drop(0));
-        let attended = self.out.forward(pass, mixed)?;
-        let x = self.attention_norm.forward_residual(pass, attended, x, drop(1))?;
+        let added = self.out.forward(pass, mixed)?;
+        let end = BlockEnd { last: &self.out, added, before: x, dropout: drop(1) };
+        let x = end.normed(pass, &self.attention_norm)?;
         let x = pass.at(Site::AfterAttention, self.index, x);
-        let fed = self.up.forward_through(pass, x.clone(), self.activation, &self.down)?;
-        let x = self.ffn_norm.forward_residual(pass, fed, x, drop(2))?;
+        let added = self.up.forward_through(pass, x.clone(), self.activation, &self.down)?;
+        let end = BlockEnd { last: &self.down, added, before: x, dropout: drop(2) };
+        let x = end.normed(pass, &self.ffn_norm)?;
         Ok(pass.at(Site::BlockOutput, self.index, x))
     }
 }

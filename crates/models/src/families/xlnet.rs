@@ -15,7 +15,7 @@ use topwork_kernels::attend_layout::AttendLayout;
 use topwork_kernels::pool::Pool;
 use topwork_nn::layers::{LayerNorm, Linear};
 use topwork_nn::memory::cat_rows;
-use topwork_nn::{Init, Keep, Memory, ParamId, ParamKind, ParamStore, Pass, Site};
+use topwork_nn::{BlockEnd, Init, Keep, Memory, ParamId, ParamKind, ParamStore, Pass, Site};
 use topwork_ops::{RelativeTerms, Segments};
 use topwork_text::Packed;
 use topwork_weights::Op::{FirstBehind, Keep as Same};
@@ -467,7 +467,7 @@ impl Layer {
         let x = cat_rows(streams);
         let x = pass.at(Site::AfterAttention, self.index, x);
 
-        let fed = match pass.dropout(self.style.dropout, &self.sites[4]) {
+        let added = match pass.dropout(self.style.dropout, &self.sites[4]) {
             None => self.up.forward_through(pass, x.clone(), self.style.activation, &self.down)?,
             inner => {
                 let up = self.up.forward_activated(pass, x.clone(), self.style.activation)?;
@@ -475,7 +475,8 @@ impl Layer {
             }
         };
         let dropout = pass.dropout(self.style.dropout, &self.sites[5]);
-        let x = self.ffn_norm.forward_residual(pass, fed, x, dropout)?;
+        let end = BlockEnd { last: &self.down, added, before: x, dropout };
+        let x = end.normed(pass, &self.ffn_norm)?;
         Ok(pass.at(Site::BlockOutput, self.index, x))
     }
 
@@ -520,6 +521,7 @@ impl Layer {
         site: usize,
     ) -> Result<Tensor<2>, topwork_nn::Error> {
         let dropout = pass.dropout(self.style.dropout, &self.sites[site]);
-        self.attention_norm.forward_residual(pass, self.out.forward(pass, mixed)?, x, dropout)
+        let added = self.out.forward(pass, mixed)?;
+        BlockEnd { last: &self.out, added, before: x, dropout }.normed(pass, &self.attention_norm)
     }
 }

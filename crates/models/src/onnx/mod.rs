@@ -87,6 +87,7 @@ pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
 /// # Errors
 /// As [`export`], but for the file.
 pub fn describe(model: &Model) -> Result<Computation<'_>, Error> {
+    model.no_grafts("an ONNX graph")?;
     let (encoder, head) = model.parts();
     let refused = |what: &str, name: &str| Error::NoGraph {
         what: format!("{what} {name}"),

@@ -4,6 +4,7 @@
 use burn::tensor::Tensor;
 
 use crate::error::Error;
+use crate::graft::BlockEnd;
 use crate::layers::{EncoderLayerConfig, LayerNorm, Linear};
 use crate::param::ParamStore;
 use crate::pass::Pass;
@@ -59,13 +60,14 @@ impl EncoderTail {
     /// [`Error::Unset`].
     pub fn forward(&self, pass: &Pass, mixed: Tensor<2>, x: Tensor<2>) -> Result<Tensor<2>, Error> {
         let config = &self.config;
-        let attended = self.out.forward(pass, mixed)?;
+        let added = self.out.forward(pass, mixed)?;
         let dropout = pass.dropout(config.hidden_dropout, &self.sites[0]);
-        let x = self.attention_norm.forward_residual(pass, attended, x, dropout)?;
+        let end = BlockEnd { last: &self.out, added, before: x, dropout };
+        let x = end.normed(pass, &self.attention_norm)?;
         let x = pass.at(Site::AfterAttention, self.index, x);
 
-        let fed = self.up.forward_through(pass, x.clone(), config.activation, &self.down)?;
+        let added = self.up.forward_through(pass, x.clone(), config.activation, &self.down)?;
         let dropout = pass.dropout(config.hidden_dropout, &self.sites[1]);
-        self.ffn_norm.forward_residual(pass, fed, x, dropout)
+        BlockEnd { last: &self.down, added, before: x, dropout }.normed(pass, &self.ffn_norm)
     }
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Instant;
 
-use burn::tensor::Device;
 use topwork_data::{BatchSize, Sampler};
 use topwork_kernels::gemm::{self, Precision};
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, Targets};
@@ -16,6 +15,7 @@ use topwork_train::plan::Plan;
 
 use crate::error::Error;
 use crate::model_files;
+use crate::opened;
 use crate::predictor::run_batches;
 
 /// What to measure.
@@ -94,7 +94,7 @@ pub fn speed(folder: &Path, texts: &[String], options: &SpeedOptions) -> Result<
     let started = Instant::now();
     let tokenizer = model_files::tokenizer(folder)?;
     let spec = HeadSpec::embedder(Pooling::Mean, true);
-    let (mut model, _) = Model::open(folder, &spec, 0, &Device::flex())?;
+    let (mut model, _) = opened::open(folder, &spec, 0)?;
     model.store.keep_packed();
     let open = started.elapsed().as_secs_f64();
     let longest = options.max_length.unwrap_or(model.size().max_tokens).min(model.size().max_tokens);
@@ -145,7 +145,7 @@ pub fn speed(folder: &Path, texts: &[String], options: &SpeedOptions) -> Result<
 fn training(folder: &Path, packed: &Packed, options: &SpeedOptions) -> Result<Rate, Error> {
     let labels = vec!["0".to_string(), "1".to_string()];
     let spec = HeadSpec::classifier(labels, false, Pooling::Family);
-    let (mut model, _) = Model::open(folder, &spec, 0, &Device::flex())?;
+    let (mut model, _) = opened::open(folder, &spec, 0)?;
     let size = BatchSize { examples: Some(options.batch), tokens: None };
     let sampler = Sampler::new(packed.lengths(), size, 0)?;
     let train = TrainOptions::default();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use topwork_models::source::is_adapted;
 use topwork_weights::format::is_weights_name;
 
 use super::error::{Error, Result, io};
@@ -27,6 +28,10 @@ pub fn models_in(folder: &Path) -> Result<Vec<PathBuf>> {
     for _ in 0..DEEPEST {
         let mut next = Vec::new();
         for folder in level {
+            if is_adapted(&folder) {
+                found.push(folder);
+                continue;
+            }
             let mut files = Vec::new();
             for entry in fs::read_dir(&folder).map_err(io("read", &folder))? {
                 let path = entry.map_err(io("read", &folder))?.path();
@@ -163,6 +168,17 @@ mod tests {
             &["best/config.json", "best/model.safetensors", "last/config.json", "last/model.safetensors"],
         );
         assert_eq!(model_in(run.path()).unwrap(), run.path().join("best"));
+    }
+
+    #[test]
+    fn a_model_beside_its_adapter_is_one_and_not_its_base() {
+        let run = tempfile::tempdir().unwrap();
+        touch(
+            run.path(),
+            &["best/base/config.json", "best/base/model.safetensors", "best/adapter/adapter_config.json"],
+        );
+        assert_eq!(model_in(run.path()).unwrap(), run.path().join("best"));
+        assert_eq!(models_in(&run.path().join("best")).unwrap(), [run.path().join("best")]);
     }
 
     #[test]

@@ -7,7 +7,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use topwork_kernels::gemm::Precision;
 use topwork_models::model::plain;
 use topwork_models::{HeadSpec, Model, Pooling};
@@ -18,6 +17,7 @@ use topwork_weights::WordVectors;
 use super::Space;
 use crate::error::Error;
 use crate::model_files;
+use crate::opened;
 use crate::scoring::in_batches;
 
 /// An encoder that is asked about words.
@@ -47,7 +47,7 @@ impl ContextWords {
         let folder = folder.as_ref();
         let spec = HeadSpec::embedder(Pooling::Mean, false);
         let (tokenizer, opened) =
-            rayon::join(|| model_files::tokenizer(folder), || Model::open(folder, &spec, 0, &Device::flex()));
+            rayon::join(|| model_files::tokenizer(folder), || opened::open(folder, &spec, 0));
         let ((mut model, _), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
         Ok(ContextWords { model, tokenizer, precision })

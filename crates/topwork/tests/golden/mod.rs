@@ -30,11 +30,13 @@ pub fn floats(golden: &Golden, name: &str) -> Vec<f32> {
     golden.floats(name).unwrap().data
 }
 
-/// The texts.
+/// The texts; some families have no types.
 pub fn packed(golden: &Golden) -> Packed {
+    let ids = numbers(golden, "packed.ids");
+    let typed = golden.has("packed.type_ids");
     Packed {
-        ids: numbers(golden, "packed.ids"),
-        type_ids: numbers(golden, "packed.type_ids"),
+        type_ids: if typed { numbers(golden, "packed.type_ids") } else { vec![0; ids.len()] },
+        ids,
         offsets: numbers(golden, "packed.offsets"),
         ..Packed::default()
     }

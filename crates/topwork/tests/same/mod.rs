@@ -7,6 +7,7 @@ use serde_json::Value;
 use topwork_models::{LossOptions, Model, Targets};
 use topwork_nn::{ParamStore, Pass};
 use topwork_testkit::Golden;
+use topwork_text::Packed;
 use topwork_train::{
     BatchLoss, Event, Learning, Observer, RunContext, Scores, Task, TaskError, TrainOptions, run,
 };
@@ -78,12 +79,32 @@ pub fn loss(
     golden: &Golden,
     pass: &Pass,
 ) -> Result<burn::tensor::Tensor<1>, topwork_models::Error> {
-    let labels = Targets::Classes(numbers(golden, "labels").into());
-    model.loss(pass, &packed(golden), &labels, &LossOptions::default())
+    loss_of(model, &packed(golden), &numbers(golden, "labels"), pass)
+}
+
+/// The loss of texts with these labels.
+pub fn loss_of(
+    model: &Model,
+    texts: &Packed,
+    labels: &[u32],
+    pass: &Pass,
+) -> Result<burn::tensor::Tensor<1>, topwork_models::Error> {
+    model.loss(pass, texts, &Targets::Classes(labels.into()), &LossOptions::default())
 }
 
 /// Ten steps of one epoch each, at a constant rate, with what a golden file says of AdamW.
 pub fn ten_steps(model: Model, settings: &Golden, techniques: &Value, clip_norm: f64) -> (Model, Seen) {
+    ten_steps_on(texts(), model, settings, techniques, clip_norm)
+}
+
+/// [`ten_steps`] on other texts.
+pub fn ten_steps_on(
+    golden: Golden,
+    model: Model,
+    settings: &Golden,
+    techniques: &Value,
+    clip_norm: f64,
+) -> (Model, Seen) {
     let number = |name: &str| settings.scalar(&format!("adamw.{name}")).unwrap();
     let options = TrainOptions {
         epochs: 10,
@@ -98,7 +119,7 @@ pub fn ten_steps(model: Model, settings: &Golden, techniques: &Value, clip_norm:
         techniques: serde_json::from_value(techniques.clone()).unwrap(),
         ..TrainOptions::default()
     };
-    let (mut task, mut seen) = (Same { model, golden: texts() }, Seen::default());
+    let (mut task, mut seen) = (Same { model, golden }, Seen::default());
     let context =
         RunContext { folder: None, resume: false, stop: &AtomicBool::new(false), observer: &mut seen };
     run(&mut task, &options, context).unwrap();

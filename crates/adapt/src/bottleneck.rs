@@ -1,0 +1,276 @@
+//! Bottleneck adapters: at the end of a block, two small maps with an activation between them, which alone learn.
+//!
+//! They change hidden states, not weights, so nothing can be merged: a model with them is a model of another architecture.
+//!
+//! Paper: Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", section 2.1, <https://arxiv.org/abs/1902.00751>
+//! (after attention and after the feed-forward block); Pfeiffer et al. 2021, "AdapterFusion: Non-Destructive Task Composition for
+//! Transfer Learning", section 5.1, <https://arxiv.org/abs/2005.00247> (after the feed-forward block only); He et al. 2022,
+//! "Towards a Unified View of Parameter-Efficient Transfer Learning", section 3.3, <https://arxiv.org/abs/2110.04366> (beside the
+//! feed-forward block, scaled). As computed by the package `adapters` (`double_seq_bn`, `seq_bn`, `par_bn`). Differs from it in
+//! how the map back starts: at zero, so that attaching changes no output at all.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use serde_json::Value;
+use topwork_kernels::activation::Activation;
+use topwork_nn::layers::{LayerNorm, Linear};
+use topwork_nn::reparam::together;
+use topwork_nn::{Error as NnError, Graft, Init, ParamKind, ParamStore, Pass};
+
+use crate::error::Error;
+use crate::{AdapterEntry, Attached, Part, Settings, number, targets};
+
+const REDUCTION: (&str, &str) =
+    ("reduction", "how many times narrower than the model it is inside (default 16; of parallel 2)");
+const SIZE: (&str, &str) = ("size", "how wide it is inside, in place of reduction");
+const ACTIVATION: (&str, &str) = (
+    "activation",
+    "between its maps: gelu, gelu_new, relu, silu, tanh, linear (default relu; of houlsby silu)",
+);
+const LEAVE_OUT: (&str, &str) =
+    ("leave-out", "numbers of the layers that get none, from 0, as 0+1 (default none)");
+
+/// The entry in the list.
+pub(crate) const HOULSBY: AdapterEntry = AdapterEntry {
+    name: "houlsby",
+    summary: "two small maps after attention and after the feed-forward block of each layer",
+    paper: "https://arxiv.org/abs/1902.00751",
+    merges: false,
+    options: &[REDUCTION, SIZE, ACTIVATION, LEAVE_OUT],
+    attach: |options, store, seed| attach(Manner::After, options, store, seed),
+};
+
+/// The entry in the list.
+pub(crate) const PFEIFFER: AdapterEntry = AdapterEntry {
+    name: "pfeiffer",
+    summary: "two small maps after the feed-forward block of each layer, on what its norm gives",
+    paper: "https://arxiv.org/abs/2005.00247",
+    merges: false,
+    options: &[REDUCTION, SIZE, ACTIVATION, LEAVE_OUT],
+    attach: |options, store, seed| attach(Manner::AfterSum, options, store, seed),
+};
+
+/// The entry in the list.
+pub(crate) const PARALLEL: AdapterEntry = AdapterEntry {
+    name: "parallel",
+    summary: "two small maps beside the feed-forward block of each layer, scaled",
+    paper: "https://arxiv.org/abs/2110.04366",
+    merges: false,
+    options: &[
+        REDUCTION,
+        SIZE,
+        ACTIVATION,
+        LEAVE_OUT,
+        ("scale", "what its result is multiplied by (default 4)"),
+    ],
+    attach: |options, store, seed| attach(Manner::Beside, options, store, seed),
+};
+
+/// Where it stands, and what it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It sees what the block made.
+    After,
+    /// It sees the sum of that and of what went into the block, normed where the layer norms it.
+    AfterSum,
+    /// It sees what went into the block.
+    Beside,
+}
+
+/// Numbers of a bottleneck adapter that are the same in all layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BottleneckSettings {
+    /// The width of the model divided by the width inside; there it is rounded down.
+    pub reduction: f64,
+    /// Between the two maps.
+    pub activation: Activation,
+    /// What the result is multiplied by.
+    pub scale: f64,
+}
+
+impl Manner {
+    /// The name of the adapter.
+    pub fn name(self) -> &'static str {
+        match self {
+            Manner::After => HOULSBY.name,
+            Manner::AfterSum => PFEIFFER.name,
+            Manner::Beside => PARALLEL.name,
+        }
+    }
+
+    /// The last maps of the blocks that it stands at.
+    fn blocks(self) -> &'static [&'static str] {
+        match self {
+            Manner::After => &["attn.out", "ffn.down"],
+            Manner::AfterSum | Manner::Beside => &["ffn.down"],
+        }
+    }
+}
+
+impl BottleneckSettings {
+    /// Reads the options; `width` is that of the model.
+    fn read(manner: Manner, options: &Value, width: usize) -> Result<Self, Error> {
+        let adapter = manner.name();
+        let beside = manner == Manner::Beside;
+        let wrong = |key, expected, got| Error::Option { adapter, key, expected, got };
+        let mut reduction = number(adapter, options, "reduction", if beside { 2.0 } else { 16.0 })?;
+        if reduction <= 0.0 || width as f64 / reduction > 1e6 {
+            return Err(wrong("reduction", "a number above 0", reduction.to_string()));
+        }
+        if options.get("size").is_some() {
+            let size = number(adapter, options, "size", 0.0)?;
+            if options.get("reduction").is_some() {
+                return Err(wrong("size", "either it or reduction", "both".to_string()));
+            }
+            if size < 1.0 || size.fract() != 0.0 || size > 1e6 {
+                return Err(wrong("size", "a whole number of at least 1", size.to_string()));
+            }
+            // A width that does not divide is in the middle of what is rounded down to it, so that no rounding of the quotient
+            // makes another one of it.
+            let divides = width as f64 % size == 0.0;
+            reduction = width as f64 / if divides { size } else { size + 0.5 };
+        }
+        let activation = match options.get("activation") {
+            None if manner == Manner::After => Activation::Silu,
+            None => Activation::Relu,
+            Some(given) => given.as_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
+                wrong("activation", "one of gelu, gelu_new, relu, silu, tanh, linear", given.to_string())
+            })?,
+        };
+        let scale = number(adapter, options, "scale", if beside { 4.0 } else { 1.0 })?;
+        Ok(BottleneckSettings { reduction, activation, scale })
+    }
+
+    /// How wide it is inside a model of that width.
+    pub fn size(&self, width: usize) -> usize {
+        ((width as f64 / self.reduction).floor() as usize).max(1)
+    }
+}
+
+/// Numbers of layers among the options: a list, or one text with `+` between them.
+fn left_out(adapter: &'static str, options: &Value) -> Result<Vec<usize>, Error> {
+    let found: Option<Vec<usize>> = match options.get("leave-out") {
+        None => Some(Vec::new()),
+        Some(Value::String(text)) => text.split('+').map(|number| number.trim().parse().ok()).collect(),
+        Some(Value::Array(list)) => list.iter().map(|one| one.as_u64().map(|one| one as usize)).collect(),
+        Some(one) => one.as_u64().map(|one| vec![one as usize]),
+    };
+    found.ok_or_else(|| Error::Option {
+        adapter,
+        key: "leave-out",
+        expected: "numbers of layers, such as [0, 1] or 0+1",
+        got: options["leave-out"].to_string(),
+    })
+}
+
+fn attach(manner: Manner, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
+    let blocks: Vec<String> = manner.blocks().iter().map(|block| block.to_string()).collect();
+    let weights = targets(store, &blocks)?;
+    let width = weights.first().map_or(0, |&weight| store.param(weight).shape[0]);
+    let settings = BottleneckSettings::read(manner, options, width)?;
+    let without = left_out(manner.name(), options)?;
+    // The first layer is the depth group after that of the embeddings.
+    let layers = weights.iter().map(|&weight| store.param(weight).group).max().unwrap_or(0);
+    if let Some(number) = without.iter().find(|&&number| number >= layers) {
+        let (key, got) = ("leave-out", number.to_string());
+        return Err(Error::Option {
+            adapter: manner.name(),
+            key,
+            expected: "numbers of layers of this model",
+            got,
+        });
+    }
+    let mut parts = Vec::new();
+    for weight in weights {
+        let param = store.param(weight);
+        let (path, group, width) = (param.path.clone(), param.group, param.shape[0]);
+        if without.contains(&(group - 1)) {
+            continue;
+        }
+        let stem = format!("{}.adapter", path.trim_end_matches(".weight"));
+        let size = settings.size(width);
+        let down = match manner {
+            Manner::Beside => Init::Uniform(1.0 / (width as f32).sqrt()),
+            Manner::After | Manner::AfterSum => Init::Normal(0.02),
+        };
+        let mut linear = |name: &str, sizes: [usize; 2], init| {
+            let path = format!("{stem}.{name}");
+            let weight =
+                store.declare_attachment(&format!("{path}.weight"), &sizes, group, ParamKind::Weight, init);
+            let bias = store.declare_attachment(
+                &format!("{path}.bias"),
+                &sizes[..1],
+                group,
+                ParamKind::Bias,
+                Init::Zeros,
+            );
+            store.initialise(weight, seed)?;
+            store.initialise(bias, seed)?;
+            Ok::<_, Error>((Linear { weight, bias: Some(bias) }, [weight, bias]))
+        };
+        let (down, [down_weight, down_bias]) = linear("down", [size, width], down)?;
+        let (up, [up_weight, up_bias]) = linear("up", [width, size], Init::Zeros)?;
+        let BottleneckSettings { activation, scale, .. } = settings;
+        store.graft(weight, Arc::new(Bottleneck { down, up, activation, scale, manner }));
+        parts.push(Part {
+            weight: path,
+            params: vec![
+                ("adapter_down.0.weight", down_weight),
+                ("adapter_down.0.bias", down_bias),
+                ("adapter_up.weight", up_weight),
+                ("adapter_up.bias", up_bias),
+            ],
+            scales_input: false,
+        });
+    }
+    if parts.is_empty() {
+        let (key, got) = ("leave-out", "all".to_string());
+        return Err(Error::Option {
+            adapter: manner.name(),
+            key,
+            expected: "some layers that are not left out",
+            got,
+        });
+    }
+    Ok(Attached { kind: manner.name(), parts, settings: Settings::Bottleneck(settings) })
+}
+
+/// `added + scale · up(f(down(x)))`.
+///
+/// # Shapes
+/// - down: `[size, hidden]`; up: `[hidden, size]`
+#[derive(Debug)]
+struct Bottleneck {
+    down: Linear,
+    up: Linear,
+    activation: Activation,
+    scale: f64,
+    manner: Manner,
+}
+
+impl Graft for Bottleneck {
+    fn added(
+        &self,
+        pass: &Pass,
+        added: Tensor<2>,
+        before: &Tensor<2>,
+        norm: Option<&LayerNorm>,
+    ) -> Result<Tensor<2>, NnError> {
+        let x = match (self.manner, norm) {
+            (Manner::After, _) => added.clone(),
+            (Manner::AfterSum, Some(norm)) => {
+                norm.forward_residual(pass, added.clone(), before.clone(), None)?
+            }
+            (Manner::AfterSum, None) => {
+                let (before, added) = together(before.clone(), added.clone());
+                before + added
+            }
+            (Manner::Beside, _) => before.clone(),
+        };
+        let own = self.down.forward_through(pass, x, self.activation, &self.up)?;
+        let own = if self.scale == 1.0 { own } else { own.mul_scalar(self.scale) };
+        let (added, own) = together(added, own);
+        Ok(added + own)
+    }
+}

@@ -1,0 +1,356 @@
+//! Bottleneck adapters that AdapterHub's package has written (`fixtures/make/bottleneck.py`) against it: outputs, every gradient,
+//! ten steps; and on every family that has blocks: they begin as nothing, and all of them learn.
+
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
+
+mod gradients;
+// Shared with the tests of heads and techniques, which use all of it.
+#[allow(dead_code)]
+mod golden;
+#[allow(dead_code)]
+mod same;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use golden::{BACKWARD, FORWARD, floats, numbers, packed};
+use gradients::{dense, floor};
+use same::{fixtures, ten_steps_on};
+use serde_json::{Value, json};
+use topwork_adapt::{Attached, Settings, adapter_hub};
+use topwork_kernels::gemm::Precision;
+use topwork_models::{FAMILIES, HeadSpec, Model, Pooling, SaveOptions, Source};
+use topwork_nn::{ParamId, ParamStore, Pass};
+use topwork_testkit::{Golden, close, close_with_floor};
+use topwork_text::Packed;
+use topwork_weights::Checkpoint;
+
+/// The folders of adapters.
+fn folders() -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fixtures().join("bottleneck").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    assert_eq!(found.len(), 7, "{found:?}");
+    found
+}
+
+/// The folder of the model that an adapter's settings name.
+fn base_folder(folder: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(folder.join(adapter_hub::CONFIG_FILE)).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    fixtures().join(config["model_name"].as_str().unwrap())
+}
+
+fn base(folder: &Path) -> Model {
+    Model::open_saved(&base_folder(folder), &Device::flex()).unwrap().0
+}
+
+fn texts(folder: &Path) -> Golden {
+    Golden::open(base_folder(folder).join("golden.safetensors")).unwrap()
+}
+
+/// The tensors of an adapter's file, by their names with the adapter's own name taken out.
+fn tensors(folder: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let named = ["adapter.safetensors", "pytorch_adapter.bin"].map(|name| folder.join(name));
+    let file = Checkpoint::open(named.iter().find(|path| path.is_file()).unwrap()).unwrap();
+    let plain = |name: &str| name.replace(".task.", ".").replace(".topwork.", ".");
+    file.names()
+        .map(|name| (plain(name), (file.shape(name).unwrap().to_vec(), file.read(name).unwrap())))
+        .collect()
+}
+
+/// A model with an adapter, and the parameters that learn by their names in PyTorch's model.
+fn open(folder: &Path) -> (Model, Attached, BTreeMap<String, ParamId>) {
+    let mut model = base(folder);
+    let upstream = model.upstream_tensors();
+    let attached = adapter_hub::open(folder, &mut model.store, &upstream).unwrap();
+    // Each tensor of the file is a parameter of the adapter, and is found by its values.
+    let mut learning = BTreeMap::new();
+    let ids: Vec<ParamId> =
+        attached.parts.iter().flat_map(|part| part.params.iter().map(|(_, id)| *id)).collect();
+    for (name, (shape, values)) in tensors(folder) {
+        let same = |id: &&ParamId| {
+            model.store.param(**id).shape == shape && model.store.values(**id).unwrap() == values
+        };
+        let id = ids.iter().find(same).unwrap_or_else(|| panic!("{name} is nowhere"));
+        learning.insert(name.replace(".adapters.", ".adapters.task."), *id);
+    }
+    assert_eq!(learning.len(), ids.len());
+    for (id, param) in model.store.iter() {
+        let name = upstream(&param.path).unwrap_or_default();
+        if ["classifier.", "score.", "pooler."].iter().any(|part| name.contains(part)) {
+            learning.insert(name, id);
+        }
+    }
+    (model, attached, learning)
+}
+
+#[test]
+fn outputs_and_every_gradient_are_those_of_the_reference() {
+    for folder in folders() {
+        let golden = Golden::open(folder.join("golden.safetensors")).unwrap();
+        let (model, _, learning) = open(&folder);
+        let (case, texts) = (folder.display(), texts(&folder));
+        let got = model.predict(&packed(&texts), Precision::F32).unwrap();
+        close(&got, &floats(&golden, "logits"), FORWARD).unwrap_or_else(|e| panic!("{case} logits: {e}"));
+        let mut trainable = vec![false; model.store.len()];
+        learning.values().for_each(|id| trainable[id.0] = true);
+        for recompute in [false, true] {
+            let pass = Pass::train(&model.store, Precision::F32, 0, &trainable).with_recompute(recompute);
+            let loss = same::loss_of(&model, &packed(&texts), &numbers(&texts, "labels"), &pass).unwrap();
+            close(&[loss.clone().into_scalar::<f32>()], &floats(&golden, "loss"), FORWARD).unwrap();
+            let gradients = pass.backward(&loss).unwrap();
+            assert_eq!(
+                gradients.ids().count(),
+                learning.len(),
+                "{case}: what learns has a gradient, and nothing else"
+            );
+            for (name, id) in &learning {
+                let got = dense(gradients.get(*id).unwrap(), &model.store.param(*id).shape);
+                let expected = floats(&golden, &format!("grad.{name}"));
+                close_with_floor(&got, &expected, BACKWARD, floor(&golden))
+                    .unwrap_or_else(|e| panic!("{case} gradient of {name}: {e}"));
+            }
+        }
+        assert_eq!(golden.below("grad.").count(), learning.len(), "{case}: every gradient was compared");
+    }
+}
+
+#[test]
+fn ten_steps_are_those_of_the_reference_and_the_model_itself_stays() {
+    for folder in folders() {
+        let golden = Golden::open(folder.join("golden.safetensors")).unwrap();
+        let (model, attached, learning) = open(&folder);
+        let case = folder.display();
+        let patterns = attached.patterns(&model.store);
+        let only = json!({"only": {"patterns": patterns}});
+        let (model, seen) = ten_steps_on(texts(&folder), model, &golden, &only, 0.0);
+        close(&seen.losses, &floats(&golden, "losses"), FORWARD * 10.0)
+            .unwrap_or_else(|e| panic!("{case}: {e}"));
+        for (name, id) in &learning {
+            close(&model.store.values(*id).unwrap(), &floats(&golden, &format!("after.{name}")), BACKWARD)
+                .unwrap_or_else(|e| panic!("{case}: {name} after ten steps: {e}"));
+        }
+        assert_eq!(golden.below("after.").count(), learning.len(), "{case}: every parameter was compared");
+        let (mut still, before) = (0, base(&folder));
+        for (id, param) in before.store.iter().filter(|(id, _)| !learning.values().any(|own| own == id)) {
+            let (now, then) = (model.store.values(id).unwrap(), before.store.values(id).unwrap());
+            assert_eq!(now, then, "{case}: {}", param.path);
+            still += 1;
+        }
+        assert!(still > 20, "{still}");
+    }
+}
+
+/// What was read and written again is the same file, tensor by tensor, and says the same of itself.
+#[test]
+fn files_are_written_as_the_reference_has_them() {
+    for folder in folders() {
+        let (model, attached, _) = open(&folder);
+        let (config, upstream) = (model.saved_config(), model.upstream_tensors());
+        let files = adapter_hub::files(&attached, &model.store, (&config, "base"), &upstream).unwrap();
+        let written = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(written.path().join(name), content).unwrap();
+        }
+        assert_eq!(tensors(written.path()), tensors(&folder), "{}", folder.display());
+        let settings = |folder: &Path| -> Value {
+            let text = std::fs::read_to_string(folder.join(adapter_hub::CONFIG_FILE)).unwrap();
+            serde_json::from_str(&text).unwrap()
+        };
+        let (ours, theirs) = (settings(written.path()), settings(&folder));
+        let mut compared = 0;
+        for (key, value) in ours["config"].as_object().unwrap() {
+            let expected = &theirs["config"][key];
+            let same = value == expected || (value.is_number() && value.as_f64() == expected.as_f64());
+            assert!(same, "{}: {key}: {value} and {expected}", folder.display());
+            compared += 1;
+        }
+        assert!(compared > 20, "{compared}");
+        for key in ["hidden_size", "model_class", "model_type"] {
+            assert_eq!(ours[key], theirs[key], "{key}");
+        }
+    }
+}
+
+#[test]
+fn files_that_say_something_else_are_refused_by_name() {
+    let folder = fixtures().join("bottleneck/houlsby");
+    let files: Vec<String> = ["adapter_config.json", "adapter.safetensors"].map(str::to_string).into();
+    let check = |from: &str, to: &str, expected: &str| {
+        let copy = tempfile::tempdir().unwrap();
+        for name in &files {
+            std::fs::copy(folder.join(name), copy.path().join(name)).unwrap();
+        }
+        let path = copy.path().join("adapter_config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}: {text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let mut model = base(&folder);
+        let upstream = model.upstream_tensors();
+        let error = adapter_hub::open(copy.path(), &mut model.store, &upstream).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error:?} should contain {expected:?}");
+    };
+    check("\"use_gating\": false", "\"use_gating\": true", "use_gating = true");
+    check("\"phm_layer\": false", "\"phm_layer\": true", "phm_layer");
+    check("\"scaling\": 1.0", "\"scaling\": \"learned\"", "scaling");
+    check("\"cross_adapter\": false", "\"cross_adapter\": true", "cross_adapter");
+    check("\"non_linearity\": \"swish\"", "\"non_linearity\": \"leakyrelu\"", "leakyrelu");
+    check("\"reduction_factor\": 4", "\"reduction_factor\": 2", "expected the shape");
+    check("\"original_ln_before\": false", "\"original_ln_before\": true", "other blocks");
+    check("\"config\": {", "\"config\": {\"architecture\": \"lora\",", "architecture lora");
+    check("\"config\": {", "\"config\": ", "adapter_config.json");
+    // Of another model: one layer more in the file than there is.
+    let mut model = base(&fixtures().join("bottleneck/gpt2-houlsby"));
+    let upstream = model.upstream_tensors();
+    assert!(adapter_hub::open(&folder, &mut model.store, &upstream).is_err());
+}
+
+/// Three short texts.
+fn some_texts() -> Packed {
+    let ids: Vec<u32> = (0..21).map(|at| 5 + (at * 7) % 19).collect();
+    Packed { type_ids: vec![0; ids.len()], ids, offsets: vec![0, 6, 13, 21], ..Packed::default() }
+}
+
+/// Sets every parameter of an adapter to numbers that matter.
+fn stir(attached: &Attached, store: &mut ParamStore) {
+    for (_, id) in attached.parts.iter().flat_map(|part| part.params.clone()) {
+        let values = store.values(id).unwrap();
+        let stirred = values.iter().enumerate().map(|(at, value)| value + 0.3 * (at as f32 + 1.0).cos());
+        store.set(id, stirred.collect()).unwrap();
+    }
+}
+
+const KINDS: [&str; 3] = ["houlsby", "pfeiffer", "parallel"];
+
+/// A model of the settings in a folder, with dropout.
+fn declared(folder: &Path) -> Model {
+    let mut config = Source::find(folder).unwrap().config().clone();
+    for (key, value) in config.as_object_mut().unwrap() {
+        if ["dropout", "pdrop"].iter().any(|part| key.contains(part)) && value.is_number() {
+            *value = json!(0.1);
+        }
+    }
+    let spec = HeadSpec::classifier(vec!["a".into(), "b".into()], false, Pooling::Mean);
+    let mut model = Model::declare(&config, &spec, &Device::flex()).unwrap();
+    for id in model.store.unset() {
+        model.store.initialise(id, 1).unwrap();
+    }
+    model
+}
+
+/// In every layer of every family that has blocks, without any of them knowing.
+#[test]
+fn every_family_with_blocks_takes_every_kind() {
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for family in FAMILIES {
+        let folder = fixtures().join(family.name);
+        if !folder.join("config.json").is_file() {
+            continue;
+        }
+        for kind in KINDS {
+            let case = format!("{} {kind}", family.name);
+            let mut model = declared(&folder);
+            let input = some_texts();
+            let attached = match topwork_adapt::attach(kind, &json!({"size": 3}), &mut model.store, 7) {
+                Ok(attached) => attached,
+                Err(error) => {
+                    assert!(error.to_string().contains("no weight of a layer"), "{case}: {error}");
+                    refused.push(family.name);
+                    continue;
+                }
+            };
+            let layers = model.store.iter().filter(|(_, p)| p.path.ends_with(".ffn.down.weight")).count();
+            let blocks = if kind == "houlsby" { 2 * layers } else { layers };
+            assert_eq!(attached.parts.len(), blocks, "{case}");
+
+            // Nothing at first, to the bit, with dropout too.
+            let plain = declared(&folder);
+            let all = |model: &Model| vec![true; model.store.len()];
+            let loss = |model: &Model| {
+                let all = all(model);
+                let pass = Pass::train(&model.store, Precision::F32, 3, &all);
+                same::loss_of(model, &input, &[0, 1, 1], &pass).unwrap().into_scalar::<f32>()
+            };
+            assert_eq!(loss(&model).to_bits(), loss(&plain).to_bits(), "{case}");
+            let before = model.predict(&input, Precision::F32).unwrap();
+            assert_eq!(before, plain.predict(&input, Precision::F32).unwrap(), "{case}");
+
+            // Then something, wherever it stands: every parameter has a gradient that is not zero.
+            stir(&attached, &mut model.store);
+            let after = model.predict(&input, Precision::F32).unwrap();
+            assert_ne!(after, before, "{case}");
+            let ids: Vec<ParamId> =
+                attached.parts.iter().flat_map(|part| part.params.iter().map(|(_, id)| *id)).collect();
+            let mut trainable = vec![false; model.store.len()];
+            ids.iter().for_each(|id| trainable[id.0] = true);
+            let gradients = |recompute: bool| {
+                let pass = Pass::train(&model.store, Precision::F32, 3, &trainable).with_recompute(recompute);
+                let loss = same::loss_of(&model, &input, &[0, 1, 1], &pass).unwrap();
+                pass.backward(&loss).unwrap()
+            };
+            let (found, again) = (gradients(false), gradients(true));
+            assert_eq!(found.ids().count(), ids.len(), "{case}: and nothing else");
+            for id in &ids {
+                let param = model.store.param(*id);
+                let got = dense(found.get(*id).unwrap(), &param.shape);
+                assert!(got.iter().any(|value| *value != 0.0), "{case}: {}", param.path);
+                assert_eq!(got, dense(again.get(*id).unwrap(), &param.shape), "{case}: {}", param.path);
+            }
+            taken.push(family.name);
+        }
+    }
+    taken.dedup();
+    refused.dedup();
+    assert_eq!(refused, ["elmo", "awd-lstm", "flair", "bilstm", "cnn"]);
+    assert_eq!(taken.len(), 24, "{taken:?}");
+}
+
+/// Both sides of a model that writes.
+#[test]
+fn sides_that_write_take_them_too() {
+    for name in ["t5", "bart"] {
+        let folder = fixtures().join(name);
+        let mut model = Model::open(&folder, &HeadSpec::Seq2Seq, 1, &Device::flex()).unwrap().0;
+        let attached = topwork_adapt::attach("houlsby", &json!({"size": 3}), &mut model.store, 7).unwrap();
+        let layers = |side: &str| {
+            let mine = |path: &str| path.starts_with("target.") == (side == "target");
+            model.store.iter().filter(|(_, p)| p.path.ends_with(".ffn.down.weight") && mine(&p.path)).count()
+        };
+        let blocks = |side: &str| {
+            let mine = |path: &str| path.starts_with("target.") == (side == "target");
+            attached.parts.iter().filter(|part| mine(&part.weight)).count()
+        };
+        for side in ["source", "target"] {
+            assert!(layers(side) > 0, "{name} {side}");
+            assert_eq!(blocks(side), 2 * layers(side), "{name} {side}: attention to itself and feed-forward");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_say_that_there_is_one_is_not_written() {
+    let (model, attached, _) = open(&fixtures().join("bottleneck/pfeiffer"));
+    assert!(!attached.merges() && matches!(attached.settings, Settings::Bottleneck(_)));
+    let folder = tempfile::tempdir().unwrap();
+    let error = model.save(&folder.path().join("model"), &SaveOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("base and adapter"), "{error}");
+    let error = topwork_models::onnx::export(&model, &folder.path().join("x.onnx")).unwrap_err().to_string();
+    assert!(error.contains("an ONNX graph"), "{error}");
+    assert!(folder.path().read_dir().unwrap().next().is_none());
+
+    // Saved apart, both halves open again together, and neither alone by mistake.
+    let (config, upstream) = (model.saved_config(), model.upstream_tensors());
+    let adapter = adapter_hub::files(&attached, &model.store, (&config, "base"), &upstream).unwrap();
+    let saved = folder.path().join("model");
+    model.save(&saved, &SaveOptions { adapter, ..SaveOptions::default() }).unwrap();
+    let error = Model::open_saved(&saved, &Device::flex()).err().unwrap().to_string();
+    assert!(error.contains("changed by the adapter"), "{error}");
+    let texts = packed(&texts(&fixtures().join("bottleneck/pfeiffer")));
+    let whole = topwork::opened::open_saved(&saved).unwrap().0;
+    let expected = model.predict(&texts, Precision::F32).unwrap();
+    assert_eq!(whole.predict(&texts, Precision::F32).unwrap(), expected);
+    let half = Model::open_saved(Source::find(&saved).unwrap().folder(), &Device::flex()).unwrap().0;
+    assert_ne!(half.predict(&texts, Precision::F32).unwrap(), expected);
+}
