@@ -53,6 +53,7 @@ pub mod scoring;
 pub mod search;
 pub mod sentence;
 pub mod slices;
+pub mod soup;
 mod stream;
 pub mod tasks;
 pub mod text_task;
