@@ -31,6 +31,7 @@ mod erasure;
 pub mod error;
 pub mod evaluate;
 pub mod few_shot;
+pub mod fisher;
 mod frozen;
 pub mod generator;
 pub mod glue;
