@@ -128,17 +128,24 @@ impl Observer for Training {
             Event::Step { epoch, step, loss, tokens, seconds, .. } => {
                 self.step(*epoch, *step, *loss, *tokens, *seconds);
             }
-            Event::Evaluation { epoch, step, score, best, seconds, .. } => {
+            Event::Evaluation { epoch, step, score, best, weights, seconds, .. } => {
                 // Epochs may take milliseconds: then only what is better is worth a line.
                 if *best || self.evaluated.elapsed() >= BETWEEN {
                     self.evaluated = Instant::now();
                     let best = if *best { ", the best so far" } else { "" };
                     let (epoch, metric) = (epoch + 1, &self.metric);
+                    let weights = weights.as_ref().map(|weights| format!(" with the weights of {weights}"));
                     self.say(&format!(
-                        "epoch {epoch}, step {step}: dev {metric} {}{best} ({seconds:.1} s)",
-                        value(*score)
+                        "epoch {epoch}, step {step}: dev {metric} {}{}{best} ({seconds:.1} s)",
+                        value(*score),
+                        weights.unwrap_or_default()
                     ));
                 }
+            }
+            Event::Variant { weights, score, best, seconds, .. } => {
+                let best = if *best { ", the best so far" } else { "" };
+                let metric = &self.metric;
+                self.say(&format!("{weights}: dev {metric} {}{best} ({seconds:.1} s)", value(*score)));
             }
             Event::Plan { step, learning } => {
                 let rate = |part: &Learning| match part.lr_scale {
@@ -168,14 +175,16 @@ impl Observer for Training {
                 self.bar.take().into_iter().for_each(|bar| bar.abandon());
                 self.say(&format!("stopped at step {step}; everything is saved"));
             }
-            Event::End { step, best_score, best_step, seconds } => {
+            Event::End { step, best_score, best_step, best_weights, seconds } => {
                 stop::listening(false);
                 self.bar.take().into_iter().for_each(|bar| bar.finish_and_clear());
                 let took = time(*seconds);
+                let weights = best_weights.as_ref().map(|weights| format!(" with the weights of {weights}"));
                 self.say(&format!(
-                    "{step} steps in {took}; best dev {}: {} at step {best_step}",
+                    "{step} steps in {took}; best dev {}: {} at step {best_step}{}",
                     self.metric,
-                    value(*best_score)
+                    value(*best_score),
+                    weights.unwrap_or_default()
                 ));
             }
         }

@@ -42,7 +42,7 @@ impl ParamKind {
 }
 
 /// One named parameter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Param {
     /// Dotted path, e.g. `layers.3.attn.q.weight`.
     pub path: String,
@@ -108,6 +108,12 @@ impl ParamStore {
     /// An empty store on a device (without gradient tracking: a [`crate::Pass`] adds that).
     pub fn new(device: &Device) -> Self {
         ParamStore { params: Vec::new(), by_path: HashMap::new(), device: device.clone(), packs: None }
+    }
+
+    /// The same parameters with the values that they have now. Cheap: values are shared until one of the stores changes them.
+    pub fn as_it_is(&self) -> Self {
+        let (params, by_path) = (self.params.clone(), self.by_path.clone());
+        ParamStore { params, by_path, device: self.device.clone(), packs: None }
     }
 
     /// The device the values live on.
@@ -414,6 +420,17 @@ mod tests {
         assert_eq!(store.values(id).unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(store.unset(), [ParamId(1)]);
         assert!(matches!(store.values(ParamId(1)), Err(Error::Unset { .. })));
+    }
+
+    #[test]
+    fn a_store_as_it_is_keeps_its_values() {
+        let mut store = store();
+        store.initialise(ParamId(0), 7).unwrap();
+        let (before, values) = (store.as_it_is(), store.values(ParamId(0)).unwrap());
+        store.set(ParamId(0), vec![0.5; 6]).unwrap();
+        assert_eq!(before.values(ParamId(0)).unwrap(), values);
+        assert_eq!(before.id("layers.0.attn.q.bias").unwrap(), ParamId(1));
+        assert_eq!(before.unset(), [ParamId(1)]);
     }
 
     #[test]

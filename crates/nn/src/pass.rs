@@ -31,6 +31,8 @@ struct Training<'a> {
     trainable: &'a [bool],
     leaves: RefCell<Vec<Leaf>>,
     recompute: Recompute,
+    /// False where nothing is dropped.
+    drops: bool,
     /// Set where a parameter was asked for that should learn, but tracking is off.
     asked: Cell<bool>,
     segments: RefCell<Vec<Segment>>,
@@ -157,6 +159,14 @@ impl<'a> Pass<'a> {
         self
     }
 
+    /// The same training pass, in which nothing is dropped: gradients at the model as it answers.
+    pub fn without_dropout(mut self) -> Self {
+        if let Some(training) = &mut self.training {
+            training.drops = false;
+        }
+        self
+    }
+
     /// Ends the graph before the first [`Pass::segment`]: what comes after sees a leaf. Does nothing unless segments are
     /// recomputed.
     pub fn cut(&self, x: Tensor<2>) -> Tensor<2> {
@@ -211,7 +221,8 @@ impl<'a> Pass<'a> {
 
     /// A pass like this one, for one segment.
     fn within(&self, training: &Training<'a>, recompute: Recompute) -> Pass<'a> {
-        let training = Training::new(training.seed, training.trainable, recompute);
+        let drops = training.drops;
+        let training = Training { drops, ..Training::new(training.seed, training.trainable, recompute) };
         Pass { store: self.store, precision: self.precision, training: Some(training), tap: self.tap }
     }
 
@@ -251,7 +262,7 @@ impl<'a> Pass<'a> {
 
     /// What to drop at a place named by `site`; `None` in inference and at `p == 0`.
     pub fn dropout(&self, p: f32, site: &str) -> Option<Dropout> {
-        let training = self.training.as_ref().filter(|_| p > 0.0)?;
+        let training = self.training.as_ref().filter(|training| p > 0.0 && training.drops)?;
         Some(Dropout { p, seed: derive(training.seed, site) })
     }
 
@@ -400,7 +411,9 @@ impl<'a> Pass<'a> {
     }
 
     fn packed(&self, weights: &[ParamId]) -> Result<Option<Arc<Packed>>, Error> {
-        let attached = weights.iter().any(|&id| self.store.param(id).reparam().is_some());
+        let changes =
+            |&id: &ParamId| self.store.param(id).reparam().is_some_and(|reparam| !reparam.only_in_training());
+        let attached = weights.iter().any(changes);
         if self.training() || attached { Ok(None) } else { self.store.packed(weights, self.precision) }
     }
 
@@ -453,9 +466,14 @@ impl<'a> Pass<'a> {
         Ok(topwork_ops::embedding(rows, &local))
     }
 
+    /// Whether a parameter learns in this pass.
+    pub fn learns(&self, id: ParamId) -> bool {
+        let trained = self.training.as_ref().is_some_and(|training| training.trainable[id.0]);
+        trained && self.store.param(id).kind.learns()
+    }
+
     fn wants_gradient(&self, id: ParamId) -> Option<&Training<'a>> {
-        let learns = self.store.param(id).kind.learns();
-        let training = self.training.as_ref().filter(|training| learns && training.trainable[id.0])?;
+        let training = self.training.as_ref().filter(|_| self.learns(id))?;
         if training.recompute == Recompute::Untracked {
             training.asked.set(true);
             return None;
@@ -526,7 +544,7 @@ impl<'a> Training<'a> {
     fn new(seed: u64, trainable: &'a [bool], recompute: Recompute) -> Self {
         let (leaves, segments) = (RefCell::default(), RefCell::default());
         let (asked, observed) = (Cell::new(false), RefCell::default());
-        Training { seed, trainable, leaves, recompute, asked, segments, observed }
+        Training { seed, trainable, leaves, recompute, drops: true, asked, segments, observed }
     }
 
     /// Adds what the tape has for the leaves that were handed out, the last one first: in the order in which segments run

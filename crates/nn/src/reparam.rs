@@ -26,6 +26,11 @@ pub trait Reparam: std::fmt::Debug + Send + Sync {
     fn vector(&self, _pass: &Pass, value: Tensor<1>) -> Result<Tensor<1>, Error> {
         Ok(value)
     }
+
+    /// True if a parameter is what it is wherever it does not learn: then saving and answering need not ask.
+    fn only_in_training(&self) -> bool {
+        false
+    }
 }
 
 /// Two tensors for an operation on both: if one is tracked, so are both.

@@ -89,6 +89,36 @@ pub const WAYS: &[Way] = &[
         about: "weights are pulled back to the pretrained ones",
         apply: |recipe| technique(recipe, "l2-sp", &[]),
     },
+    Way {
+        name: "ema",
+        about: "an average of the weights, of which older steps are an ever smaller share, is kept",
+        apply: |recipe| technique(recipe, "ema", &[]),
+    },
+    Way {
+        name: "wise-ft",
+        about: "of weights between the pretrained and the trained ones the best are kept",
+        apply: |recipe| technique(recipe, "wise-ft", &[]),
+    },
+    Way {
+        name: "mixout",
+        about: "in each step some weights, drawn anew, are the pretrained ones",
+        apply: |recipe| technique(recipe, "mixout", &[]),
+    },
+    Way {
+        name: "reinit",
+        about: "the uppermost layer begins anew",
+        apply: |recipe| technique(recipe, "reinit", &[]),
+    },
+    Way {
+        name: "r-drop",
+        about: "texts are seen twice under other dropout, and both answers drawn to each other",
+        apply: |recipe| technique(recipe, "r-drop", &[]),
+    },
+    Way {
+        name: "hold",
+        about: "hidden states are held near those of the pretrained model",
+        apply: |recipe| technique(recipe, "hold", &[]),
+    },
 ];
 
 /// Name of the row of TF-IDF and a linear model.
@@ -328,7 +358,7 @@ mod tests {
 
     #[test]
     fn ways_have_names_and_change_a_recipe_each_in_its_own_manner() {
-        assert_eq!(WAYS.len(), 14, "count the ways when you add one");
+        assert_eq!(WAYS.len(), 20, "count the ways when you add one");
         let base = Recipe::new("m", "d.csv");
         let mut seen = Vec::new();
         for way in WAYS {

@@ -5,6 +5,7 @@ use std::path::Path;
 use topwork_data::{Encoder, LabelMap, read};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, Model};
+use topwork_text::Tokenizer;
 use topwork_train::metrics::Metric;
 
 use crate::embedder::{self, EmbedOptions};
@@ -16,7 +17,7 @@ use crate::recipe::{DataRecipe, Kind, TaskRecipe};
 use crate::saved::SavedNotes;
 use crate::sentence::SentenceTexts;
 use crate::slices::{Predicate, SliceScore, slices};
-use crate::tasks::{self, Encode, Judge, Measured, Part, Run, task};
+use crate::tasks::{self, Encode, Judge, LanguageTask, Measured, Part, Run, task};
 
 /// A model's answers on a file, and what they are worth.
 pub struct Evaluated {
@@ -75,8 +76,6 @@ pub fn evaluate_as(
     resamples: usize,
     kind: Option<Kind>,
 ) -> Result<Evaluated, Error> {
-    let tokenizer = model_files::tokenizer(folder)?;
-    let targets = model_files::target_tokenizer(folder)?;
     let vectors = matches!(kind, Some(Kind::Embed | Kind::Similarity));
     let (mut model, own_length) = match vectors {
         true => {
@@ -86,73 +85,116 @@ pub fn evaluate_as(
         false => (opened::open_saved(folder)?.0, true),
     };
     model.store.keep_packed();
-    let saved = SavedNotes::read(folder)?;
-    let (own, labels) = kind_of(&model, folder)?;
-    let asked = match kind {
-        Some(kind) if vectors || kind == own => kind,
-        None => own,
-        Some(kind) => {
-            return Err(Error::Task(format!(
-                "{}: this model was saved for {}, not for {}",
-                folder.display(),
-                own.name(),
-                kind.name()
-            )));
-        }
-    };
-    let mut dataset = read(&data.train, &read_options(data, task(asked).reader())?)?;
-    let settings = TaskRecipe::default();
-    let task = task(tasks::embed::settled(asked, &settings, &dataset)?);
-    let sentence = SentenceTexts::read(folder)?;
-    let mut notes = dataset.report.lines();
-    notes.extend(task.settle(&mut dataset, &mut None));
-    let map = if labels.is_empty() { None } else { Some(LabelMap::in_order(labels.clone())?) };
-    let model_max = model.size().max_tokens;
-    // What a classifier was cut at says nothing of vectors.
-    let stated = saved
-        .max_length
-        .filter(|_| own_length)
-        .or(sentence.max_length.filter(|_| matches!(own, Kind::Embed)));
-    let max_length = stated.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
-    let targets = targets.as_ref().map(Encoder::new);
-    let encode = Encode {
-        tokenizer: &Encoder::new(&tokenizer),
-        targets: targets.as_ref(),
-        max_length: Some(max_length),
-        map: map.as_ref(),
-        task: &settings,
-        sentence: &sentence,
-        model: folder,
-        seed: 0,
-    };
-    let part = task.encode(dataset, &encode)?;
-    if part.inputs.cut_texts > 0 {
-        notes.push(format!(
-            "{} of {} texts cut at {max_length} tokens ({} tokens lost)",
-            part.inputs.cut_texts,
-            part.len(),
-            part.inputs.cut_tokens
-        ));
-    }
+    let set = LabelledSet::read(&model, folder, data, kind.map(|kind| (kind, own_length)))?;
+    let measured = set.measure(&model, precision, resamples)?;
+    let LabelledSet { task, part, mut notes, labels, saved, .. } = set;
     if let Some(threshold) = saved.threshold {
         notes.push(format!("decided at the threshold stored with the model: {threshold:.3}"));
     }
-    saved.check(labels.len(), folder)?;
     if saved.costs.is_some() {
         notes.push("decided by the least expected cost, as stored with the model".to_string());
     }
-    let judge = Judge {
-        labels: &labels,
-        positive: saved.positive,
-        threshold: saved.threshold,
-        costs: saved.costs.as_ref(),
-        resamples,
-        writes: true,
-        beams: 1,
-    };
-    let measured = task.measure(&Run::new(&model, &tokenizer, precision, judge), &part)?;
-    let kind = task.kind();
-    Ok(Evaluated { measured, part, kind, notes, labels, positive: saved.positive })
+    Ok(Evaluated { measured, part, kind: task.kind(), notes, labels, positive: saved.positive })
+}
+
+/// Labelled data as the model of a folder reads it.
+pub(crate) struct LabelledSet {
+    /// What the model does.
+    pub task: &'static dyn LanguageTask,
+    /// The tokenized examples.
+    pub part: Part,
+    /// What reading did, and what was cut.
+    pub notes: Vec<String>,
+    /// The model's labels.
+    pub labels: Vec<String>,
+    /// What the folder says of its model.
+    pub saved: SavedNotes,
+    tokenizer: Tokenizer,
+}
+
+impl LabelledSet {
+    /// Reads what `data.train` names. `kind` asks for a kind of task that is not the head's own: that of vectors; and whether the
+    /// folder's longest text is meant for it.
+    ///
+    /// # Errors
+    /// As [`evaluate_as`].
+    pub fn read(
+        model: &Model,
+        folder: &Path,
+        data: &DataRecipe,
+        kind: Option<(Kind, bool)>,
+    ) -> Result<Self, Error> {
+        let tokenizer = model_files::tokenizer(folder)?;
+        let targets = model_files::target_tokenizer(folder)?;
+        let saved = SavedNotes::read(folder)?;
+        let (own, labels) = kind_of(model, folder)?;
+        let asked = match kind {
+            Some((kind, _)) if matches!(kind, Kind::Embed | Kind::Similarity) || kind == own => kind,
+            None => own,
+            Some((kind, _)) => {
+                return Err(Error::Task(format!(
+                    "{}: this model was saved for {}, not for {}",
+                    folder.display(),
+                    own.name(),
+                    kind.name()
+                )));
+            }
+        };
+        let own_length = kind.is_none_or(|(_, own_length)| own_length);
+        let mut dataset = read(&data.train, &read_options(data, task(asked).reader())?)?;
+        let settings = TaskRecipe::default();
+        let task = task(tasks::embed::settled(asked, &settings, &dataset)?);
+        let sentence = SentenceTexts::read(folder)?;
+        let mut notes = dataset.report.lines();
+        notes.extend(task.settle(&mut dataset, &mut None));
+        let map = if labels.is_empty() { None } else { Some(LabelMap::in_order(labels.clone())?) };
+        let model_max = model.size().max_tokens;
+        // What a classifier was cut at says nothing of vectors.
+        let stated = saved
+            .max_length
+            .filter(|_| own_length)
+            .or(sentence.max_length.filter(|_| matches!(own, Kind::Embed)));
+        let max_length = stated.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
+        let targets = targets.as_ref().map(Encoder::new);
+        let encode = Encode {
+            tokenizer: &Encoder::new(&tokenizer),
+            targets: targets.as_ref(),
+            max_length: Some(max_length),
+            map: map.as_ref(),
+            task: &settings,
+            sentence: &sentence,
+            model: folder,
+            seed: 0,
+        };
+        let part = task.encode(dataset, &encode)?;
+        if part.inputs.cut_texts > 0 {
+            notes.push(format!(
+                "{} of {} texts cut at {max_length} tokens ({} tokens lost)",
+                part.inputs.cut_texts,
+                part.len(),
+                part.inputs.cut_tokens
+            ));
+        }
+        saved.check(labels.len(), folder)?;
+        Ok(LabelledSet { task, part, notes, labels, saved, tokenizer })
+    }
+
+    /// The answers of a model with these labels, measured.
+    ///
+    /// # Errors
+    /// What the model finds wrong.
+    pub fn measure(&self, model: &Model, precision: Precision, resamples: usize) -> Result<Measured, Error> {
+        let judge = Judge {
+            labels: &self.labels,
+            positive: self.saved.positive,
+            threshold: self.saved.threshold,
+            costs: self.saved.costs.as_ref(),
+            resamples,
+            writes: true,
+            beams: 1,
+        };
+        self.task.measure(&Run::new(model, &self.tokenizer, precision, judge), &self.part)
+    }
 }
 
 /// What a saved model's head does.

@@ -322,7 +322,8 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         },
     };
     let mut task = TextTask::new(data.task(), model, &tokenizer, [&data.train, &data.dev], settings)?
-        .with_adapter(adapter);
+        .with_adapter(adapter)
+        .opened_from(&source.path);
     let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
     if let Some(said) = task.keep_frozen(&options.freeze, folder, most_bytes, stop)? {
         observer.note(&said);

@@ -300,6 +300,7 @@ fn training(outcomes: &Outcomes) -> Training {
             }
             Event::Start { .. }
             | Event::Checkpoint { .. }
+            | Event::Variant { .. }
             | Event::Plan { .. }
             | Event::EarlyStop { .. }
             | Event::Reached { .. }
@@ -422,6 +423,11 @@ fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
         notes.push(format!("decided at a probability of {threshold:.3}, tuned on the development data"));
     }
     notes.extend(outcomes.costs.map(|costs| costs.line()));
+    if let Some(weights) = &outcomes.run.best_weights {
+        notes.push(format!(
+            "the weights that are measured here and saved are those of {weights}, not the last step's"
+        ));
+    }
     for event in &outcomes.events {
         match event {
             Event::EarlyStop { .. } => {
@@ -432,6 +438,10 @@ fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
             }
             Event::TimeOver { step } => {
                 notes.push(format!("stopped at step {step}: the minutes given were over"));
+            }
+            Event::Variant { weights, score: Some(score), .. } => {
+                let metric = metric_name(outcomes);
+                notes.push(format!("after the last step, weights of {weights}: dev {metric} {score:.4}"));
             }
             _ => {}
         }

@@ -1,24 +1,28 @@
 //! A model over texts as the training loop sees it.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use burn::backend::DispatchTensor;
+use burn::tensor::{Int, Tensor, TensorData};
 use topwork_data::{BatchSize, Sampler};
 use topwork_kernels::gemm::Precision;
-use topwork_models::{LossOptions, Model, SaveOptions};
-use topwork_nn::{ParamStore, Pass};
+use topwork_kernels::loss::IGNORE;
+use topwork_models::{HeadSpec, LossOptions, Model, SaveOptions, Targets};
+use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Tokenizer;
 use topwork_train::metrics::{Metric, MetricError, Task as MetricTask};
 use topwork_train::plan::ParamInfo;
 use topwork_train::techniques::freeze;
-use topwork_train::{BatchLoss, Scores, Task, TaskError};
+use topwork_train::{Answers, BatchLoss, Importance, Scores, Task, TaskError, Twice};
 
 use crate::adapter::Adapter;
 use crate::error::Error;
+use crate::fisher::fisher;
 use crate::frozen::{Frozen, Place, Set};
 use crate::imbalance::oversampled;
-use crate::tasks::{Judge, LanguageTask, Part, Run};
+use crate::tasks::{Judge, LanguageTask, Part, Run, TaskBatch};
 
 /// Settings of a [`TextTask`] that come from the recipe.
 pub struct TextTaskSettings {
@@ -69,6 +73,8 @@ pub struct TextTask<'a> {
     settings: TextTaskSettings,
     frozen: Frozen,
     adapter: Option<Adapter>,
+    /// Where the model was opened.
+    origin: Option<PathBuf>,
     /// True once this process has written the whole model folder.
     saved: Cell<bool>,
 }
@@ -101,6 +107,7 @@ impl<'a> TextTask<'a> {
             settings,
             frozen: Frozen::default(),
             adapter: None,
+            origin: None,
             saved: Cell::new(false),
         })
     }
@@ -108,6 +115,11 @@ impl<'a> TextTask<'a> {
     /// The same with an adapter on its model, which is saved beside it.
     pub(crate) fn with_adapter(self, adapter: Option<Adapter>) -> Self {
         TextTask { adapter, ..self }
+    }
+
+    /// The same, with the place that its model was opened from, for techniques that ask what it did there.
+    pub fn opened_from(self, origin: &Path) -> Self {
+        TextTask { origin: Some(origin.to_path_buf()), ..self }
     }
 
     /// The lower part of the encoder that these patterns freeze works as in inference from now on, without dropout, and
@@ -169,6 +181,19 @@ impl<'a> TextTask<'a> {
     }
 }
 
+/// The answers of two looks, one below the other, each by itself; of words those that are asked for.
+pub fn halves(answers: Tensor<2>, targets: Option<&Targets>) -> [Tensor<2>; 2] {
+    let rows = answers.dims()[0] / 2;
+    [0..rows, rows..2 * rows].map(|look| {
+        let look = answers.clone().slice_dim(0, look);
+        let Some(Targets::Tokens(ids)) = targets else { return look };
+        let asked = ids.iter().enumerate().filter(|(_, id)| **id != IGNORE);
+        let asked: Vec<i32> = asked.map(|(row, _)| row as i32).collect();
+        let count = asked.len();
+        look.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(asked, [count]), &look.device()))
+    })
+}
+
 impl Task for TextTask<'_> {
     fn store(&self) -> &ParamStore {
         &self.model.store
@@ -188,6 +213,58 @@ impl Task for TextTask<'_> {
         let targets = batch.targets.ok_or_else(|| Error::Task("the training data has no labels".into()))?;
         let loss = self.model.head_loss(pass, features, &batch.packed, &targets, &self.settings.loss)?;
         Ok(BatchLoss { loss, examples: batch.units, tokens: batch.packed.tokens() })
+    }
+
+    fn importance(&self, ask: &Importance) -> Result<Vec<(ParamId, DispatchTensor)>, TaskError> {
+        let origin = self.origin.as_deref().ok_or("ewc: the model was opened from nowhere")?;
+        let mut found = Vec::new();
+        for (path, shape, value) in fisher(origin, ask, self.settings.precision, self.settings.seed)? {
+            // What only the head of the source has is not here.
+            let id = self.model.store.id(&path).ok();
+            found.extend(id.filter(|&id| self.model.store.param(id).shape == shape).map(|id| (id, value)));
+        }
+        Ok(found)
+    }
+
+    fn fixed(&self) -> bool {
+        self.task.fixed()
+    }
+
+    fn answers(&self) -> Option<Answers> {
+        match self.model.spec() {
+            _ if !self.task.fixed() => None,
+            HeadSpec::Classify { several: false, .. } | HeadSpec::Tag { crf: false, .. } => {
+                Some(Answers::OneOf)
+            }
+            HeadSpec::Classify { several: true, .. } => Some(Answers::Several),
+            HeadSpec::Regress { .. } => Some(Answers::Numbers),
+            _ => None,
+        }
+    }
+
+    fn twice(&self, pass: &Pass, units: &[usize]) -> Result<Twice, TaskError> {
+        let kind = self.answers().ok_or("the answers of this task cannot be held against each other")?;
+        let draw = pass.seed();
+        let (one, two) = (self.task.batch(self.train, units, draw)?, [units, units].concat());
+        let two = self.task.batch(self.train, &two, draw)?;
+        let features = self.frozen.features(&self.model, pass, &two.packed, Set::Train, &two.texts)?;
+        let half = features.clone().slice_dim(0, 0..features.dims()[0] / 2);
+        let answers = self.model.head(pass, features.clone(), &two.packed)?;
+        let loss = |batch: &TaskBatch, features| -> Result<Tensor<1>, Error> {
+            let targets = batch
+                .targets
+                .as_ref()
+                .ok_or_else(|| Error::Task("the training data has no labels".into()))?;
+            Ok(self.model.head_loss(pass, features, &batch.packed, targets, &self.settings.loss)?)
+        };
+        Ok(Twice {
+            both: loss(&two, features)?,
+            first: loss(&one, half)?,
+            answers: halves(answers, one.targets.as_ref()),
+            kind,
+            examples: one.units,
+            tokens: two.packed.tokens(),
+        })
     }
 
     fn evaluate(&self) -> Result<Scores, TaskError> {

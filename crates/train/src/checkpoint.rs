@@ -1,15 +1,17 @@
 //! Checkpoints: everything a run needs to go on to the same bits.
 //!
 //! A checkpoint is a folder `checkpoints/step-00000140` with `state.json` (where the run stood), `weights.safetensors`
-//! (every parameter that has been updated; the others are in the pretrained model) and `moments.safetensors`. It is
-//! filled under a temporary name, synced and then renamed, so one that can be seen is whole; older ones are removed
+//! (every parameter that has been updated; the others are in the pretrained model), `moments.safetensors` and, where a
+//! technique averages weights, `averages.safetensors`. It is filled under a temporary name, synced and then renamed, so one that can be seen is whole; older ones are removed
 //! after that. Random streams need no state: they are derived from the seed and the step's number.
 
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::backend::DispatchTensor;
 use serde::{Deserialize, Serialize};
+use topwork_nn::param::{download, upload};
 use topwork_nn::{ParamId, ParamStore};
 use topwork_weights::{Named, SafeTensorsFile, atomic, safetensors};
 
@@ -28,6 +30,9 @@ pub struct Position {
     pub step: usize,
     /// The best evaluation so far: step and score.
     pub best: Option<(usize, Option<f64>)>,
+    /// What the weights of the best evaluation are, where they are not those that were trained.
+    #[serde(default)]
+    pub best_weights: Option<String>,
     /// Evaluations since then.
     pub since_best: usize,
     /// True once patience or time has run out, or the score that was asked for is reached.
@@ -47,6 +52,22 @@ struct State {
     options: TrainOptions,
     /// Updates of each parameter that has any.
     updates: Vec<(String, u64)>,
+    /// Parameters that have an average.
+    #[serde(default)]
+    averages: Vec<String>,
+}
+
+/// Values by parameter.
+pub type Values = Vec<(ParamId, DispatchTensor)>;
+
+/// What a run has learnt up to a step.
+pub struct Learnt<'a> {
+    /// The parameters.
+    pub store: &'a ParamStore,
+    /// Their moments.
+    pub optimizer: &'a AdamW,
+    /// Their averages, where a technique keeps some.
+    pub averages: &'a Values,
 }
 
 /// Version of the format.
@@ -60,8 +81,7 @@ const PREFIX: &str = "step-";
 /// [`Error::File`] or [`Error::Weights`] when it cannot be written; the one before is then still there.
 pub fn save(
     run: &Path,
-    store: &ParamStore,
-    optimizer: &AdamW,
+    Learnt { store, optimizer, averages }: Learnt,
     options: &TrainOptions,
     position: &Position,
 ) -> Result<(), Error> {
@@ -74,18 +94,33 @@ pub fn save(
     }
     fs::create_dir_all(&temporary).map_err(|e| fail(&temporary, e))?;
     let (mut weights, mut moments, mut updates) = (Vec::new(), Vec::new(), Vec::new());
+    let named = |id: ParamId, name: String, data: Vec<f32>| Named {
+        name,
+        shape: store.param(id).shape.clone(),
+        data: Cow::Owned(data),
+    };
     for (id, param) in store.iter() {
         let Some(Saved { m, v, steps }) = optimizer.save(id, store)? else { continue };
-        let named =
-            |name: String, data: Vec<f32>| Named { name, shape: param.shape.clone(), data: Cow::Owned(data) };
-        weights.push(named(param.path.clone(), store.values(id)?));
-        moments.push(named(format!("m.{}", param.path), m));
-        moments.push(named(format!("v.{}", param.path), v));
+        weights.push(named(id, param.path.clone(), store.values(id)?));
+        moments.push(named(id, format!("m.{}", param.path), m));
+        moments.push(named(id, format!("v.{}", param.path), v));
         updates.push((param.path.clone(), steps));
     }
+    let mut means = Vec::with_capacity(averages.len());
+    for (id, mean) in averages {
+        let param = store.param(*id);
+        let mean = download(mean.clone(), param.shape.len())
+            .map_err(|reason| topwork_nn::Error::Device { path: param.path.clone(), reason })?;
+        means.push(named(*id, param.path.clone(), mean));
+    }
+    if !means.is_empty() {
+        safetensors::write(temporary.join("averages.safetensors"), &means)?;
+    }
+    let averages = means.into_iter().map(|mean| mean.name).collect();
     safetensors::write(temporary.join("weights.safetensors"), &weights)?;
     safetensors::write(temporary.join("moments.safetensors"), &moments)?;
-    let state = State { format: FORMAT, position: position.clone(), options: options.clone(), updates };
+    let state =
+        State { format: FORMAT, position: position.clone(), options: options.clone(), updates, averages };
     let state = serde_json::to_vec_pretty(&state).map_err(|e| Error::Task(Box::new(e)))?;
     atomic::write(temporary.join("state.json"), &state)?;
     if target.exists() {
@@ -102,7 +137,8 @@ pub fn save(
     Ok(())
 }
 
-/// Loads the newest checkpoint of a run folder into a store and an optimizer; `None` if there is none yet.
+/// Loads the newest checkpoint of a run folder into a store and an optimizer, and gives where it stood and the averages;
+/// `None` if there is none yet.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] if it was written with other options or does not fit the model.
@@ -111,7 +147,7 @@ pub fn load_newest(
     store: &mut ParamStore,
     optimizer: &mut AdamW,
     options: &TrainOptions,
-) -> Result<Option<Position>, Error> {
+) -> Result<Option<(Position, Values)>, Error> {
     sweep(&run.join(FOLDER))?;
     let Some(path) = list(&run.join(FOLDER))?.pop() else { return Ok(None) };
     let bad = |reason: String| Error::Checkpoint { path: path.clone(), reason };
@@ -137,7 +173,19 @@ pub fn load_newest(
         }
         optimizer.restore(id, store, Saved { m, v, steps: *steps });
     }
-    Ok(Some(state.position))
+    let mut averages = Values::new();
+    if !state.averages.is_empty() {
+        let means = SafeTensorsFile::open(path.join("averages.safetensors"))?;
+        for name in &state.averages {
+            let id = store.id(name).map_err(|_| bad(format!("the model has no parameter {name}")))?;
+            let (mean, param) = (means.read(name)?, store.param(id));
+            if mean.len() != param.len() {
+                return Err(bad(format!("the average of {name} has the wrong shape")));
+            }
+            averages.push((id, upload(mean, &param.shape, store.device())));
+        }
+    }
+    Ok(Some((state.position, averages)))
 }
 
 /// True if the run folder has a checkpoint to go on from.

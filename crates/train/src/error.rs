@@ -28,6 +28,34 @@ pub enum Error {
         /// What was given.
         got: String,
     },
+    /// Two techniques that exclude each other.
+    #[error("the techniques {one} and {other} cannot be combined: leave one of the two out")]
+    Apart {
+        /// One.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// A parameter that a technique wants to use as something else, and something else does already.
+    #[error(
+        "{technique}: {path} is used as something else already (by an adapter): leave one of the two out"
+    )]
+    Taken {
+        /// The technique.
+        technique: &'static str,
+        /// The parameter.
+        path: String,
+    },
+    /// A parameter that is given fresh values, which nothing then trains.
+    #[error(
+        "{technique}: {path} gets fresh values and nothing trains it in any step: freeze less, or renew less"
+    )]
+    NeverTrained {
+        /// The technique.
+        technique: String,
+        /// The parameter.
+        path: String,
+    },
     /// A name is not in its list.
     #[error("unknown {kind} {got:?}: did you mean {nearest:?}? known are {known}")]
     Unknown {

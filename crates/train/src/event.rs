@@ -55,6 +55,24 @@ pub enum Event {
         score: Option<f64>,
         /// True if it is the best so far.
         best: bool,
+        /// What averaged the weights that were measured; `None` for those that are trained.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weights: Option<String>,
+        /// All values by name.
+        values: Vec<(String, f64)>,
+        /// Seconds it took.
+        seconds: f64,
+    },
+    /// A measurement of other weights, on the development data, after the last step.
+    Variant {
+        /// Steps done.
+        step: usize,
+        /// What the weights are.
+        weights: String,
+        /// The metric the run is judged by, where it has a value.
+        score: Option<f64>,
+        /// True if it is the best so far.
+        best: bool,
         /// All values by name.
         values: Vec<(String, f64)>,
         /// Seconds it took.
@@ -99,6 +117,9 @@ pub enum Event {
         best_score: Option<f64>,
         /// The step it was reached at.
         best_step: usize,
+        /// What the weights are that were kept, where they are not those that were trained.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        best_weights: Option<String>,
         /// Seconds of this process, evaluations and checkpoints counted.
         seconds: f64,
     },

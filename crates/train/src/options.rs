@@ -142,7 +142,7 @@ impl TrainOptions {
     ///
     /// # Errors
     /// [`Error::Option`] naming the first option out of range; a technique that there is not, or an option that it does not
-    /// have; the same of the schedule.
+    /// have, or two that cannot be combined; the same of the schedule.
     pub fn check(&self) -> Result<(), Error> {
         let rule = |ok: bool, name: &'static str, expected: &'static str, got: f64| {
             if ok { Ok(()) } else { Err(Error::Option { name, expected, got: got.to_string() }) }
@@ -166,6 +166,7 @@ impl TrainOptions {
         for (name, options) in &self.techniques {
             technique::find(name, options)?;
         }
+        technique::together(self.techniques.keys().map(String::as_str))?;
         rule((0.0..1.0).contains(&self.beta1), "beta1", "at least 0 and below 1", self.beta1)?;
         rule((0.0..1.0).contains(&self.beta2), "beta2", "at least 0 and below 1", self.beta2)?;
         rule(self.eps > 0.0, "eps", "above 0", self.eps)
@@ -206,5 +207,11 @@ mod tests {
         check(|o| _ = o.schedule_options.insert("cycles".into(), 2.0), "cycles");
         check(|o| _ = o.techniques.insert("unfreez".into(), serde_json::json!({})), "unfreeze");
         check(|o| _ = o.techniques.insert("unfreeze".into(), serde_json::json!({"epoch": 1})), "epochs");
+        let both = |o: &mut TrainOptions| {
+            for name in ["swa", "ema"] {
+                o.techniques.insert(name.into(), serde_json::json!({}));
+            }
+        };
+        check(both, "ema and swa cannot be combined");
     }
 }

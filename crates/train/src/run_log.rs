@@ -99,6 +99,7 @@ fn scalars(event: &Event) -> (usize, Vec<(String, f64)>) {
         }
         Event::Start { .. }
         | Event::Checkpoint { .. }
+        | Event::Variant { .. }
         | Event::EarlyStop { .. }
         | Event::Reached { .. }
         | Event::TimeOver { .. }

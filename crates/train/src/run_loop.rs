@@ -1,18 +1,20 @@
 //! The one training loop.
 //!
 //! Read top to bottom: plan, forward and backward over the accumulated batches, audit, clip, step, and at the end
-//! of an epoch (or every so many steps) evaluate, keep the best, write a checkpoint.
+//! of an epoch (or every so many steps) evaluate, keep the best, write a checkpoint. What is evaluated and kept are the weights
+//! that are trained, or what a technique made of them.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use burn::tensor::Tensor;
 use serde_json::{Value, json};
 use topwork_kernels::rng::derive;
-use topwork_nn::{Gradients, Param, ParamKind, Pass, gradient};
+use topwork_nn::{Gradients, Param, ParamId, ParamKind, Pass, gradient};
 
 use crate::audit;
-use crate::checkpoint::{self, Position};
+use crate::checkpoint::{self, Learnt, Position, Values};
 use crate::error::Error;
 use crate::event::{Event, Learning, Observer};
 use crate::optim::AdamW;
@@ -22,6 +24,8 @@ use crate::run_log::RunLog;
 use crate::schedule::{self, Schedule};
 use crate::task::{Scores, Task};
 use crate::technique::{self, Technique};
+use crate::values::swap;
+use crate::view::Looked;
 
 /// Where a run keeps its files and how it may be stopped.
 pub struct RunContext<'a> {
@@ -42,6 +46,8 @@ pub struct RunResult {
     pub steps: usize,
     /// Scores at the best evaluation.
     pub best: Option<(usize, Option<f64>)>,
+    /// What the weights of the best evaluation are (`ema`, `wise-ft 0.5`), where they are not those that were trained.
+    pub best_weights: Option<String>,
     /// True if it was stopped from outside and can be resumed.
     pub interrupted: bool,
     /// True if patience or time ran out, or the score that was asked for was reached.
@@ -61,7 +67,8 @@ struct Running<'r, 'c, T: Task> {
     log: RunLog<'c>,
     optimizer: AdamW,
     schedule: Box<dyn Schedule>,
-    techniques: Vec<Box<dyn Technique>>,
+    /// With their names.
+    techniques: Named,
     params: Vec<ParamInfo>,
     at: Position,
     total: usize,
@@ -79,7 +86,10 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     options.check()?;
     let RunContext { folder, resume, stop, observer } = context;
     let params = ParamInfo::of(task.store());
-    let techniques = techniques(options, &params, task)?;
+    let (mut techniques, renewed) = techniques(options, &params, task)?;
+    for (_, technique) in &techniques {
+        technique.view().map_or(Ok(()), |view| view.check(task, options.recompute))?;
+    }
     let ends = step_ends(task, options)?;
     let total = ends.last().copied().unwrap_or(0);
     let schedule = schedule::build(&options.schedule, &options.schedule_with_options(), total as u64)
@@ -88,8 +98,12 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     let mut at = Position::default();
     let mut resumed = None;
     if let (Some(folder), true) = (folder, resume)
-        && let Some(loaded) = checkpoint::load_newest(folder, task.store_mut(), &mut optimizer, options)?
+        && let Some((loaded, averages)) =
+            checkpoint::load_newest(folder, task.store_mut(), &mut optimizer, options)?
     {
+        for (_, technique) in &mut techniques {
+            technique.restore(averages.clone(), task.store())?;
+        }
         resumed = Some((loaded.log_bytes, loaded.step));
         at = loaded;
     }
@@ -111,7 +125,13 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
         total,
         planned: None,
     };
-    let trainable_values = run.foresee(&ends)?;
+    let moves = run.foresee(&ends)?;
+    if let Some((technique, id)) = renewed.into_iter().find(|(_, id)| !moves[id.0]) {
+        return Err(Error::NeverTrained { technique, path: run.params[id.0].path.clone() });
+    }
+    let store = run.task.store().iter();
+    let trainable_values =
+        store.zip(moves).filter(|(_, moves)| *moves).map(|((_, param), _)| param.len()).sum();
     if run.at.step > 0 {
         let epoch = run.at.epoch - usize::from(run.at.group == 0);
         run.planned = Some(run.plan(Progress { epoch, step: run.at.step - 1, total }));
@@ -125,15 +145,20 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
         total_values,
         precision,
     })?;
-    let ended = run.go()?;
+    let mut ended = run.go()?;
+    if ended != Ended::Interrupted && !run.variants()? {
+        ended = Ended::Interrupted;
+    }
     let seconds = started.elapsed().as_secs_f64();
     if ended != Ended::Interrupted {
         let (best_step, best_score) = run.at.best.unwrap_or((0, None));
-        run.log.write(&Event::End { step: run.at.step, best_score, best_step, seconds })?;
+        let best_weights = run.at.best_weights.clone();
+        run.log.write(&Event::End { step: run.at.step, best_score, best_step, best_weights, seconds })?;
     }
     Ok(RunResult {
         steps: run.at.step,
         best: run.at.best,
+        best_weights: run.at.best_weights,
         interrupted: ended == Ended::Interrupted,
         stopped_early: ended == Ended::Early,
         trainable_values,
@@ -148,22 +173,33 @@ enum Ended {
     Interrupted,
 }
 
-/// The techniques of a run, which have seen the parameters.
+/// Techniques with their names.
+type Named = Vec<(String, Box<dyn Technique>)>;
+
+/// The techniques of a run, which have seen the parameters, in the order of their names, whatever that of a recipe is; and the
+/// parameters that some of them gave fresh values.
 fn techniques<T: Task>(
     options: &TrainOptions,
     params: &[ParamInfo],
-    task: &T,
-) -> Result<Vec<Box<dyn Technique>>, Error> {
-    let freeze = json!({"patterns": options.freeze});
+    task: &mut T,
+) -> Result<(Named, Vec<(String, ParamId)>), Error> {
+    let (freeze, seed) = (json!({"patterns": options.freeze}), options.seed);
     let named = options.techniques.iter().map(|(name, options)| (name.as_str(), options));
     let frozen: Option<(&str, &Value)> = (!options.freeze.is_empty()).then_some(("freeze", &freeze));
-    let mut found = Vec::new();
+    let mut found = Named::new();
     for (name, options) in frozen.into_iter().chain(named) {
-        let mut technique = (technique::find(name, options)?.build)(options, params)?;
-        technique.begin(params, task.store())?;
-        found.push(technique);
+        found.push((name.to_string(), (technique::find(name, options)?.build)(options, params)?));
     }
-    Ok(found)
+    let mut renewed = Vec::new();
+    for (name, technique) in &found {
+        let these = technique.renew(params, task.store_mut(), seed)?;
+        renewed.extend(these.into_iter().map(|id| (name.clone(), id)));
+    }
+    for (_, technique) in &mut found {
+        technique.begin(params, task.store_mut())?;
+        technique.consult(params, task)?;
+    }
+    Ok((found, renewed))
 }
 
 /// How many optimizer steps are done at the end of each epoch; the last is all of the run's.
@@ -227,9 +263,9 @@ impl<T: Task> Running<'_, '_, T> {
         Ok(if self.at.stopped { Ended::Early } else { Ended::Done })
     }
 
-    /// Goes through the plans of all steps before the first one is done: each must train something. Gives how many values
-    /// are trained in some step.
-    fn foresee(&self, ends: &[usize]) -> Result<usize, Error> {
+    /// Goes through the plans of all steps before the first one is done: each must train something. Says of each parameter
+    /// whether it is trained in some step.
+    fn foresee(&self, ends: &[usize]) -> Result<Vec<bool>, Error> {
         let mut moves = vec![false; self.params.len()];
         let learns = |param: &ParamInfo| param.kind.learns();
         let (mut step, mut epoch) = (0, 0);
@@ -250,8 +286,7 @@ impl<T: Task> Running<'_, '_, T> {
             // Freezing alone is the same in every step.
             step = if self.options.techniques.is_empty() { self.total } else { step + 1 };
         }
-        let store = self.task.store().iter();
-        Ok(store.zip(moves).filter(|(_, moves)| *moves).map(|((_, param), _)| param.len()).sum())
+        Ok(moves)
     }
 
     /// What learns under a plan, by depth group.
@@ -282,7 +317,7 @@ impl<T: Task> Running<'_, '_, T> {
         let plan =
             |(_, param): (_, &Param)| Plan { train: param.kind != ParamKind::Fixed, ..Plan::default() };
         let mut plan: Vec<Plan> = self.task.store().iter().map(plan).collect();
-        for technique in &self.techniques {
+        for (_, technique) in &self.techniques {
             technique.plan(at, &self.params, &mut plan);
         }
         plan
@@ -291,7 +326,8 @@ impl<T: Task> Running<'_, '_, T> {
     /// One optimizer step over a group of batches.
     fn step(&mut self, group: &[Vec<usize>]) -> Result<(), Error> {
         let started = Instant::now();
-        let plan = self.plan(Progress { epoch: self.at.epoch, step: self.at.step, total: self.total });
+        let progress = Progress { epoch: self.at.epoch, step: self.at.step, total: self.total };
+        let plan = self.plan(progress);
         let changed = self.planned.as_ref() != Some(&plan);
         if changed && !self.options.techniques.is_empty() {
             self.log.write(&Event::Plan { step: self.at.step, learning: self.learning(&plan) })?;
@@ -300,6 +336,7 @@ impl<T: Task> Running<'_, '_, T> {
         let learning_rate =
             self.options.learning_rate * self.schedule.lr_scale(self.at.step as u64, self.total as u64);
         let all: usize = group.iter().map(Vec::len).sum();
+        let view = self.techniques.iter().find_map(|(_, technique)| technique.view());
         let mut gradients: Option<Gradients> = None;
         let (mut loss_sum, mut tokens) = (0.0, 0);
         for (n, batch) in group.iter().enumerate() {
@@ -307,11 +344,25 @@ impl<T: Task> Running<'_, '_, T> {
             let seed = derive(self.options.seed, &format!("step {} batch {n}", self.at.step));
             let pass = Pass::train(self.task.store(), self.options.precision.kernel(), seed, &trainable)
                 .with_recompute(self.options.recompute);
-            let result = self.task.loss(&pass, batch)?;
+            let pass = match view.and_then(|view| view.tap(seed)) {
+                Some(tap) => pass.with_tap(tap),
+                None => pass,
+            };
+            let (result, term) = match view {
+                None => (self.task.loss(&pass, batch)?, None),
+                Some(view) => {
+                    let Looked { loss, term } = view.look(&*self.task, &pass, batch)?;
+                    (loss, Some(term).filter(Tensor::is_tracked))
+                }
+            };
             let value = f64::from(result.loss.clone().into_scalar::<f32>());
             self.finite("loss", value, learning_rate)?;
             let share = result.examples as f64 / all as f64;
-            let loss = if group.len() == 1 { result.loss } else { result.loss.mul_scalar(share) };
+            let loss = match term {
+                Some(term) => result.loss + term,
+                None => result.loss,
+            };
+            let loss = if group.len() == 1 { loss } else { loss.mul_scalar(share) };
             let these = pass.backward(&loss)?;
             loss_sum += value * share;
             tokens += result.tokens;
@@ -328,7 +379,7 @@ impl<T: Task> Running<'_, '_, T> {
         if changed {
             audit::check(self.task.store(), &gradients, &trainable)?;
         }
-        for technique in &self.techniques {
+        for (_, technique) in &self.techniques {
             technique.after_backward(&self.params, &plan, self.task.store(), &mut gradients)?;
         }
         let gradient_norm =
@@ -337,6 +388,9 @@ impl<T: Task> Running<'_, '_, T> {
         let clip = self.options.clip_norm;
         let grad_scale = if clip > 0.0 { (clip / (gradient_norm + 1e-6)).min(1.0) } else { 1.0 };
         self.optimizer.step(self.task.store_mut(), &mut gradients, &plan, learning_rate, grad_scale)?;
+        for (_, technique) in &mut self.techniques {
+            technique.after_step(progress, &plan, self.task.store())?;
+        }
         self.planned = Some(plan);
         self.at.step += 1;
         let seconds = started.elapsed().as_secs_f64();
@@ -360,23 +414,30 @@ impl<T: Task> Running<'_, '_, T> {
         Err(Error::Diverged { step: self.at.step, what, value, learning_rate })
     }
 
+    /// What stands in for the trained weights where the model is measured and saved, and the name of what made it.
+    fn averages(&self) -> (Values, Option<String>) {
+        // Techniques that average cannot be combined.
+        let mut found = self.techniques.iter().map(|(name, technique)| (technique.averages(), name));
+        match found.find(|(values, _)| !values.is_empty()) {
+            Some((values, name)) => (values, Some(name.clone())),
+            None => (Values::new(), None),
+        }
+    }
+
     /// Evaluates, keeps the best; true when patience has run out, or the score that was asked for is reached.
     fn evaluate(&mut self) -> Result<bool, Error> {
         let started = Instant::now();
-        let scores = self.task.evaluate()?;
-        let best = self.at.best.is_none_or(|(_, score)| scores.beats(score));
-        if best {
-            self.at.best = Some((self.at.step, scores.score));
-            self.at.since_best = 0;
-            self.save_best(&scores)?;
-        } else {
-            self.at.since_best += 1;
-        }
+        let (averages, weights) = self.averages();
+        let trained = swap(self.task.store_mut(), averages)?;
+        let measured = self.measure(weights.clone());
+        swap(self.task.store_mut(), trained)?;
+        let (scores, best) = measured?;
+        self.at.since_best = if best { 0 } else { self.at.since_best + 1 };
         let seconds = started.elapsed().as_secs_f64();
         let (epoch, step) = (self.at.epoch, self.at.step);
         let reached = self.options.stop_at.filter(|&asked| scores.reaches(asked)).and(scores.score);
         let Scores { score, values, .. } = scores;
-        self.log.write(&Event::Evaluation { epoch, step, score, best, values, seconds })?;
+        self.log.write(&Event::Evaluation { epoch, step, score, best, weights, values, seconds })?;
         if let Some(score) = reached {
             self.log.write(&Event::Reached { step, score })?;
             self.at.stopped = true;
@@ -391,18 +452,58 @@ impl<T: Task> Running<'_, '_, T> {
         Ok(early)
     }
 
-    fn save_best(&self, scores: &Scores) -> Result<(), Error> {
-        match self.folder {
-            Some(folder) => Ok(self.task.save(&folder.join("best"), scores)?),
-            None => Ok(()),
+    /// Measures the model as it is in the store, and keeps it if it is the best so far.
+    fn measure(&mut self, weights: Option<String>) -> Result<(Scores, bool), Error> {
+        let scores = self.task.evaluate()?;
+        let best = self.at.best.is_none_or(|(_, score)| scores.beats(score));
+        if best {
+            self.at.best = Some((self.at.step, scores.score));
+            self.at.best_weights = weights;
+            if let Some(folder) = self.folder {
+                self.task.save(&folder.join("best"), &scores)?;
+            }
         }
+        Ok((scores, best))
+    }
+
+    /// Measures what techniques make of the weights after the last step; false when it was stopped on the way. A run that goes on
+    /// after that measures all of them again.
+    fn variants(&mut self) -> Result<bool, Error> {
+        let (averages, of) = self.averages();
+        let names = self.techniques.iter().enumerate();
+        let asked: Vec<(usize, usize, String)> = names
+            .flat_map(|(at, (_, technique))| {
+                technique.variants().into_iter().enumerate().map(move |(number, name)| (at, number, name))
+            })
+            .collect();
+        let trained = swap(self.task.store_mut(), averages)?;
+        for (at, number, name) in asked {
+            if self.stop.load(Ordering::Relaxed) {
+                swap(self.task.store_mut(), trained)?;
+                self.log.write(&Event::Interrupted { step: self.at.step })?;
+                return Ok(false);
+            }
+            let started = Instant::now();
+            let values = self.techniques[at].1.variant(number, self.task.store())?;
+            let weights = of.as_ref().map_or_else(|| name.clone(), |of| format!("{name} of {of}"));
+            let before = swap(self.task.store_mut(), values)?;
+            let (scores, best) = self.measure(Some(weights.clone()))?;
+            swap(self.task.store_mut(), before)?;
+            let (step, seconds) = (self.at.step, started.elapsed().as_secs_f64());
+            let Scores { score, values, .. } = scores;
+            self.log.write(&Event::Variant { step, weights, score, best, values, seconds })?;
+        }
+        swap(self.task.store_mut(), trained)?;
+        Ok(true)
     }
 
     fn checkpoint(&mut self) -> Result<(), Error> {
         let Some(folder) = self.folder.filter(|_| self.options.checkpoints) else { return Ok(()) };
         let started = Instant::now();
         self.at.log_bytes = self.log.bytes();
-        checkpoint::save(folder, self.task.store(), &self.optimizer, self.options, &self.at)?;
+        let (averages, _) = self.averages();
+        let learnt = Learnt { store: self.task.store(), optimizer: &self.optimizer, averages: &averages };
+        checkpoint::save(folder, learnt, self.options, &self.at)?;
         let (step, seconds) = (self.at.step, started.elapsed().as_secs_f64());
         self.log.write(&Event::Checkpoint { step, seconds })
     }

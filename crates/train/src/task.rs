@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
-use topwork_nn::{ParamStore, Pass};
+use topwork_nn::{ParamId, ParamStore, Pass};
+
+use crate::view::{Answers, Twice};
 
 /// An error from outside this crate, carried through the loop as it is.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,6 +33,33 @@ pub trait Task {
     /// Whatever the model finds wrong.
     fn loss(&self, pass: &Pass, examples: &[usize]) -> Result<BatchLoss, TaskError>;
 
+    /// How much a source task hangs on each parameter, at the values that training starts from: the mean square of the gradient of
+    /// the log-likelihood of an example.
+    ///
+    /// # Errors
+    /// A source that cannot be read, or that the model does not answer; a task that knows of none.
+    fn importance(&self, _ask: &Importance) -> Result<Vec<(ParamId, DispatchTensor)>, TaskError> {
+        Err("this task has no model that a source could be asked of".into())
+    }
+
+    /// Whether a batch holds the same texts and targets whatever the pass: nothing in it is drawn anew.
+    fn fixed(&self) -> bool {
+        true
+    }
+
+    /// What a row of the model's answers is, where a batch can be seen twice; `None` where that cannot be.
+    fn answers(&self) -> Option<Answers> {
+        None
+    }
+
+    /// A batch that is seen twice in one pass: every example stands in it twice, with random numbers of its own.
+    ///
+    /// # Errors
+    /// Whatever the model finds wrong; a task that has no [`Task::answers`].
+    fn twice(&self, _pass: &Pass, _examples: &[usize]) -> Result<Twice, TaskError> {
+        Err("the answers of this task cannot be held against each other".into())
+    }
+
     /// Measures the model on the development data.
     ///
     /// # Errors
@@ -41,6 +71,17 @@ pub trait Task {
     /// # Errors
     /// Whatever stands in the way of writing.
     fn save(&self, folder: &Path, scores: &Scores) -> Result<(), TaskError>;
+}
+
+/// What is asked of a source task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Importance {
+    /// Where its examples are.
+    pub source: String,
+    /// How many of them are looked at.
+    pub examples: usize,
+    /// Whether what is right is drawn from what the model answers, and not that of the examples.
+    pub drawn: bool,
 }
 
 /// The loss of one batch and how much went into it.

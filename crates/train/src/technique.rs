@@ -1,26 +1,57 @@
 //! Fine-tuning techniques: one file each, one trait, one line in the list.
 
+use burn::backend::DispatchTensor;
 use serde_json::Value;
-use topwork_nn::{Gradients, ParamStore};
+use topwork_nn::{Gradients, ParamId, ParamStore};
 
 use crate::error::Error;
 use crate::metrics::nearest::nearest;
 use crate::plan::{ParamInfo, Plan, Progress};
+use crate::task::Task;
 use crate::techniques;
+use crate::view::View;
 
 /// One fine-tuning technique. Every method has a default, so a file implements only what it is about. Plans may
 /// only narrow (`train &=`) and multiply (`lr_scale *=`), and gradients are only added to: techniques then commute.
 pub trait Technique {
-    /// Sees the parameters as they are before the first step; of a run that goes on, too, before its state is loaded.
+    /// Gives parameters other values before anything else begins, and names those that it gave some; of a run that goes on, too.
     ///
     /// # Errors
     /// A parameter without values.
-    fn begin(&mut self, _params: &[ParamInfo], _store: &ParamStore) -> Result<(), Error> {
+    fn renew(
+        &self,
+        _params: &[ParamInfo],
+        _store: &mut ParamStore,
+        _seed: u64,
+    ) -> Result<Vec<ParamId>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Sees the parameters as they are before the first step, and may attach to them what they are used as; of a run that goes
+    /// on, too, before its state is loaded.
+    ///
+    /// # Errors
+    /// A parameter without values, or one that something is attached to already.
+    fn begin(&mut self, _params: &[ParamInfo], _store: &mut ParamStore) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Asks the task for what it needs to know of data, once before the first step; of a run that goes on, too, before its state
+    /// is loaded.
+    ///
+    /// # Errors
+    /// What the task finds wrong.
+    fn consult(&mut self, _params: &[ParamInfo], _task: &dyn Task) -> Result<(), Error> {
         Ok(())
     }
 
     /// Decides which parameters move and how fast. Called before every step; must be a pure function.
     fn plan(&self, _at: Progress, _params: &[ParamInfo], _plan: &mut [Plan]) {}
+
+    /// How it looks at batches, if that is otherwise than once. Techniques that have a view stand apart from each other.
+    fn view(&self) -> Option<&dyn View> {
+        None
+    }
 
     /// Adds the gradients of a term of the loss that depends on the parameters alone. Called after the audit and before
     /// clipping, once a step; only parameters that the plan trains may get one.
@@ -36,6 +67,45 @@ pub trait Technique {
     ) -> Result<(), Error> {
         Ok(())
     }
+
+    /// Sees the parameters after each step of the optimizer; `done` is the place of that step.
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn after_step(&mut self, _done: Progress, _plan: &[Plan], _store: &ParamStore) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Values that are measured and saved in the place of those that are trained, by parameter. They are a part of checkpoints:
+    /// a technique has no other state.
+    fn averages(&self) -> Vec<(ParamId, DispatchTensor)> {
+        Vec::new()
+    }
+
+    /// Takes up [`Technique::averages`] of a run that goes on, whose parameters are in the store already.
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn restore(
+        &mut self,
+        _averages: Vec<(ParamId, DispatchTensor)>,
+        _store: &ParamStore,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Names of other weights that are measured once, after the last step; the best are kept.
+    fn variants(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The values of a variant where they are others than those in the store.
+    ///
+    /// # Errors
+    /// A parameter without values.
+    fn variant(&self, _number: usize, _store: &ParamStore) -> Result<Vec<(ParamId, DispatchTensor)>, Error> {
+        Ok(Vec::new())
+    }
 }
 
 /// How a technique is known from outside.
@@ -48,6 +118,8 @@ pub struct TechniqueEntry {
     pub paper: &'static str,
     /// Its options.
     pub options: &'static [OptionSpec],
+    /// Names of techniques that it cannot be combined with.
+    pub apart: &'static [&'static str],
     /// Builds one from its options, given the parameters it will act on.
     pub build: Build,
 }
@@ -71,6 +143,15 @@ pub const TECHNIQUES: &[&TechniqueEntry] = &[
     &techniques::layer_decay::ENTRY,
     &techniques::bitfit::ENTRY,
     &techniques::l2_sp::ENTRY,
+    &techniques::ema::ENTRY,
+    &techniques::swa::ENTRY,
+    &techniques::wise_ft::ENTRY,
+    &techniques::mixout::ENTRY,
+    &techniques::reinit::ENTRY,
+    &techniques::r_drop::ENTRY,
+    &techniques::r3f::ENTRY,
+    &techniques::hold::ENTRY,
+    &techniques::ewc::ENTRY,
 ];
 
 /// The entry of that name, if these are options of it; their values are looked at with the parameters, by
@@ -100,6 +181,54 @@ fn only(entry: &TechniqueEntry, options: &Value) -> Result<(), Error> {
     }
 }
 
+/// Refuses techniques that cannot be combined.
+///
+/// # Errors
+/// [`Error::Apart`].
+pub fn together<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Error> {
+    for entry in TECHNIQUES.iter().filter(|entry| names.clone().any(|name| name == entry.name)) {
+        if let Some(other) = entry.apart.iter().find(|other| names.clone().any(|name| name == **other)) {
+            return Err(Error::Apart { one: entry.name, other });
+        }
+    }
+    Ok(())
+}
+
+/// A number among the options, or the default, that must be in range.
+pub(crate) fn in_range(
+    entry: &TechniqueEntry,
+    options: &Value,
+    (key, default): (&'static str, f64),
+    right: impl Fn(f64) -> bool,
+    expected: &'static str,
+) -> Result<f64, Error> {
+    let value = number(entry, options, key, default)?;
+    if right(value) {
+        return Ok(value);
+    }
+    Err(Error::Option { name: entry.name, expected, got: format!("{key} = {value}") })
+}
+
+/// Numbers among the options: a list, a number alone, or a text as `0.2+0.5`, which is how a command line has lists.
+pub(crate) fn numbers(
+    entry: &TechniqueEntry,
+    options: &Value,
+    key: &'static str,
+    right: impl Fn(f64) -> bool,
+    expected: &'static str,
+) -> Result<Option<Vec<f64>>, Error> {
+    let Some(given) = options.get(key) else { return Ok(None) };
+    let read: Option<Vec<f64>> = match given {
+        Value::Array(list) => list.iter().map(Value::as_f64).collect(),
+        Value::String(text) => text.split('+').map(|part| part.trim().parse().ok()).collect(),
+        one => one.as_f64().map(|number| vec![number]),
+    };
+    match read.filter(|list| !list.is_empty() && list.iter().all(|&number| right(number))) {
+        Some(list) => Ok(Some(list)),
+        None => Err(Error::Option { name: entry.name, expected, got: format!("{key} = {given}") }),
+    }
+}
+
 /// A number among the options, or the default.
 pub(crate) fn number(
     entry: &TechniqueEntry,
@@ -117,14 +246,21 @@ pub(crate) fn number(
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
     use serde_json::json;
+    use std::path::Path;
+
+    use topwork_nn::param::{download, upload};
+    use topwork_nn::{Init, Param, ParamKind, Pass};
+    use topwork_ops::Gradient;
 
     use super::*;
     use crate::plan::tests::tower;
+    use crate::task::{BatchLoss, Importance, Scores, TaskError};
 
     #[test]
     fn every_technique_is_complete_and_refuses_unknown_options() {
-        assert_eq!(TECHNIQUES.len(), 6, "count the techniques when you add one");
+        assert_eq!(TECHNIQUES.len(), 15, "count the techniques when you add one");
         let build = |name: &str, options: Value| (find(name, &options)?.build)(&options, &tower());
         for entry in TECHNIQUES {
             assert!(entry.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));
@@ -145,38 +281,169 @@ mod tests {
             "freeze" => json!({"patterns": ["layers.0"]}),
             "only" => json!({"patterns": ["layers"]}),
             "layer-decay" => json!({"rate": 0.5}),
+            "ewc" => json!({"source": "texts.csv"}),
             _ => json!({}),
         }
     }
 
-    #[test]
-    fn every_pair_commutes() {
-        let params = tower();
-        let planned = |names: [&str; 2], step: usize| {
-            let mut plan = vec![Plan::default(); params.len()];
-            for name in names {
-                let technique = (find(name, &options(name)).unwrap().build)(&options(name), &params).unwrap();
-                technique.plan(Progress { epoch: step / 4, step, total: 12 }, &params, &mut plan);
-            }
-            plan
-        };
-        let mut changed = 0;
-        for first in TECHNIQUES {
-            for second in TECHNIQUES {
-                for step in 0..12 {
-                    let there = planned([first.name, second.name], step);
-                    assert_eq!(
-                        there,
-                        planned([second.name, first.name], step),
-                        "{} {}",
-                        first.name,
-                        second.name
-                    );
-                    changed += usize::from(there.iter().any(|plan| *plan != Plan::default()));
-                }
+    /// Two parameters in each of three depth groups.
+    fn store() -> ParamStore {
+        let mut store = ParamStore::new(&Device::flex());
+        for (group, name) in ["embed.word", "layers.0.attn.q", "head.out"].into_iter().enumerate() {
+            for (last, shape, kind) in
+                [("weight", &[2, 3][..], ParamKind::Weight), ("bias", &[2][..], ParamKind::Bias)]
+            {
+                let path = format!("{name}.{last}");
+                let id = store.declare(&path, shape, group, kind, Init::Normal(0.5));
+                store.initialise(id, 3).unwrap();
             }
         }
-        // Only l2-sp twice plans nothing, and unfreezing does not in its last stage.
-        assert!(changed > 12 * 20, "{changed}");
+        store
+    }
+
+    /// A task that knows how much hangs on its weights, and nothing else.
+    struct Source(ParamStore);
+
+    impl Task for Source {
+        fn store(&self) -> &ParamStore {
+            &self.0
+        }
+
+        fn store_mut(&mut self) -> &mut ParamStore {
+            &mut self.0
+        }
+
+        fn batches(&self, _: usize) -> Result<Vec<Vec<usize>>, TaskError> {
+            Ok(Vec::new())
+        }
+
+        fn loss(&self, _: &Pass, _: &[usize]) -> Result<BatchLoss, TaskError> {
+            Err("it has no texts".into())
+        }
+
+        fn importance(&self, _: &Importance) -> Result<Vec<(ParamId, DispatchTensor)>, TaskError> {
+            let param = |(id, param): (ParamId, &Param)| {
+                let much = (0..param.len()).map(|at| 0.1 * at as f32).collect();
+                (id, upload(much, &param.shape, self.0.device()))
+            };
+            Ok(self.0.iter().map(param).collect())
+        }
+
+        fn evaluate(&self) -> Result<Scores, TaskError> {
+            Err("it has no texts".into())
+        }
+
+        fn save(&self, _: &Path, _: &Scores) -> Result<(), TaskError> {
+            Ok(())
+        }
+    }
+
+    type Bits = Vec<Vec<u32>>;
+
+    fn bits(store: &ParamStore, values: &[(ParamId, DispatchTensor)]) -> Bits {
+        let plain = |(id, value): &(ParamId, DispatchTensor)| {
+            let values = download(value.clone(), store.param(*id).shape.len()).unwrap();
+            [id.0 as u32].into_iter().chain(values.into_iter().map(f32::to_bits)).collect()
+        };
+        values.iter().map(plain).collect()
+    }
+
+    /// Twelve steps by what techniques say, in their order: plans, the gradients they make, averages, and in the end variants.
+    fn course(names: &[&str]) -> (Vec<Vec<Plan>>, Bits, Bits) {
+        let mut store = store();
+        let params = ParamInfo::of(&store);
+        let mut techniques: Vec<Box<dyn Technique>> = Vec::new();
+        for name in names {
+            let technique = (find(name, &options(name)).unwrap().build)(&options(name), &params).unwrap();
+            techniques.push(technique);
+        }
+        for technique in &techniques {
+            technique.renew(&params, &mut store, 5).unwrap();
+        }
+        techniques.iter_mut().for_each(|technique| technique.begin(&params, &mut store).unwrap());
+        let source = Source(store);
+        techniques.iter_mut().for_each(|technique| technique.consult(&params, &source).unwrap());
+        let mut store = source.0;
+        let (mut plans, mut pulled, mut averages) = (Vec::new(), Vec::new(), Bits::new());
+        for step in 0..12 {
+            let at = Progress { epoch: step / 4, step, total: 12 };
+            let mut plan = vec![Plan::default(); params.len()];
+            techniques.iter().for_each(|technique| technique.plan(at, &params, &mut plan));
+            let mut gradients = Gradients::none(params.len());
+            for technique in &techniques {
+                technique.after_backward(&params, &plan, &store, &mut gradients).unwrap();
+            }
+            for (id, plan) in plan.iter().enumerate().filter(|(_, plan)| plan.train) {
+                let id = ParamId(id);
+                if let Some(Gradient::Dense(gradient)) = gradients.take(id) {
+                    pulled.push((id, gradient));
+                }
+                let moved =
+                    store.values(id).unwrap().iter().map(|v| v + 0.1 * plan.lr_scale as f32).collect();
+                store.set(id, moved).unwrap();
+            }
+            for technique in &mut techniques {
+                technique.after_step(at, &plan, &store).unwrap();
+                averages.extend(bits(&store, &technique.averages()));
+            }
+            plans.push(plan);
+        }
+        for technique in &techniques {
+            for (number, _) in technique.variants().iter().enumerate() {
+                averages.extend(bits(&store, &technique.variant(number, &store).unwrap()));
+            }
+        }
+        (plans, bits(&store, &pulled), averages)
+    }
+
+    /// Pairs of so many, in either order, with at least one of so many of them.
+    fn all_pairs(all: usize, with: usize) -> usize {
+        let without = all - with;
+        all * (all - 1) - without * (without - 1)
+    }
+
+    #[test]
+    fn every_pair_commutes_or_is_refused() {
+        let (mut pairs, mut apart) = (0, 0);
+        let (mut planned, mut pulled, mut averaged) = (0, 0, 0);
+        for first in TECHNIQUES {
+            for second in TECHNIQUES.iter().filter(|second| second.name != first.name) {
+                let both = [first.name, second.name];
+                if let Err(error) = together(both.into_iter()) {
+                    assert!(error.to_string().contains("cannot be combined"), "{error}");
+                    assert!(together([second.name, first.name].into_iter()).is_err(), "{both:?}");
+                    apart += 1;
+                    continue;
+                }
+                let (there, back) = (course(&both), course(&[second.name, first.name]));
+                assert_eq!(there, back, "{both:?}");
+                planned += usize::from(there.0.iter().flatten().any(|plan| *plan != Plan::default()));
+                pulled += usize::from(!there.1.is_empty());
+                averaged += usize::from(!there.2.is_empty());
+                pairs += 1;
+            }
+        }
+        let (all, count) = (TECHNIQUES.len(), |with: usize| all_pairs(TECHNIQUES.len(), with));
+        // Ema and swa stand apart, in either order, and so do the three that look at a batch otherwise than once.
+        assert_eq!((pairs, apart), (all * (all - 1) - 8, 8));
+        // Five plan, two pull, three measure other weights than those that are trained.
+        assert_eq!([planned, pulled, averaged], [count(5), count(2), count(3) - 2]);
+    }
+
+    #[test]
+    fn lists_of_numbers_are_read_as_they_come() {
+        let read = |given: Value| {
+            let options = json!({"alphas": given});
+            numbers(&techniques::wise_ft::ENTRY, &options, "alphas", |n| n <= 1.0, "numbers up to 1")
+        };
+        for given in [json!([0.25, 0.5]), json!("0.25+0.5"), json!("0.25 + 0.5")] {
+            assert_eq!(read(given).unwrap(), Some(vec![0.25, 0.5]));
+        }
+        assert_eq!(read(json!(1)).unwrap(), Some(vec![1.0]));
+        for wrong in [json!([]), json!("a"), json!([2.0]), json!(true), json!("")] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("wise-ft") && error.contains("numbers up to 1"), "{error}");
+        }
+        assert_eq!(numbers(&techniques::ema::ENTRY, &json!({}), "alphas", |_| true, "").unwrap(), None);
     }
 }

@@ -175,12 +175,141 @@ fn with_techniques() -> TrainOptions {
 fn stopping_anywhere_and_resuming_gives_the_same_bits() {
     stopping_anywhere(&options(), 0);
     stopping_anywhere(&with_techniques(), 2);
+    for averaged in averaging() {
+        stopping_anywhere(&averaged, 2);
+    }
+    stopping_anywhere(&drawing(), 2);
+}
+
+/// The same with fresh values, and with weights that are drawn anew in each step.
+fn drawing() -> TrainOptions {
+    let mut all = with_techniques();
+    all.techniques.insert("mixout".to_string(), serde_json::json!({"p": 0.4}));
+    all.techniques.insert("reinit".to_string(), serde_json::json!({"layers": 1}));
+    all
+}
+
+#[test]
+fn what_is_renewed_is_trained_and_begins_the_same_with_a_seed() {
+    let first = |seed: u64, freeze: &[&str]| {
+        let mut line = Line::new();
+        let freeze = freeze.iter().map(|pattern| pattern.to_string()).collect();
+        let techniques = [("reinit".to_string(), serde_json::json!({}))].into();
+        let options = TrainOptions { seed, freeze, techniques, learning_rate: 1e-9, ..options() };
+        go(&mut line, &options, None, false).map(|_| line.store.values(line.first.weight).unwrap())
+    };
+    let pretrained = {
+        let line = Line::new();
+        line.store.values(line.first.weight).unwrap()
+    };
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+    let (one, other) = (first(1, &[]).unwrap(), first(2, &[]).unwrap());
+    assert!(!near(&one, &pretrained) && !near(&one, &other) && near(&one, &first(1, &[]).unwrap()));
+    let error = first(1, &["layers"]).unwrap_err().to_string();
+    assert!(error.contains("reinit") && error.contains("layers.0.weight"), "{error}");
+}
+
+#[test]
+fn a_view_that_does_not_fit_is_refused_before_anything_is_written() {
+    for (name, recompute) in [("r-drop", false), ("r3f", false), ("hold", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let techniques = [(name.to_string(), serde_json::json!({}))].into();
+        let options = TrainOptions { techniques, recompute, ..options() };
+        let error = go(&mut Line::new(), &options, Some(folder.path()), false).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{name}");
+    }
+}
+
+#[test]
+fn what_is_mixed_is_what_it_is_outside_of_training() {
+    let mixout = |p: f64| [("mixout".to_string(), serde_json::json!({"p": p}))].into();
+    let with = |techniques| {
+        let mut line = Line::new();
+        let folder = tempfile::tempdir().unwrap();
+        go(&mut line, &TrainOptions { techniques, ..options() }, Some(folder.path()), false).unwrap();
+        let used = line.store.used_values(line.first.weight).unwrap();
+        assert_eq!(used, line.store.values(line.first.weight).unwrap());
+        line.weights()
+    };
+    let (none, some) = (with(mixout(0.0)), with(mixout(0.5)));
+    assert_ne!(none, some);
+    assert_eq!(some, with(mixout(0.5)));
+    let plain = with(std::collections::BTreeMap::new());
+    let near = |a: &u32, b: &u32| (f32::from_bits(*a) - f32::from_bits(*b)).abs() < 1e-4;
+    assert!(none.iter().zip(&plain).all(|(a, b)| near(a, b)), "with nothing mixed it is as without");
+    // Something else is attached already.
+    let mut line = Line::new();
+    let options = TrainOptions { techniques: mixout(0.5), ..options() };
+    go(&mut line, &options, None, false).unwrap();
+    let error = go(&mut line, &options, None, false).unwrap_err().to_string();
+    assert!(error.contains("mixout") && error.contains("layers.0.weight"), "{error}");
+}
+
+/// The same with averages, which are measured in each epoch, and with weights that are tried in the end.
+fn averaging() -> Vec<TrainOptions> {
+    let averages = [
+        ("ema", serde_json::json!({"decay": 0.8})),
+        ("ema", serde_json::json!({"decay": 0.5, "start": 0.4})),
+        ("swa", serde_json::json!({"start": 0.2, "every": 4})),
+    ];
+    let with = |(name, options): (&str, serde_json::Value)| {
+        let mut all = with_techniques();
+        all.techniques.insert(name.to_string(), options);
+        all.techniques.insert("wise-ft".to_string(), serde_json::json!({"alphas": [0.3, 0.7]}));
+        all
+    };
+    averages.map(with).to_vec()
+}
+
+/// What was measured, from the log: the weights and the score.
+fn measured(folder: &Path) -> Vec<(String, f64)> {
+    let log = std::fs::read_to_string(folder.join("log.jsonl")).unwrap();
+    let line = |line: &str| match serde_json::from_str(line).unwrap() {
+        Event::Evaluation { weights, score, .. } => Some((weights.unwrap_or_default(), score.unwrap())),
+        Event::Variant { weights, score, .. } => Some((weights, score.unwrap())),
+        _ => None,
+    };
+    log.lines().filter_map(line).collect()
+}
+
+#[test]
+fn averages_are_measured_and_the_weights_that_learn_stay_what_they_are() {
+    let mut plain = Line::new();
+    go(&mut plain, &with_techniques(), None, false).unwrap();
+    for (options, name) in averaging().into_iter().zip(["ema", "ema", "swa"]) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut line = Line::new();
+        let result = go(&mut line, &options, Some(folder.path()), false).unwrap();
+        assert_eq!(line.weights(), plain.weights(), "{name} changes nothing of training");
+        let seen = measured(folder.path());
+        let names: Vec<&str> = seen.iter().map(|(name, _)| name.as_str()).collect();
+        let first = if options.techniques.get("ema").is_some_and(|ema| ema.get("start").is_some()) {
+            // Averaging begins after 12 of 30 steps, and two of six epochs have ended by then.
+            vec!["", ""]
+        } else if name == "swa" {
+            // After 6.
+            vec![""]
+        } else {
+            vec![]
+        };
+        let epochs = 6 - first.len();
+        let variants = [format!("wise-ft 0.3 of {name}"), format!("wise-ft 0.7 of {name}")];
+        let expected =
+            [first, vec![name; epochs], variants.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+        assert_eq!(names, expected);
+        let best = seen.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        assert_eq!(result.best.unwrap().1, Some(best.1), "the best of all is kept");
+        assert_eq!(result.best_weights.unwrap_or_default(), best.0);
+        assert_eq!(line.saved.lock().unwrap().last(), Some(&best.1));
+    }
 }
 
 /// `plans`: how often the log says what learns.
 fn stopping_anywhere(options: &TrainOptions, plans: usize) {
     let mut whole = Line::new();
-    go(&mut whole, options, None, false).unwrap();
+    let undisturbed = tempfile::tempdir().unwrap();
+    go(&mut whole, options, Some(undisturbed.path()), false).unwrap();
     for steps in [1, 4, 5, 6, 13, 15, 29] {
         let folder = tempfile::tempdir().unwrap();
         let mut line = Line::new();
@@ -194,6 +323,7 @@ fn stopping_anywhere(options: &TrainOptions, plans: usize) {
         let result = go(&mut again, options, Some(folder.path()), true).unwrap();
         assert!(!result.interrupted);
         assert_eq!(again.weights(), whole.weights(), "stopped after {steps}");
+        assert_eq!(measured(folder.path()), measured(undisturbed.path()), "stopped after {steps}");
         let log = std::fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
         let logged = log.lines().filter(|line| line.contains("\"event\":\"step\"")).count();
         assert_eq!(logged, 30, "every step stands in the log once");
@@ -369,13 +499,15 @@ fn divergence_is_named_with_the_way_out() {
 
 #[test]
 fn thread_count_does_not_change_bits() {
-    let run_on = |threads: usize| {
+    let run_on = |threads: usize, options: &TrainOptions| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let mut line = Line::new();
-            go(&mut line, &options(), None, false).unwrap();
+            go(&mut line, options, None, false).unwrap();
             line.weights()
         })
     };
-    assert_eq!(run_on(1), run_on(2));
+    for options in [options(), drawing()] {
+        assert_eq!(run_on(1, &options), run_on(2, &options));
+    }
 }

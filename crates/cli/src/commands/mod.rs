@@ -21,6 +21,7 @@ mod model;
 mod predict;
 mod pretrain;
 mod search;
+mod soup;
 mod tokenize;
 mod train;
 mod vectors;

@@ -15,6 +15,7 @@ use topwork_weights::gguf::Store;
 use topwork_weights::{Checkpoint, LoadReport};
 
 use crate::Ended;
+use crate::commands::soup::Soup;
 use crate::global::Global;
 use crate::numbers::{bytes, counted, thousands};
 
@@ -23,6 +24,7 @@ use crate::numbers::{bytes, counted, thousands};
 pub enum Model {
     Show(Show),
     Convert(Convert),
+    Soup(Soup),
     Pull(Pull),
 }
 
@@ -32,6 +34,7 @@ impl Model {
         match self {
             Model::Show(command) => command.run(global, out),
             Model::Convert(command) => command.run(global, out),
+            Model::Soup(command) => command.run(global, out),
             Model::Pull(command) => command.run(global, out),
         }
     }

@@ -7,14 +7,28 @@ const LONG: &str = "train.epochs=20 train.checkpoint-steps=1";
 
 #[test]
 fn killed_at_any_step_a_run_goes_on_to_the_same_bits() {
+    killed_at_any_step(LONG);
+}
+
+/// What techniques keep from step to step, and what they draw, is a part of that.
+#[test]
+fn killed_at_any_step_a_run_with_techniques_goes_on_to_the_same_bits() {
+    let averaged = "--technique ema:decay=0.9 --technique wise-ft:alphas=0.3+0.6";
+    killed_at_any_step(&format!("{LONG} {averaged} --technique mixout --technique r-drop"));
+    killed_at_any_step(&format!(
+        "{LONG} --technique swa:start=0.2,every=3 --technique hold --technique reinit"
+    ));
+}
+
+fn killed_at_any_step(options: &str) {
     let stage = Stage::with_mails();
-    stage.train("runs/whole", LONG);
+    stage.train("runs/whole", options);
     let last = newest_checkpoint(&stage.path("runs/whole")).unwrap();
     let run = stage.path("runs/killed");
     let mut killed_at = Vec::new();
     for (kill, from) in [last / 6, last / 2, last - last / 5].into_iter().enumerate() {
         let line = if kill == 0 {
-            train_line("runs/killed", LONG)
+            train_line("runs/killed", options)
         } else {
             "train --resume runs/killed".to_string()
         };

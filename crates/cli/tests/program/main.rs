@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+mod averaging;
 mod bad_data;
 mod bad_models;
 mod bench;
@@ -10,6 +11,7 @@ mod few_labels;
 mod full_disk;
 mod generating;
 mod glue;
+mod holding;
 mod interrupted;
 mod looking;
 mod predicting;

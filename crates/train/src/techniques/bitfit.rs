@@ -15,6 +15,7 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
     summary: "of the encoder only the biases learn, and the head",
     paper: "https://arxiv.org/abs/2106.10199",
     options: &[],
+    apart: &[],
     build: |_, params| {
         let top = top(params);
         if !params.iter().any(|param| param.group < top && param.kind == ParamKind::Bias) {

@@ -15,6 +15,7 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
     summary: "parameters whose path matches one of `patterns` are not trained",
     paper: "https://arxiv.org/abs/1903.05987",
     options: &[OptionSpec { key: "patterns", about: "a list of path patterns, such as \"embed\"; needed" }],
+    apart: &[],
     build: |options, params| {
         let bad = |got: &Value| Error::Option {
             name: "freeze",

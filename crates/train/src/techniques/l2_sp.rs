@@ -4,13 +4,12 @@
 //! section 3.2 and equation 4, <https://arxiv.org/abs/1802.01483>
 
 use burn::backend::DispatchTensor;
-use burn::tensor::Tensor;
-use topwork_nn::{Gradients, ParamId, ParamStore, gradient};
-use topwork_ops::Gradient;
+use topwork_nn::{Gradients, ParamId, ParamStore};
 
 use crate::error::Error;
 use crate::plan::{ParamInfo, Plan, top};
 use crate::technique::{OptionSpec, Technique, TechniqueEntry, number};
+use crate::values::{add_to, pull};
 
 /// The entry in the list.
 pub const ENTRY: TechniqueEntry = TechniqueEntry {
@@ -21,6 +20,7 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
         OptionSpec { key: "alpha", about: "how strongly the encoder is pulled back (default 0.01)" },
         OptionSpec { key: "beta", about: "how strongly the head is pulled to zero (default 0.01)" },
     ],
+    apart: &[],
     build: |options, params| {
         let strength = |key| {
             let strength = number(&ENTRY, options, key, 0.01)?;
@@ -46,7 +46,7 @@ struct L2Sp {
 }
 
 impl Technique for L2Sp {
-    fn begin(&mut self, params: &[ParamInfo], store: &ParamStore) -> Result<(), Error> {
+    fn begin(&mut self, params: &[ParamInfo], store: &mut ParamStore) -> Result<(), Error> {
         let start = |(id, param): (usize, &ParamInfo)| {
             let kept = param.group < self.top && param.kind.learns() && self.alpha > 0.0;
             kept.then(|| store.tensor(ParamId(id))).transpose()
@@ -67,41 +67,14 @@ impl Technique for L2Sp {
             if !plan.train || !param.kind.learns() {
                 continue;
             }
-            let shape = &store.param(id).shape;
             let (start, strength) = match self.start.get(at).and_then(Option::as_ref) {
                 Some(start) => (Some(start.clone()), self.alpha),
                 None if param.group == self.top && self.beta > 0.0 => (None, self.beta),
                 None => continue,
             };
-            let pull = Gradient::Dense(pull(store.tensor(id)?, start, strength, shape.len()));
-            let sum = match gradients.take(id) {
-                Some(found) => gradient::add(found, pull, shape),
-                None => pull,
-            };
-            gradients.put(id, sum);
+            let back = pull(store.tensor(id)?, start, strength, store.param(id).shape.len());
+            add_to(gradients, id, back, store);
         }
         Ok(())
-    }
-}
-
-/// `strength · (value - start)`, or `strength · value`, of any rank that parameters have.
-fn pull(value: DispatchTensor, start: Option<DispatchTensor>, strength: f32, rank: usize) -> DispatchTensor {
-    fn of<const RANK: usize>(
-        value: DispatchTensor,
-        start: Option<DispatchTensor>,
-        strength: f32,
-    ) -> DispatchTensor {
-        let value = Tensor::<RANK>::from_dispatch(value);
-        let moved = match start {
-            Some(start) => value - Tensor::from_dispatch(start),
-            None => value,
-        };
-        moved.mul_scalar(strength).into_dispatch()
-    }
-    match rank {
-        1 => of::<1>(value, start, strength),
-        2 => of::<2>(value, start, strength),
-        3 => of::<3>(value, start, strength),
-        _ => of::<4>(value, start, strength),
     }
 }

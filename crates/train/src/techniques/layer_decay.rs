@@ -14,6 +14,7 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
     summary: "discriminative rates: each layer learns at `rate` times the rate of the one above it",
     paper: "https://arxiv.org/abs/1801.06146",
     options: &[OptionSpec { key: "rate", about: "above 0, at most 1 (default 0.95)" }],
+    apart: &[],
     build: |options, params| {
         let rate = number(&ENTRY, options, "rate", 0.95)?;
         if !(rate > 0.0 && rate <= 1.0) {

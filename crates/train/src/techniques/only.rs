@@ -19,6 +19,7 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
         key: "patterns",
         about: "a list of path patterns, such as \"layers.5\"; needed",
     }],
+    apart: &[],
     build: |options, params| {
         let list = options.get("patterns").and_then(Value::as_array);
         let texts: Option<Vec<&str>> = list.and_then(|list| list.iter().map(Value::as_str).collect());

@@ -27,6 +27,7 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
             about: "epochs a stage; 0 = all stages take the same share of the run (default)",
         },
     ],
+    apart: &[],
     build: |options, params| {
         let order = options.get("order").unwrap_or(&Value::Null);
         let order = match order {
