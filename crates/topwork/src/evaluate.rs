@@ -75,16 +75,41 @@ pub fn evaluate_as(
     resamples: usize,
     kind: Option<Kind>,
 ) -> Result<Evaluated, Error> {
-    let tokenizer = model_files::tokenizer(folder)?;
-    let targets = model_files::target_tokenizer(folder)?;
     let vectors = matches!(kind, Some(Kind::Embed | Kind::Similarity));
-    let (mut model, own_length) = match vectors {
+    let (model, own_length) = match vectors {
         true => {
             let (spec, says) = embedder::spec(folder, &EmbedOptions::default())?;
             (Model::open(folder, &spec, 0, &Device::flex())?.0, says)
         }
         false => (Model::open_saved(folder, &Device::flex())?.0, true),
     };
+    measure((model, own_length), folder, data, (precision, resamples), kind)
+}
+
+/// The same of a model that may have other values than those that lie in `folder`, which says how it reads texts.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(crate) fn evaluate_model(
+    model: Model,
+    folder: &Path,
+    data: &DataRecipe,
+    precision: Precision,
+    resamples: usize,
+) -> Result<Evaluated, Error> {
+    measure((model, true), folder, data, (precision, resamples), None)
+}
+
+fn measure(
+    (mut model, own_length): (Model, bool),
+    folder: &Path,
+    data: &DataRecipe,
+    (precision, resamples): (Precision, usize),
+    kind: Option<Kind>,
+) -> Result<Evaluated, Error> {
+    let vectors = matches!(kind, Some(Kind::Embed | Kind::Similarity));
+    let tokenizer = model_files::tokenizer(folder)?;
+    let targets = model_files::target_tokenizer(folder)?;
     model.store.keep_packed();
     let saved = SavedNotes::read(folder)?;
     let (own, labels) = kind_of(&model, folder)?;
