@@ -20,6 +20,7 @@ use crate::tagging::CrfParams;
 pub use crate::heads::body::Body;
 pub use crate::heads::compared::{Compared, VectorLoss, VectorLossKind};
 pub use crate::heads::embed::EmbedDense;
+pub use crate::heads::groups::Groups;
 pub use crate::heads::span_pair::SpanRow;
 pub use crate::loss_options::LossOptions;
 
@@ -74,6 +75,10 @@ pub enum HeadSpec {
         /// The hidden states that are read.
         #[serde(default, skip_serializing_if = "is_default")]
         layers: Layers,
+        /// The heads of several tasks side by side: how many of the labels, in their order, are each one's. A text is told only from
+        /// the labels of its own task. Empty where all labels are of one.
+        #[serde(default, skip_serializing_if = "is_default")]
+        groups: Groups,
     },
     /// A number.
     Regress {
@@ -170,7 +175,8 @@ pub enum HeadSpec {
 impl HeadSpec {
     /// One label of several, or any number of them, with the body and the layers of the family's own classifier.
     pub fn classifier(labels: Vec<String>, several: bool, pool: Pooling) -> Self {
-        HeadSpec::Classify { labels, several, pool, body: Body::Own, layers: Layers::Last }
+        let groups = Groups::default();
+        HeadSpec::Classify { labels, several, pool, body: Body::Own, layers: Layers::Last, groups }
     }
 
     /// A number, with the body and the layers of the family's own classifier.

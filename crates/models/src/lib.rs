@@ -39,8 +39,8 @@ pub use family::{
     TwoStreams, family,
 };
 pub use head::{
-    Body, Compared, EmbedDense, HEADS, Head, HeadEntry, HeadSpec, LossOptions, Permuted, Pooling, SpanRow,
-    Targets, VectorLoss, VectorLossKind,
+    Body, Compared, EmbedDense, Groups, HEADS, Head, HeadEntry, HeadSpec, LossOptions, Permuted, Pooling,
+    SpanRow, Targets, VectorLoss, VectorLossKind,
 };
 pub use model::{Model, SaveOptions};
 pub use source::Source;

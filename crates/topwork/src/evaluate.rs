@@ -77,13 +77,40 @@ pub fn evaluate_as(
     kind: Option<Kind>,
 ) -> Result<Evaluated, Error> {
     let vectors = matches!(kind, Some(Kind::Embed | Kind::Similarity));
-    let (mut model, own_length) = match vectors {
+    let (model, own_length) = match vectors {
         true => {
             let (spec, says) = embedder::spec(folder, &EmbedOptions::default())?;
             (opened::open(folder, &spec, 0)?.0, says)
         }
         false => (opened::open_saved(folder)?.0, true),
     };
+    measure((model, own_length), folder, data, (precision, resamples), kind)
+}
+
+/// The same of a model that may have other values than those that lie in `folder`, which says how it reads texts.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(crate) fn evaluate_model(
+    model: Model,
+    folder: &Path,
+    data: &DataRecipe,
+    precision: Precision,
+    resamples: usize,
+) -> Result<Evaluated, Error> {
+    measure((model, true), folder, data, (precision, resamples), None)
+}
+
+fn measure(
+    (mut model, own_length): (Model, bool),
+    folder: &Path,
+    data: &DataRecipe,
+    (precision, resamples): (Precision, usize),
+    kind: Option<Kind>,
+) -> Result<Evaluated, Error> {
+    let vectors = matches!(kind, Some(Kind::Embed | Kind::Similarity));
+    let tokenizer = model_files::tokenizer(folder)?;
+    let targets = model_files::target_tokenizer(folder)?;
     model.store.keep_packed();
     let set = LabelledSet::read(&model, folder, data, kind.map(|kind| (kind, own_length)))?;
     let measured = set.measure(&model, precision, resamples)?;

@@ -51,6 +51,12 @@ pub(crate) fn check(task: &TaskRecipe, kind: Kind) -> Result<(), Error> {
     if task.focal > 0.0 && !labels {
         return wrong(has("task.focal"));
     }
+    if !task.groups.is_empty() && task.smoothing > 0.0 {
+        return wrong(
+            "task.smoothing would move a text towards labels of other tasks (task.groups): leave it out"
+                .to_string(),
+        );
+    }
     let weighed = task.class_weights.as_deref().is_some_and(|weights| weights != "none");
     if weighed && !labels {
         return wrong(has("task.class-weights"));

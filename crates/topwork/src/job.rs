@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use topwork_data::{BatchSize, Encoder, Label, TokenCache};
+use topwork_data::{BatchSize, Label};
 use topwork_models::{HeadSpec, Model, Pooling, SaveOptions, Source};
 use topwork_text::Tokenizer;
 use topwork_train::metrics::{Bootstrap, Metric, Outcome, tune_threshold};
@@ -16,7 +16,6 @@ use topwork_weights::{LoadReport, WordVectors};
 use crate::adapter;
 use crate::conversation::{Conversation, TEMPLATE};
 use crate::convert::tokenizer_files;
-use crate::datasets;
 use crate::embedder::{self, EmbedOptions};
 use crate::erasure;
 use crate::error::Error;
@@ -26,12 +25,13 @@ use crate::imbalance::{self, Costs};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
 use crate::model_files;
 use crate::opened;
-use crate::prepare::{Prepared, Reads, prepare};
+use crate::prepare::Prepared;
+use crate::ready::{Ready, ready};
 use crate::recipe::{Facts, Kind, Recipe};
 use crate::report::Mistakes;
 use crate::saved::{COSTS, SavedNotes};
 use crate::scoring;
-use crate::sentence::{SENTENCES, SentenceTexts};
+use crate::sentence::SENTENCES;
 use crate::slices::{Predicate, SliceScore, slices};
 use crate::tasks::{self, Judge, Measured, Part, Run};
 use crate::text_task::{TextTask, TextTaskSettings};
@@ -191,42 +191,12 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     let JobContext { folder, hub, progress, stop, observer } = context;
     // Before anything takes time.
     predicates(&asked.report.slices)?;
-    let (recipe, said) = datasets::settle(asked, hub, progress)?;
+    let ready = ready(asked, hub, progress, &mut |line| observer.note(line))?;
+    let Ready { recipe, source, tokenizer, hidden, sentence, seed, data } = ready;
     let recipe = &recipe;
-    said.iter().for_each(|line| observer.note(line));
-    let source = hub.model(&recipe.model, progress)?;
-    let tokenizer = model_files::tokenizer(&source.path)?;
-    let targets = model_files::target_tokenizer(&source.path)?;
-    let seed = seed_of(recipe)?;
-    let plain = HeadSpec::embedder(Pooling::Cls, false);
-    let size = Model::declare(Source::find(&source.path)?.config(), &plain, &Device::flex())?.size().clone();
-    if tokenizer.id_limit() > size.vocab {
-        return Err(Error::Task(format!(
-            "{}: the tokenizer has ids up to {}, the model a table of {}: they do not belong together",
-            source.path.display(),
-            tokenizer.id_limit(),
-            size.vocab
-        )));
-    }
-    let encoder = remembering(&tokenizer, hub)?;
-    let targets = targets.as_ref().map(|targets| remembering(targets, hub)).transpose()?;
-    let sentence = SentenceTexts::read(&source.path)?;
-    let reads = Reads {
-        tokenizer: &encoder,
-        targets: targets.as_ref(),
-        model_max: size.max_tokens,
-        sentence: &sentence,
-        model: &source.path,
-    };
-    let data = prepare(recipe, seed, &reads)?;
-    data.notes.iter().for_each(|line| observer.note(line));
-    // Tasks that write texts in a form of their own ask nothing of it.
-    let used = encoder.used().filter(|used| used.found + used.made > 0);
-    used.iter().for_each(|used| observer.note(&used.to_string()));
-    for line in tokenizer.ignored_settings() {
-        observer.note(&format!("tokenizer: {line}: not applied"));
-    }
-    let (resolved, mut options) = resolve(recipe, &data, &source, size.hidden)?;
+    let (resolved, mut options) = resolve(recipe, &data, &source, hidden)?;
+    let init = recipe.seeds.init.unwrap_or(seed);
+    options.seed = recipe.seeds.order.unwrap_or(seed);
     imbalance::check(&resolved.task, data.kind)?;
     imbalance::costs(&resolved.report.costs, &data)?;
     check_unchanged(recipe, &resolved)?;
@@ -252,13 +222,13 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     }
 
     let spec = head_of(&resolved, &data, &source.path)?;
-    let init = topwork_kernels::rng::derive(seed, "init");
+    let fresh = topwork_kernels::rng::derive(init, "init");
     let (mut model, load, opened) = match resolved.from_scratch {
         true => {
-            let (model, load) = Model::from_scratch(&source.path, &spec, init, &Device::flex())?;
+            let (model, load) = Model::from_scratch(&source.path, &spec, fresh, &Device::flex())?;
             (model, load, None)
         }
-        false => opened::open_apart(&source.path, &spec, init)?,
+        false => opened::open_apart(&source.path, &spec, fresh)?,
     };
     observer.note(&format!("model {}: {load}", source.reference));
     if let Some(path) = &resolved.vectors {
@@ -267,7 +237,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
             &mut model,
             &tokenizer,
             &vectors,
-            topwork_kernels::rng::derive(seed, "vectors"),
+            topwork_kernels::rng::derive(init, "vectors"),
         )?;
         observer.note(&format!(
             "word vectors {}: {} words have one, {} in lower case only, {} by their parts, {} have none",
@@ -288,7 +258,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         ));
         options.freeze.extend(unread);
     }
-    let adapter = adapter::attach(&resolved, (&mut model, opened), seed, &mut options)?;
+    let adapter = adapter::attach(&resolved, (&mut model, opened), init, &mut options)?;
     adapter.iter().for_each(|adapter| observer.note(adapter.about()));
     let total_values = model.store.values_total();
     let metric = Metric::parse(
@@ -308,7 +278,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
             examples: resolved.batch.examples,
             tokens: Some(resolved.batch.tokens).filter(|&tokens| tokens > 0),
         },
-        seed,
+        seed: options.seed,
         oversample: resolved.batch.oversample,
         loss: imbalance::loss(&resolved.task, &data, model.vector_width())?,
         precision: options.precision.kernel(),
@@ -342,7 +312,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         load,
         source,
         total_values,
-        hidden: size.hidden,
+        hidden,
         test: None,
         baseline,
         mistakes: None,
@@ -365,17 +335,6 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
 
 fn predicates(texts: &[String]) -> Result<Vec<Predicate>, Error> {
     texts.iter().map(|text| text.parse()).collect()
-}
-
-/// A tokenizer that remembers in the cache what it made of texts.
-fn remembering<'a>(tokenizer: &'a Tokenizer, hub: &Hub) -> Result<Encoder<'a>, Error> {
-    let identity: Vec<u8> = tokenizer_files(tokenizer)?
-        .iter()
-        .flat_map(|(name, content)| {
-            [name.as_bytes(), &[0], &(content.len() as u64).to_le_bytes(), content].concat()
-        })
-        .collect();
-    Ok(Encoder::cached(tokenizer, TokenCache::new(hub.cache().root().join("tokens"), &identity)))
 }
 
 /// Parameters of the layers above those that the head reads, which nothing would teach.
@@ -461,7 +420,8 @@ fn measure(
     outcomes.layers = model.layer_weights()?;
     let predicates = predicates(&outcomes.resolved.report.slices)?;
     let mut mistakes = data.task().mistakes(&test, data);
-    if let (Kind::Classify, Some(mistakes)) = (data.kind, &mut mistakes) {
+    let one_task = outcomes.resolved.task.groups.is_empty();
+    if let (Kind::Classify, true, Some(mistakes)) = (data.kind, one_task, &mut mistakes) {
         erasure::mark(mistakes, data, &model, tokenizer, options.precision.kernel())?;
     }
     outcomes.slices = slices(&test, &data.test, metric, &predicates, judge.resamples)?;

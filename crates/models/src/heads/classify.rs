@@ -8,6 +8,7 @@ use topwork_text::Packed;
 use crate::error::Error;
 use crate::family::Encoder;
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::heads::groups::Groups;
 use crate::heads::pooled::{PooledOutputs, PooledSpec};
 use crate::onnx::HeadGraph;
 use crate::states::Layers;
@@ -23,15 +24,17 @@ pub const ENTRY: HeadEntry = HeadEntry {
 struct Classify {
     outputs: PooledOutputs,
     several: bool,
+    groups: Groups,
 }
 
 fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
-    let HeadSpec::Classify { labels, several, pool, body, layers } = spec else {
+    let HeadSpec::Classify { labels, several, pool, body, layers, groups } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
+    groups.check(labels.len(), *several)?;
     let spec = PooledSpec { pool: *pool, body: *body, layers: *layers };
     let outputs = PooledOutputs::declare(store, encoder, spec, labels.len())?;
-    Ok(Box::new(Classify { outputs, several: *several }))
+    Ok(Box::new(Classify { outputs, several: *several, groups: groups.clone() }))
 }
 
 impl Head for Classify {
@@ -65,7 +68,9 @@ impl Head for Classify {
     ) -> Result<Tensor<1>, Error> {
         let logits = self.forward(pass, x, input)?;
         match targets {
-            Targets::Classes(target) if !self.several => Ok(options.of_classes(logits, target)),
+            Targets::Classes(target) if !self.several => {
+                Ok(options.of_classes(self.groups.own(logits, target), target))
+            }
             Targets::Several(target) if self.several => Ok(options.of_several(logits, target)),
             other => Err(Error::Targets {
                 head: ENTRY.name,

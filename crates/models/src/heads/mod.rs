@@ -11,6 +11,7 @@ mod concat;
 mod dense;
 pub mod double_heads;
 pub mod embed;
+pub mod groups;
 mod marked;
 pub mod masked_lm;
 pub mod multiple_choice;

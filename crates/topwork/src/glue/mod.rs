@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use state::{Score, Value};
-pub(crate) use state::{keep, read_kept, same_settings};
+pub(crate) use state::{keep, precision, read_kept, same_settings};
 pub use summary::{grid, report};
 
 use crate::datasets::{DataSet, Files, Split, find};
@@ -144,13 +144,18 @@ impl Context<'_> {
     /// As [`crate::job::train`].
     pub(crate) fn train(&self, recipe: &Recipe, folder: &Path) -> Result<Outcomes, Error> {
         let mut observer = (self.observe)(folder);
-        let job = JobContext {
-            folder,
-            hub: self.hub,
-            progress: self.progress,
-            stop: self.stop,
-            observer: observer.as_mut(),
-        };
+        self.train_watched(recipe, folder, observer.as_mut(), self.stop)
+    }
+
+    /// As [`Context::train`], with an observer and a way to be stopped of its own.
+    pub(crate) fn train_watched(
+        &self,
+        recipe: &Recipe,
+        folder: &Path,
+        observer: &mut dyn JobObserver,
+        stop: &AtomicBool,
+    ) -> Result<Outcomes, Error> {
+        let job = JobContext { folder, hub: self.hub, progress: self.progress, stop, observer };
         if begun(folder) { resume(job) } else { train(recipe, job) }
     }
 }

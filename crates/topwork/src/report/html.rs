@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::number::{count, percent};
 use super::style::CSS;
-use super::{Report, charts, sections, tables};
+use super::{Report, charts, heat, sections, strips, tables};
 
 /// The report as one HTML file that loads nothing from anywhere.
 ///
@@ -45,7 +45,20 @@ pub fn html(report: &Report) -> String {
 
 /// What came out.
 fn results(report: &Report, out: &mut String) {
+    if let Some(strips) =
+        report.strips.as_ref().filter(|strips| strips.rows.iter().any(|row| !row.points.is_empty()))
+    {
+        section(out, &strips.title, &strips.about, &strips::draw(strips));
+    }
     if let Some(grid) = report.grid.as_ref().filter(|grid| !grid.rows.is_empty()) {
+        section(out, &grid.title, &grid.about, &tables::grid(grid));
+    }
+    if let Some(heats) =
+        report.heats.as_ref().filter(|heats| heats.maps.iter().any(|map| !map.rows.is_empty()))
+    {
+        section(out, &heats.title, &heats.about, &heat::maps(heats));
+    }
+    for grid in report.tables.iter().filter(|grid| !grid.rows.is_empty()) {
         section(out, &grid.title, &grid.about, &tables::grid(grid));
     }
     if let Some(methods) = report.methods.as_ref().filter(|m| !m.rows.is_empty()) {

@@ -7,10 +7,12 @@
 mod card;
 mod chart;
 mod charts;
+mod heat;
 mod html;
 mod number;
 mod scale;
 mod sections;
+mod strips;
 mod style;
 mod tables;
 
@@ -33,8 +35,14 @@ pub struct Report {
     pub headline: Vec<Headline>,
     /// What a reader must know first: warnings, odd data, what did not work.
     pub notes: Vec<String>,
+    /// Many runs, each as a point.
+    pub strips: Option<Strips>,
     /// A table of results, of a benchmark.
     pub grid: Option<Grid>,
+    /// Tables of scores, shaded.
+    pub heats: Option<Heats>,
+    /// Further tables, each with its title.
+    pub tables: Vec<Grid>,
     /// The methods compared on the same test texts.
     pub methods: Option<Methods>,
     /// Score by the number of labelled texts.
@@ -113,6 +121,79 @@ pub struct Grid {
     pub rows: Vec<Vec<String>>,
     /// True if the last row sums the others up.
     pub sum: bool,
+}
+
+/// Tables of scores, shaded by one scale.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Heats {
+    /// What they show.
+    pub title: String,
+    /// A sentence on how to read them.
+    pub about: String,
+    /// What the columns are.
+    pub along: String,
+    /// The tables.
+    pub maps: Vec<Heat>,
+}
+
+/// A table of scores.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Heat {
+    /// Its name.
+    pub title: String,
+    /// One line on what it is of.
+    pub about: String,
+    /// The names of the rows.
+    pub rows: Vec<String>,
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The scores, where there are some.
+    ///
+    /// # Shapes
+    /// `[rows][columns]`
+    pub values: Vec<Vec<Option<f64>>>,
+}
+
+/// Scores of many runs, each as a point in a strip.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Strips {
+    /// What it shows.
+    pub title: String,
+    /// A sentence on how to read it.
+    pub about: String,
+    /// The metric.
+    pub metric: String,
+    /// The strips, from the top down.
+    pub rows: Vec<Strip>,
+    /// Scores to hold the points against: what each is of, and the score.
+    pub references: Vec<(String, f64)>,
+}
+
+/// The scores of runs of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Strip {
+    /// What they were measured on.
+    pub name: String,
+    /// The runs.
+    pub points: Vec<StripPoint>,
+    /// The score in the middle, to be marked.
+    pub median: Option<f64>,
+}
+
+/// One run in a strip.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StripPoint {
+    /// The name of the run.
+    pub name: String,
+    /// Its score.
+    pub value: f64,
+    /// True if it has failed.
+    pub failed: bool,
 }
 
 /// Methods compared by one metric on the same texts.

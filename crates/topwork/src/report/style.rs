@@ -63,6 +63,8 @@ svg text.name{fill:var(--ink)}
 .bar{fill:var(--c0)}.bar.cut{fill:var(--c1)}
 .rule{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:4 3;fill:none}
 .reference{stroke:var(--soft);stroke-width:1;stroke-dasharray:3 4;fill:none}
+.median{stroke:var(--ink);stroke-width:3}
+figure.wide{max-width:none}svg text.halo{paint-order:stroke;stroke:var(--card);stroke-width:4}
 .epoch{stroke:var(--grid);stroke-width:1;stroke-dasharray:2 3}
 .matrix{width:auto;min-width:260px;border-collapse:separate;border-spacing:3px}
 .matrix th{border:0;padding:4px 8px;color:var(--ink);font-size:.86rem}
@@ -70,6 +72,7 @@ svg text.name{fill:var(--ink)}
 .matrix thead th{text-align:center}
 .matrix th,.matrix td{vertical-align:middle}
 .matrix td{border:0;border-radius:6px;text-align:center;padding:12px 16px;min-width:92px}
+.matrix td.blank{color:var(--soft);background:none}
 .matrix td small{color:inherit;opacity:.85}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:18px}
 .pair section{margin:0}.pair{margin:0 0 18px}

@@ -24,6 +24,33 @@ fn full(text: &str) -> Report {
         subtitle: s(),
         headline: vec![Headline { name: s(), value: s(), detail: s() }],
         notes: vec![s()],
+        strips: Some(Strips {
+            title: s(),
+            about: s(),
+            metric: s(),
+            rows: vec![Strip {
+                name: s(),
+                points: vec![
+                    StripPoint { name: s(), value: 0.7, failed: true },
+                    StripPoint { name: s(), value: 0.9, failed: false },
+                ],
+                median: Some(0.8),
+            }],
+            references: vec![(s(), 0.75)],
+        }),
+        heats: Some(Heats {
+            title: s(),
+            about: s(),
+            along: s(),
+            maps: vec![Heat {
+                title: s(),
+                about: s(),
+                rows: vec![s(), s()],
+                columns: vec![s()],
+                values: vec![vec![Some(0.9)], vec![None]],
+            }],
+        }),
+        tables: vec![Grid { title: s(), about: s(), head: vec![s()], rows: vec![vec![s()]], sum: false }],
         grid: Some(Grid {
             title: s(),
             about: s(),
@@ -180,12 +207,15 @@ fn any_part_may_be_absent() {
             assert!(card(&report).starts_with("---\n"));
         }
     }
-    assert_eq!(names.len(), 20);
+    assert_eq!(names.len(), 23);
 }
 
 #[test]
 fn parts_that_hold_nothing_are_left_out() {
     let report = Report {
+        strips: Some(Strips::default()),
+        heats: Some(Heats::default()),
+        tables: vec![Grid::default()],
         methods: Some(Methods::default()),
         by_labels: Some(ByLabels::default()),
         training: Some(Training::default()),
@@ -206,6 +236,11 @@ fn numbers_that_are_none_do_not_reach_the_page() {
         row.seconds = Some(f64::NAN);
     }
     report.by_labels.as_mut().unwrap().series[0].points.push((64, nan));
+    report.heats.as_mut().unwrap().maps[0].values[1][0] = Some(f64::NAN);
+    let strips = report.strips.as_mut().unwrap();
+    strips.references.push(("x".into(), f64::NAN));
+    strips.rows[0].points.push(StripPoint { name: "x".into(), value: f64::INFINITY, failed: false });
+    strips.rows[0].median = Some(f64::NAN);
     report.calibration.as_mut().unwrap().bins.push((f64::NAN, 0.5, 3));
     let training = report.training.as_mut().unwrap();
     training.train_loss.push((501, f64::INFINITY));

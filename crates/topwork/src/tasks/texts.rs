@@ -3,7 +3,7 @@
 //! Paper: Devlin et al. 2019, "BERT", section 3.2 (fine-tuning), <https://arxiv.org/abs/1810.04805>
 
 use topwork_data::{Dataset, Inputs, LabelMap, Labels};
-use topwork_models::{HeadSpec, Pooling};
+use topwork_models::{Groups, HeadSpec, Pooling};
 use topwork_train::metrics::{Metric, MetricError, Outcome, Task as MetricTask};
 
 use super::{Encode, Judge, LanguageTask, Measured, Part, Run};
@@ -94,7 +94,8 @@ impl LanguageTask for Texts {
             Kind::Regress => HeadSpec::Regress { pool, body, layers },
             kind => {
                 let several = kind == Kind::MultiLabel;
-                HeadSpec::Classify { labels: labels.to_vec(), several, pool, body, layers }
+                let groups = Groups::new(task.groups.iter().map(Vec::len).collect());
+                HeadSpec::Classify { labels: labels.to_vec(), several, pool, body, layers, groups }
             }
         }
     }
@@ -121,7 +122,8 @@ impl LanguageTask for Texts {
     fn measure(&self, run: &Run, part: &Part) -> Result<Measured, Error> {
         let outputs = run.outputs(part)?;
         let width = outputs.values.len() / part.len().max(1);
-        let mut outcome = outcome(&part.inputs.labels, &outputs.values, width, run.judge.positive)?;
+        let values = own(run, part, outputs.values);
+        let mut outcome = outcome(&part.inputs.labels, &values, width, run.judge.positive)?;
         if let Some(threshold) = run.judge.threshold {
             outcome = outcome.with_thresholds(&[threshold])?;
         }
@@ -156,6 +158,17 @@ impl LanguageTask for Texts {
         });
         Some(Mistakes { total: wrong.len() as u64, texts: truth.len() as u64, worst: worst.collect() })
     }
+}
+
+/// Outputs of which, in the heads of several tasks side by side, only those of a text's own task count.
+fn own(run: &Run, part: &Part, mut values: Vec<f32>) -> Vec<f32> {
+    if let (HeadSpec::Classify { groups, .. }, Labels::Class(classes)) =
+        (run.model.spec(), &part.inputs.labels)
+        && let Some(mask) = groups.mask(classes)
+    {
+        values.iter_mut().zip(mask).for_each(|(value, mask)| *value += mask);
+    }
+    values
 }
 
 /// Refuses a metric that has no value on an outcome of all development data, `what` it is about.
