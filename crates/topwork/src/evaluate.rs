@@ -108,9 +108,6 @@ fn measure(
     (precision, resamples): (Precision, usize),
     kind: Option<Kind>,
 ) -> Result<Evaluated, Error> {
-    let vectors = matches!(kind, Some(Kind::Embed | Kind::Similarity));
-    let tokenizer = model_files::tokenizer(folder)?;
-    let targets = model_files::target_tokenizer(folder)?;
     model.store.keep_packed();
     let set = LabelledSet::read(&model, folder, data, kind.map(|kind| (kind, own_length)))?;
     let measured = set.measure(&model, precision, resamples)?;

@@ -90,7 +90,7 @@ pub fn soup(folders: &[PathBuf], out: &Path, judged: Option<&Judged>) -> Result<
         made.notes.push("the tuned threshold is left out: tune it anew for the soup".to_string());
     }
     let files = beside(first, tokenizer)?;
-    pot.save(out, &SaveOptions { files, notes })?;
+    pot.save(out, &SaveOptions { files, notes, ..SaveOptions::default() })?;
     Ok(made)
 }
 
