@@ -235,9 +235,13 @@ fn kind_and_options(config: &Value) -> Result<(&'static str, Value), String> {
         return Err(format!("architecture {other}: of this package there are bottleneck adapters here"));
     }
     for (key, neutral) in NEUTRAL {
+        let same = |value: &Value| {
+            serde_json::from_str::<Value>(neutral).is_ok_and(|neutral| {
+                *value == neutral || value.is_number() && value.as_f64() == neutral.as_f64()
+            })
+        };
         if let Some(value) = config.get(*key)
-            && value.to_string() != *neutral
-            && !(value.is_number() && value.as_f64() == neutral.parse().ok())
+            && !same(value)
         {
             return Err(format!(
                 "{key} = {value}: it changes what the adapter computes, and is not known here"

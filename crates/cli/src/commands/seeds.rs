@@ -22,7 +22,7 @@ use crate::{failure, stop};
     override_usage = "topwork seeds --model MODEL --data FILE|NAME --out FOLDER [OPTIONS] [RECIPE.toml] [key=value]...",
     after_help = "All options of topwork train are taken. The split of the data is the same for all runs, unless everything varies. The runs
 are shown as points in one report, with the failed ones marked: those that diverged, or are not better on the test data than
-the majority class (or what --failed-below says). The model of the best run by its development score is kept. Finished runs are
+answering one class each time (or what --failed-below says). The model of the best run by its development score is kept. Finished runs are
 taken as they are and interrupted ones gone on with, so the same command again goes on, and with more --seeds adds to them.
 With --stop-early all runs are trained to their first evaluation after that share of the steps; the best of them by then go on.
 
@@ -42,7 +42,7 @@ pub struct Seeds {
     /// all (the split of the data too)
     #[arg(long, value_name = "WHAT", default_value = "both")]
     vary: String,
-    /// What a run must be better than not to have failed: majority (the commonest class), linear (TF-IDF and a linear model) or a
+    /// What a run must be better than not to have failed: majority (one class each time), linear (TF-IDF and a linear model) or a
     /// score [default: majority where there are classes, else linear]
     #[arg(long, value_name = "WHAT")]
     failed_below: Option<String>,

@@ -26,8 +26,9 @@ fn a_study_survives_being_killed_and_says_the_same() {
     let runs = whole["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 4);
     assert_eq!(runs[0]["evaluations"].as_array().unwrap().len(), 3);
-    // A third of the mails is spam, and ham is what the majority answers: its F1 of spam is zero.
-    assert_eq!((runs[0]["majority"].as_f64(), runs[0]["metric"].as_str()), (Some(0.0), Some("f1")));
+    // A third of the mails is spam: always answering spam has an F1 of about a half, always answering ham one of zero.
+    let blind = runs[0]["majority"].as_f64().unwrap();
+    assert!((0.35..0.65).contains(&blind) && runs[0]["metric"] == "f1", "{}", runs[0]);
     let devs: Vec<&Value> = runs.iter().map(|run| &run["evaluations"]).collect();
     assert!(devs.windows(2).any(|pair| pair[0] != pair[1]), "seeds make a difference: {devs:?}");
 

@@ -63,8 +63,8 @@ impl Stage {
 /// a folder with other data.
 pub(super) fn stages(plan: &Plan, seed: u64, folder: &Path, context: &Context) -> Result<Vec<Stage>, Error> {
     let mut stages: Vec<Stage> = Vec::new();
-    for (name, recipe) in plan.tasks {
-        stages.push(stage(name, recipe, plan.heads, seed, &folder.join(name), context)?);
+    for task in plan.tasks {
+        stages.push(stage(task, plan.heads, seed, &folder.join(&task.0), context)?);
     }
     let first = &stages[0];
     for other in &stages[1..] {
@@ -90,8 +90,7 @@ pub(super) fn stages(plan: &Plan, seed: u64, folder: &Path, context: &Context) -
 }
 
 fn stage(
-    name: &str,
-    recipe: &Recipe,
+    (name, recipe): &(String, Recipe),
     heads: Heads,
     seed: u64,
     folder: &Path,
@@ -131,7 +130,7 @@ fn stage(
         write(&folder.join(format!("{part}.jsonl")), &texts.dataset, &label)?;
     }
     let stage = Stage {
-        name: name.to_string(),
+        name: name.clone(),
         labels: data.labels.iter().map(|name| label(name)).collect(),
         texts: [data.train.len(), data.dev.len(), data.test.len()],
         max_length: data.max_length,

@@ -22,8 +22,9 @@ pub(crate) fn interval(s: &Score) -> String {
 pub(crate) fn grid(data: &Grid) -> String {
     let number = |at: usize| {
         let cells = || data.rows.iter().filter_map(|row| row.get(at));
-        let first =
-            |cell: &&String| !cell.is_empty() && !cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        let first = |cell: &&String| {
+            !cell.is_empty() && !cell.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+        };
         !cells().any(|cell| first(&cell))
     };
     let class = |at: usize| if number(at) { " class=\"n\"" } else { "" };

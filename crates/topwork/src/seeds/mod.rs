@@ -96,7 +96,7 @@ impl Vary {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bar {
-    /// Answering the commonest class of the training data, with the shares of all classes there as probabilities.
+    /// Answering the commonest class of the training data each time; of two classes whichever scores higher.
     Majority,
     /// TF-IDF and a linear model.
     Linear,
@@ -161,7 +161,7 @@ pub struct Run {
     pub interval: Option<(f64, f64)>,
     /// Test texts.
     pub texts: usize,
-    /// The score of the majority class on the test data, where there are classes.
+    /// The score on the test data of answering one class each time, where there are classes: see [`Bar::Majority`].
     pub majority: Option<f64>,
     /// The score of TF-IDF and a linear model there, where it was trained.
     pub linear: Option<f64>,
@@ -300,7 +300,14 @@ fn said(outcomes: &Outcomes, seed: u64) -> Result<Run, Error> {
         Ok(Measured::of_outcome(outcome, &judge, None)?.evaluation.value(&name).ok())
     };
     let linear = outcomes.baseline.as_ref().map(|baseline| value(baseline.outcome.clone())).transpose()?;
-    let majority = majority(outcomes)?.map(value).transpose()?;
+    let mut majority: Option<f64> = None;
+    for outcome in blind(outcomes)? {
+        let Some(score) = value(outcome)? else { continue };
+        let higher = metric.higher_is_better();
+        if majority.is_none_or(|best| if higher { score > best } else { score < best }) {
+            majority = Some(score);
+        }
+    }
     let test = outcomes.test.as_ref().map(|test| &test.evaluation);
     let evaluations = outcomes.events.iter().filter_map(|event| match event {
         Event::Evaluation { step, score, .. } => Some((*step, *score)),
@@ -313,7 +320,7 @@ fn said(outcomes: &Outcomes, seed: u64) -> Result<Run, Error> {
         score: test.and_then(|test| test.value(&name).ok()),
         interval: test.and_then(|test| test.interval(&name)).map(|interval| (interval.lower, interval.upper)),
         texts: data.test.dataset.len(),
-        majority: majority.flatten(),
+        majority,
         linear: linear.flatten(),
         steps: outcomes.run.steps,
         planned: planned(&outcomes.events).unwrap_or(outcomes.run.steps),
@@ -341,23 +348,30 @@ fn seconds(events: &[Event]) -> f64 {
     events.iter().map(took).sum()
 }
 
-/// The commonest class of the training data as the answer to each test text, with the shares of the classes as probabilities;
-/// `None` where a text has no class.
-fn majority(outcomes: &Outcomes) -> Result<Option<Outcome>, Error> {
+/// Answers that look at no text: the commonest class of the training data each time, with the shares of the classes there as
+/// probabilities, and where there are two classes each of them, for the F1 of a class that is always answered is not zero. None
+/// where a text has no class.
+fn blind(outcomes: &Outcomes) -> Result<Vec<Outcome>, Error> {
     let data = &outcomes.data;
-    let Labels::Class(truth) = &data.test.inputs.labels else { return Ok(None) };
+    let Labels::Class(truth) = &data.test.inputs.labels else { return Ok(Vec::new()) };
     if data.kind != Kind::Classify {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let width = data.labels.len();
     let counts = data.train.inputs.labels.counts(width);
     let all = counts.iter().sum::<usize>().max(1) as f64;
-    let shares: Vec<f64> = counts.iter().map(|&count| count as f64 / all).collect();
-    let outcome = Outcome::classes(truth, &shares.repeat(truth.len()), width)?;
-    Ok(Some(match data.positive {
-        Some(class) => outcome.with_positive(class)?,
-        None => outcome,
-    }))
+    let mut answers: Vec<Vec<f64>> = vec![counts.iter().map(|&count| count as f64 / all).collect()];
+    if width == 2 {
+        answers.extend([vec![0.6, 0.4], vec![0.4, 0.6]]);
+    }
+    let outcome = |answer: Vec<f64>| -> Result<Outcome, Error> {
+        let outcome = Outcome::classes(truth, &answer.repeat(truth.len()), width)?;
+        Ok(match data.positive {
+            Some(class) => outcome.with_positive(class)?,
+            None => outcome,
+        })
+    };
+    answers.into_iter().map(outcome).collect()
 }
 
 impl Results {
@@ -480,6 +494,7 @@ mod tests {
             ..Run::default()
         };
         let mut results = table::tests::results(Vec::new());
+        results.bar = None;
         results.settle_bar(&Run { linear: Some(0.1), ..Run::default() });
         assert_eq!(results.bar, Some(Bar::Linear));
         results.bar = None;

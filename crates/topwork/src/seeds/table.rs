@@ -113,7 +113,7 @@ impl Results {
         let bar = match self.bar {
             None => return "A run has failed when it diverged or its metric has no value.".to_string(),
             Some(Bar::Majority) => {
-                "than answering the commonest class of the training data each time".to_string()
+                "than answering the commonest class of the training data each time (of two classes, whichever scores higher)".to_string()
             }
             Some(Bar::Linear) => "than TF-IDF and a linear model, trained on the same texts".to_string(),
             Some(Bar::Score(score)) => format!("than {score}"),
@@ -381,7 +381,7 @@ impl Results {
 
 fn bar_name(bar: Bar) -> String {
     match bar {
-        Bar::Majority => "majority class".to_string(),
+        Bar::Majority => "one class each time".to_string(),
         Bar::Linear => "linear model".to_string(),
         Bar::Score(score) => format!("{score}"),
     }
@@ -436,7 +436,7 @@ pub(super) mod tests {
     fn the_summary_counts_failures_and_says_what_stopping_would_have_cost() {
         let summary = four().summary();
         assert_eq!(summary.failed, [2]);
-        assert_eq!(summary.bar, Some(("majority class".to_string(), 0.5, 0.5)));
+        assert_eq!(summary.bar, Some(("one class each time".to_string(), 0.5, 0.5)));
         let best: Vec<usize> = summary.best_of.iter().map(|(k, ..)| *k).collect();
         assert_eq!(best, [1, 2, 3]);
         assert!((summary.best_of[0].1 - 0.79).abs() < 1e-12 && (summary.best_of[0].2 - 0.725).abs() < 1e-12);
