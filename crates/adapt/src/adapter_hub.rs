@@ -240,9 +240,7 @@ fn kind_and_options(config: &Value) -> Result<(&'static str, Value), String> {
                 *value == neutral || value.is_number() && value.as_f64() == neutral.as_f64()
             })
         };
-        if let Some(value) = config.get(*key)
-            && !same(value)
-        {
+        if let Some(value) = config.get(*key).filter(|value| !same(value)) {
             return Err(format!(
                 "{key} = {value}: it changes what the adapter computes, and is not known here"
             ));

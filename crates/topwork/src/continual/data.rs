@@ -172,7 +172,7 @@ pub(super) fn mix(stages: &[Stage], task: usize, share: f64, seed: u64) -> Resul
     let mut text = read(&stages[task])?;
     for stage in &stages[..task] {
         let options = crate::prepare::read_options(&stage.columns(), topwork_data::Task::Class)?;
-        let dataset = topwork_data::read(&stage.file("train"), &options)?;
+        let dataset = topwork_data::read(stage.file("train"), &options)?;
         let count = ((share * dataset.len() as f64).round() as usize).clamp(1, dataset.len());
         let all: Vec<usize> = (0..dataset.len()).collect();
         let chosen = match count < dataset.len() {

@@ -234,9 +234,9 @@ pub fn run(
         results.texts = stages.iter().map(|stage| stage.texts).collect();
         let study = Study { plan, seed, folder: &folder, stages: &stages, metric: &results.metric, context };
         let mut alone = Vec::new();
-        for task in 0..stages.len() {
+        for (task, stage) in stages.iter().enumerate() {
             let Some(step) = study.alone(task)? else {
-                results.interrupted = Some(folder.join(ALONE).join(&stages[task].name));
+                results.interrupted = Some(folder.join(ALONE).join(&stage.name));
                 return Ok(results);
             };
             alone.push(step.scores.get(task).copied().flatten());
