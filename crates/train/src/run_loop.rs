@@ -11,7 +11,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use serde_json::{Value, json};
 use topwork_kernels::rng::derive;
-use topwork_nn::{Gradients, Param, ParamId, ParamKind, Pass, gradient};
+use topwork_nn::{Gradients, Param, ParamId, ParamKind, ParamStore, Pass, gradient};
 
 use crate::audit;
 use crate::checkpoint::{self, Learnt, Position, Values};
@@ -92,6 +92,13 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     }
     let ends = step_ends(task, options)?;
     let total = ends.last().copied().unwrap_or(0);
+    // Before the log is there: a folder in which nothing has begun can be used again.
+    let moves = foresee(task.store(), &params, &techniques, options, &ends)?;
+    if let Some((technique, id)) = renewed.into_iter().find(|(_, id)| !moves[id.0]) {
+        return Err(Error::NeverTrained { technique, path: params[id.0].path.clone() });
+    }
+    let trainable_values =
+        task.store().iter().zip(moves).filter(|(_, moves)| *moves).map(|((_, param), _)| param.len()).sum();
     let schedule = schedule::build(&options.schedule, &options.schedule_with_options(), total as u64)
         .map_err(|e| Error::Task(Box::new(e)))?;
     let mut optimizer = AdamW::new(options, params.len());
@@ -125,13 +132,6 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
         total,
         planned: None,
     };
-    let moves = run.foresee(&ends)?;
-    if let Some((technique, id)) = renewed.into_iter().find(|(_, id)| !moves[id.0]) {
-        return Err(Error::NeverTrained { technique, path: run.params[id.0].path.clone() });
-    }
-    let store = run.task.store().iter();
-    let trainable_values =
-        store.zip(moves).filter(|(_, moves)| *moves).map(|((_, param), _)| param.len()).sum();
     if run.at.step > 0 {
         let epoch = run.at.epoch - usize::from(run.at.group == 0);
         run.planned = Some(run.plan(Progress { epoch, step: run.at.step - 1, total }));
@@ -171,6 +171,48 @@ enum Ended {
     Done,
     Early,
     Interrupted,
+}
+
+/// What techniques make of each parameter in a step.
+fn plan_of(store: &ParamStore, params: &[ParamInfo], techniques: &Named, at: Progress) -> Vec<Plan> {
+    let plan = |(_, param): (_, &Param)| Plan { train: param.kind != ParamKind::Fixed, ..Plan::default() };
+    let mut plan: Vec<Plan> = store.iter().map(plan).collect();
+    for (_, technique) in techniques {
+        technique.plan(at, params, &mut plan);
+    }
+    plan
+}
+
+/// Goes through the plans of all steps before the first one is done: each must train something. Says of each parameter
+/// whether it is trained in some step.
+fn foresee(
+    store: &ParamStore,
+    params: &[ParamInfo],
+    techniques: &Named,
+    options: &TrainOptions,
+    ends: &[usize],
+) -> Result<Vec<bool>, Error> {
+    let total = ends.last().copied().unwrap_or(0);
+    let mut moves = vec![false; params.len()];
+    let (mut step, mut epoch) = (0, 0);
+    while step < total {
+        while ends.get(epoch).is_some_and(|&end| end <= step) {
+            epoch += 1;
+        }
+        let plan = plan_of(store, params, techniques, Progress { epoch, step, total });
+        if !plan.iter().zip(params).any(|(plan, param)| plan.train && param.kind.learns()) {
+            let names: Vec<&str> = options.techniques.keys().map(String::as_str).collect();
+            return Err(Error::AllFrozen {
+                step: step + 1,
+                patterns: options.freeze.clone(),
+                techniques: if names.is_empty() { "none".to_string() } else { names.join(", ") },
+            });
+        }
+        moves.iter_mut().zip(&plan).for_each(|(moves, plan)| *moves |= plan.train);
+        // Freezing alone is the same in every step.
+        step = if options.techniques.is_empty() { total } else { step + 1 };
+    }
+    Ok(moves)
 }
 
 /// Techniques with their names.
@@ -263,32 +305,6 @@ impl<T: Task> Running<'_, '_, T> {
         Ok(if self.at.stopped { Ended::Early } else { Ended::Done })
     }
 
-    /// Goes through the plans of all steps before the first one is done: each must train something. Says of each parameter
-    /// whether it is trained in some step.
-    fn foresee(&self, ends: &[usize]) -> Result<Vec<bool>, Error> {
-        let mut moves = vec![false; self.params.len()];
-        let learns = |param: &ParamInfo| param.kind.learns();
-        let (mut step, mut epoch) = (0, 0);
-        while step < self.total {
-            while ends.get(epoch).is_some_and(|&end| end <= step) {
-                epoch += 1;
-            }
-            let plan = self.plan(Progress { epoch, step, total: self.total });
-            if !plan.iter().zip(&self.params).any(|(plan, param)| plan.train && learns(param)) {
-                let names: Vec<&str> = self.options.techniques.keys().map(String::as_str).collect();
-                return Err(Error::AllFrozen {
-                    step: step + 1,
-                    patterns: self.options.freeze.clone(),
-                    techniques: if names.is_empty() { "none".to_string() } else { names.join(", ") },
-                });
-            }
-            moves.iter_mut().zip(&plan).for_each(|(moves, plan)| *moves |= plan.train);
-            // Freezing alone is the same in every step.
-            step = if self.options.techniques.is_empty() { self.total } else { step + 1 };
-        }
-        Ok(moves)
-    }
-
     /// What learns under a plan, by depth group.
     fn learning(&self, plan: &[Plan]) -> Vec<Learning> {
         let mut found: Vec<Learning> = Vec::new();
@@ -314,13 +330,7 @@ impl<T: Task> Running<'_, '_, T> {
     }
 
     fn plan(&self, at: Progress) -> Vec<Plan> {
-        let plan =
-            |(_, param): (_, &Param)| Plan { train: param.kind != ParamKind::Fixed, ..Plan::default() };
-        let mut plan: Vec<Plan> = self.task.store().iter().map(plan).collect();
-        for (_, technique) in &self.techniques {
-            technique.plan(at, &self.params, &mut plan);
-        }
-        plan
+        plan_of(self.task.store(), &self.params, &self.techniques, at)
     }
 
     /// One optimizer step over a group of batches.

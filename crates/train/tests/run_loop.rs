@@ -472,7 +472,10 @@ fn frozen_parameters_keep_their_bits() {
     let error = go(&mut line, &later, None, false).unwrap_err().to_string();
     assert!(error.contains("step 16:"), "{error}");
     let all = TrainOptions { freeze: vec!["**".to_string()], ..options };
-    assert!(matches!(go(&mut line, &all, None, false), Err(Error::AllFrozen { .. })));
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(go(&mut line, &all, Some(folder.path()), false), Err(Error::AllFrozen { .. })));
+    // It is refused before anything is written, so the folder is as free as it was.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
