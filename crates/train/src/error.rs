@@ -46,6 +46,14 @@ pub enum Error {
         /// The parameter.
         path: String,
     },
+    /// A technique with nothing to act on.
+    #[error(
+        "{technique} would do nothing here: no parameter that it acts on learns in any step; freeze less, or leave it out"
+    )]
+    Idle {
+        /// The technique.
+        technique: String,
+    },
     /// A parameter that is given fresh values, which nothing then trains.
     #[error(
         "{technique}: {path} gets fresh values and nothing trains it in any step: freeze less, or renew less"

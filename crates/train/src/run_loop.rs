@@ -97,6 +97,14 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     if let Some((technique, id)) = renewed.into_iter().find(|(_, id)| !moves[id.0]) {
         return Err(Error::NeverTrained { technique, path: params[id.0].path.clone() });
     }
+    let top = plan::top(&params);
+    let learn = |technique: &dyn Technique| {
+        let mut learning = params.iter().zip(&moves).filter(|(param, moves)| **moves && param.kind.learns());
+        learning.any(|(param, _)| technique.acts_on(param, top))
+    };
+    if let Some((technique, _)) = techniques.iter().find(|(_, technique)| !learn(technique.as_ref())) {
+        return Err(Error::Idle { technique: technique.clone() });
+    }
     let trainable_values =
         task.store().iter().zip(moves).filter(|(_, moves)| *moves).map(|((_, param), _)| param.len()).sum();
     let schedule = schedule::build(&options.schedule, &options.schedule_with_options(), total as u64)

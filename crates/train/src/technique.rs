@@ -45,6 +45,12 @@ pub trait Technique {
         Ok(())
     }
 
+    /// Whether it does something to a parameter, should that learn; `top` is the depth group of the head. One that finds no such
+    /// parameter among those that learn is refused, for it would do nothing and say nothing.
+    fn acts_on(&self, _param: &ParamInfo, _top: usize) -> bool {
+        true
+    }
+
     /// Decides which parameters move and how fast. Called before every step; must be a pure function.
     fn plan(&self, _at: Progress, _params: &[ParamInfo], _plan: &mut [Plan]) {}
 

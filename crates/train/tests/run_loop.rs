@@ -471,6 +471,12 @@ fn frozen_parameters_keep_their_bits() {
     let later = TrainOptions { techniques: [("unfreeze".to_string(), sequential)].into(), ..later };
     let error = go(&mut line, &later, None, false).unwrap_err().to_string();
     assert!(error.contains("step 16:"), "{error}");
+    // So is a technique that nothing is left for, which would do nothing in silence.
+    for (name, given) in [("mixout", serde_json::json!({})), ("l2-sp", serde_json::json!({"beta": 0.0}))] {
+        let idle = TrainOptions { techniques: [(name.to_string(), given)].into(), ..options.clone() };
+        let error = go(&mut line, &idle, None, false).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("freeze less"), "{error}");
+    }
     let all = TrainOptions { freeze: vec!["**".to_string()], ..options };
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(go(&mut line, &all, Some(folder.path()), false), Err(Error::AllFrozen { .. })));

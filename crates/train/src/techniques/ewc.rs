@@ -72,6 +72,10 @@ struct Ewc {
 }
 
 impl Technique for Ewc {
+    fn acts_on(&self, param: &ParamInfo, top: usize) -> bool {
+        param.group < top
+    }
+
     fn consult(&mut self, params: &[ParamInfo], task: &dyn Task) -> Result<(), Error> {
         for (id, importance) in task.importance(&self.ask)? {
             let param = &params[id.0];

@@ -50,6 +50,10 @@ impl Tap for States {
 }
 
 impl Technique for Hold {
+    fn acts_on(&self, param: &ParamInfo, top: usize) -> bool {
+        param.group < top
+    }
+
     fn begin(&mut self, _: &[ParamInfo], store: &mut ParamStore) -> Result<(), Error> {
         self.original = Some(store.as_it_is());
         Ok(())

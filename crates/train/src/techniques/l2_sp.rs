@@ -46,6 +46,10 @@ struct L2Sp {
 }
 
 impl Technique for L2Sp {
+    fn acts_on(&self, param: &ParamInfo, top: usize) -> bool {
+        if param.group < top { self.alpha > 0.0 } else { self.beta > 0.0 }
+    }
+
     fn begin(&mut self, params: &[ParamInfo], store: &mut ParamStore) -> Result<(), Error> {
         let start = |(id, param): (usize, &ParamInfo)| {
             let kept = param.group < self.top && param.kind.learns() && self.alpha > 0.0;

@@ -37,12 +37,19 @@ struct Mixout {
     p: f32,
 }
 
+/// Whether the weights of a parameter are mixed, should they be a matrix.
+fn mixes(param: &ParamInfo, top: usize) -> bool {
+    param.group > 0 && param.group < top && param.kind == ParamKind::Weight
+}
+
 impl Technique for Mixout {
+    fn acts_on(&self, param: &ParamInfo, top: usize) -> bool {
+        mixes(param, top)
+    }
+
     fn begin(&mut self, params: &[ParamInfo], store: &mut ParamStore) -> Result<(), Error> {
         let top = top(params);
-        let layers =
-            |param: &ParamInfo| param.group > 0 && param.group < top && param.kind == ParamKind::Weight;
-        for (id, param) in params.iter().enumerate().filter(|(_, param)| layers(param)) {
+        for (id, param) in params.iter().enumerate().filter(|(_, param)| mixes(param, top)) {
             let id = ParamId(id);
             if store.param(id).shape.len() != 2 {
                 continue;

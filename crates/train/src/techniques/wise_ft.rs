@@ -38,6 +38,10 @@ struct WiseFt {
 }
 
 impl Technique for WiseFt {
+    fn acts_on(&self, param: &ParamInfo, top: usize) -> bool {
+        param.group < top
+    }
+
     fn begin(&mut self, params: &[ParamInfo], store: &mut ParamStore) -> Result<(), Error> {
         let top = top(params);
         let start = |(id, param): (usize, &ParamInfo)| {
