@@ -92,6 +92,9 @@ pub(crate) fn attach(
     Ok(Some(Adapter { attached, base, about }))
 }
 
+/// What hubs call the library that opens such a folder.
+pub(crate) const LIBRARY: &str = "adapter-transformers";
+
 /// How a saved folder of two halves opens in Python.
 pub(crate) fn in_python(folder: &str) -> String {
     let class = Source::find(folder)

@@ -152,6 +152,7 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
         task: data.task().title().to_string(),
         how_to_use: data.task().how_to_use(&outcomes.folder.join("best").display().to_string()),
         in_python: in_python(outcomes),
+        library: if is_adapted(&outcomes.best()) { adapter::LIBRARY.to_string() } else { String::new() },
         limits: limits(outcomes),
     });
     Ok(report)

@@ -94,6 +94,7 @@ fn techniques_and_adapters_are_asked_for_by_name() {
     assert!(shown.contains("adapter "), "{shown}");
     let card = std::fs::read_to_string(stage.path("runs/houlsby/best/README.md")).unwrap();
     assert!(card.contains("transformers opens that half only"), "{card}");
+    assert!(card.contains("library_name: adapter-transformers\n"), "{card}");
 
     let train = |more: &str| format!("{} {more}", crate::stage::train_line("runs/none", ""));
     stage.refused(&train("--technique l2sp"), &["did you mean \"l2-sp\""]);

@@ -18,7 +18,9 @@ pub fn card(report: &Report) -> String {
     if let Some(repository) = base.and_then(|base| base.strip_prefix("hf:")) {
         let _ = writeln!(out, "base_model: {}", yaml(repository.split('@').next().unwrap_or(repository)));
     }
-    out.push_str("library_name: transformers\ntags:\n- topwork\n---\n\n");
+    let library = report.model.as_ref().map(|model| model.library.as_str()).filter(|name| !name.is_empty());
+    let library = yaml(library.unwrap_or("transformers"));
+    let _ = writeln!(out, "library_name: {library}\ntags:\n- topwork\n---\n");
     let title = if report.title.is_empty() { "Model" } else { &report.title };
     let _ = writeln!(out, "# {}\n", text(title));
     if !report.subtitle.is_empty() {
@@ -64,7 +66,7 @@ fn model(report: &Report, out: &mut String) {
     if !model.in_python.is_empty() {
         let fence = fence(&model.in_python);
         let code = model.in_python.trim_end();
-        let _ = writeln!(out, "The same with transformers:\n\n{fence}python\n{code}\n{fence}\n");
+        let _ = writeln!(out, "The same in Python:\n\n{fence}python\n{code}\n{fence}\n");
     }
 }
 

@@ -447,8 +447,10 @@ pub struct ModelFacts {
     pub task: String,
     /// The line to type to use it.
     pub how_to_use: String,
-    /// The same with transformers, in Python.
+    /// The same in Python.
     pub in_python: String,
+    /// The library that opens it in Python, as hubs name it; transformers when empty.
+    pub library: String,
     /// What it is not made for, and where it fails.
     pub limits: Vec<String>,
 }

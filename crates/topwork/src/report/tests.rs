@@ -123,6 +123,7 @@ fn full(text: &str) -> Report {
             task: s(),
             how_to_use: s(),
             in_python: s(),
+            library: s(),
             limits: vec![s()],
         }),
         recipe: Some(s()),
