@@ -15,7 +15,7 @@ use topwork_train::metrics::Metric;
 use crate::error::Error;
 use crate::glue::{Context, keep, read_kept, same_settings};
 use crate::job::Outcomes;
-use crate::nearest::nearest;
+use crate::nearest::methods;
 use crate::recipe::Recipe;
 use crate::tasks::{Judge, Measured};
 
@@ -147,25 +147,7 @@ fn technique(recipe: &mut Recipe, name: &str, options: &[(&str, &str)]) {
 /// # Errors
 /// [`Error::Task`] with the nearest name.
 pub fn ways(names: &[String]) -> Result<Vec<&'static Way>, Error> {
-    let mut found: Vec<&'static Way> = Vec::new();
-    for name in names {
-        let known = || WAYS.iter().map(|way| way.name);
-        let way = WAYS.iter().find(|way| way.name == name).ok_or_else(|| {
-            let meant = nearest(name, known()).unwrap_or_default();
-            let known: Vec<&str> = known().collect();
-            Error::Task(format!(
-                "there is no method {name:?} ({}); did you mean {meant:?}?",
-                known.join(", ")
-            ))
-        })?;
-        if !found.iter().any(|other| other.name == way.name) {
-            found.push(way);
-        }
-    }
-    if found.is_empty() {
-        return Err(Error::Task("no method to compare".to_string()));
-    }
-    Ok(found)
+    methods(names, WAYS, |way| way.name)
 }
 
 /// What is to be done.

@@ -13,7 +13,7 @@ use topwork_train::metrics::Evaluation;
 
 use crate::error::Error;
 use crate::glue::{Context, keep, read_kept, same_settings};
-use crate::nearest::nearest;
+use crate::nearest::no_method;
 use crate::recipe::Recipe;
 use crate::report::{self, ByLabels, Fact, Grid, Headline, LabelSeries, Report};
 use crate::tasks::{Judge, Measured};
@@ -54,13 +54,11 @@ impl Method {
     /// [`Error::Task`] with the nearest name.
     pub fn parse(name: &str) -> Result<Self, Error> {
         let known = Self::ALL.map(|(_, name)| name);
-        Self::ALL.iter().find(|(_, known)| *known == name).map(|(method, _)| *method).ok_or_else(|| {
-            let meant = nearest(name, known).unwrap_or_default();
-            Error::Task(format!(
-                "there is no method {name:?} ({}); did you mean {meant:?}?",
-                known.join(", ")
-            ))
-        })
+        Self::ALL
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(method, _)| *method)
+            .ok_or_else(|| no_method(name, &known))
     }
 
     /// What it does to a recipe.

@@ -7,15 +7,14 @@ use anyhow::bail;
 use serde_json::json;
 use topwork::compare::{self, Plan, Results};
 use topwork::glue::Context;
-use topwork::{JobObserver, Recipe, datasets, glue, hub, report};
+use topwork::{JobObserver, Recipe, datasets, glue, hub};
 
-use super::glue::table;
-use super::train::shell;
+use super::glue::{keep_report, stopped, table};
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
+use crate::stop;
 use crate::training::Training;
-use crate::{failure, stop};
 
 /// Compare ways to adapt a model: full fine-tuning, features, adapters, unfreezing and more
 #[derive(clap::Args)]
@@ -102,13 +101,11 @@ impl Compare {
         let note = |line: &str| global.note(line);
         let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
         let page = self.out.join("report.html");
-        let mut each = |results: &Results| -> Result<(), topwork::Error> {
-            Ok(topwork_weights::atomic::write(&page, report::html(&results.report()).as_bytes())?)
-        };
+        let mut each =
+            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
         let results = compare::run(&plan, &context, &mut each)?;
         if let Some(folder) = &results.interrupted {
-            failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
-            return Ok(Ended::Interrupted);
+            return Ok(stopped(folder));
         }
         self.print(&results, &page, out)?;
         Ok(Ended::Done)

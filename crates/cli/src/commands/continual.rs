@@ -7,16 +7,15 @@ use anyhow::bail;
 use serde_json::json;
 use topwork::continual::{self, Heads, Plan, Results};
 use topwork::glue::Context;
-use topwork::{JobObserver, glue, report};
+use topwork::{JobObserver, glue};
 
 use super::compare::Asked;
-use super::glue::table;
-use super::train::shell;
+use super::glue::{keep_report, stopped, table};
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
+use crate::stop;
 use crate::training::Training;
-use crate::{failure, stop};
 
 /// Learn tasks one after the other: what is forgotten, what is carried over, and what each method does about it
 #[derive(clap::Args)]
@@ -141,13 +140,11 @@ impl Continual {
         let note = |line: &str| global.note(line);
         let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
         let page = self.out.join("report.html");
-        let mut each = |results: &Results| -> Result<(), topwork::Error> {
-            Ok(topwork_weights::atomic::write(&page, report::html(&results.report()).as_bytes())?)
-        };
+        let mut each =
+            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
         let results = continual::run(&plan, &context, &mut each)?;
         if let Some(folder) = &results.interrupted {
-            failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
-            return Ok(Ended::Interrupted);
+            return Ok(stopped(folder));
         }
         self.print(&results, &page, out)?;
         Ok(Ended::Done)

@@ -90,11 +90,10 @@ impl Glue {
         let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
         let results = glue::run(&plan, &context)?;
         if let Some(folder) = &results.interrupted {
-            failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
-            return Ok(Ended::Interrupted);
+            return Ok(stopped(folder));
         }
         let page = self.out.join("report.html");
-        topwork_weights::atomic::write(&page, report::html(&glue::report(&results)).as_bytes())?;
+        keep_report(&page, &glue::report(&results))?;
         self.print(&results, &page, out)?;
         Ok(Ended::Done)
     }
@@ -151,6 +150,17 @@ impl Glue {
         }
         Ok(recipe)
     }
+}
+
+/// Says where a study was stopped.
+pub(super) fn stopped(folder: &Path) -> Ended {
+    failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
+    Ended::Interrupted
+}
+
+/// Writes the report of a study as it stands.
+pub(super) fn keep_report(page: &Path, report: &report::Report) -> Result<(), topwork::Error> {
+    Ok(topwork_weights::atomic::write(page, report::html(report).as_bytes())?)
 }
 
 /// A table for the terminal: the first columns, which are `texts`, on the left of their columns, numbers on the right.

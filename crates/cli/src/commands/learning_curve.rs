@@ -7,15 +7,15 @@ use anyhow::bail;
 use serde_json::json;
 use topwork::glue::Context;
 use topwork::learning_curve::{self, Method, Plan, Results};
-use topwork::{JobObserver, Recipe, datasets, glue, hub, report};
+use topwork::{JobObserver, Recipe, datasets, glue, hub};
 
-use super::glue::table;
-use super::train::{given, shell};
+use super::glue::{keep_report, stopped, table};
+use super::train::given;
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
+use crate::stop;
 use crate::training::Training;
-use crate::{failure, stop};
 
 /// Show how many labels a job needs, by several ways to learn
 #[derive(clap::Args)]
@@ -107,11 +107,10 @@ impl LearningCurve {
         let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
         let results = learning_curve::run(&plan, &context)?;
         if let Some(folder) = &results.interrupted {
-            failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
-            return Ok(Ended::Interrupted);
+            return Ok(stopped(folder));
         }
         let page = self.out.join("report.html");
-        topwork_weights::atomic::write(&page, report::html(&results.report()).as_bytes())?;
+        keep_report(&page, &results.report())?;
         self.print(&results, &page, out)?;
         Ok(Ended::Done)
     }

@@ -7,14 +7,14 @@ use anyhow::bail;
 use serde_json::json;
 use topwork::glue::Context;
 use topwork::seeds::{self, Bar, Early, Plan, Results, Vary};
-use topwork::{JobObserver, glue, report};
+use topwork::{JobObserver, glue};
 
-use super::glue::table;
-use super::train::{Start, shell};
+use super::glue::{keep_report, stopped, table};
+use super::train::Start;
 use crate::Ended;
 use crate::global::Global;
+use crate::stop;
 use crate::training::Training;
-use crate::{failure, stop};
 
 /// Train one recipe with many seeds: how far results lie apart, which runs fail, what the best of several is worth
 #[derive(clap::Args)]
@@ -84,13 +84,11 @@ impl Seeds {
         let note = |line: &str| global.note(line);
         let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
         let page = folder.join("report.html");
-        let mut each = |results: &Results| -> Result<(), topwork::Error> {
-            Ok(topwork_weights::atomic::write(&page, report::html(&results.report()).as_bytes())?)
-        };
+        let mut each =
+            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
         let results = seeds::run(&plan, &context, &mut each)?;
         if let Some(folder) = &results.interrupted {
-            failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
-            return Ok(Ended::Interrupted);
+            return Ok(stopped(folder));
         }
         self.print(&results, &page, out)?;
         Ok(Ended::Done)

@@ -7,16 +7,15 @@ use anyhow::bail;
 use serde_json::json;
 use topwork::glue::Context;
 use topwork::transfer::{self, Plan, Results};
-use topwork::{JobObserver, glue, report};
+use topwork::{JobObserver, glue};
 
 use super::compare::Asked;
-use super::glue::table;
-use super::train::shell;
+use super::glue::{keep_report, stopped, table};
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
+use crate::stop;
 use crate::training::Training;
-use crate::{failure, stop};
 
 /// Show what training on one task first does to another, for every pair of tasks
 #[derive(clap::Args)]
@@ -103,13 +102,11 @@ impl TransferMatrix {
         let note = |line: &str| global.note(line);
         let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
         let page = self.out.join("report.html");
-        let mut each = |results: &Results| -> Result<(), topwork::Error> {
-            Ok(topwork_weights::atomic::write(&page, report::html(&results.report()).as_bytes())?)
-        };
+        let mut each =
+            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
         let results = transfer::run(&plan, &context, &mut each)?;
         if let Some(folder) = &results.interrupted {
-            failure::say(&format!("stopped in {}; the same command goes on", shell(folder)));
-            return Ok(Ended::Interrupted);
+            return Ok(stopped(folder));
         }
         if self.json {
             let page =

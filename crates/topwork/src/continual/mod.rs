@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::evaluate::{evaluate, evaluate_model};
 use crate::glue::{Context, keep, precision, read_kept, same_settings};
 use crate::job::seed_of;
-use crate::nearest::nearest;
+use crate::nearest::methods;
 use crate::recipe::{DataRecipe, Kind, Recipe};
 
 /// Whether tasks have heads of their own.
@@ -109,24 +109,7 @@ const REPLAY: &str = "replay";
 /// # Errors
 /// [`Error::Task`] with the nearest name.
 pub fn ways(names: &[String]) -> Result<Vec<&'static Way>, Error> {
-    let mut found: Vec<&'static Way> = Vec::new();
-    for name in names {
-        let known: Vec<&str> = WAYS.iter().map(|way| way.name).collect();
-        let way = WAYS.iter().find(|way| way.name == name).ok_or_else(|| {
-            let meant = nearest(name, known.iter().copied()).unwrap_or_default();
-            Error::Task(format!(
-                "there is no method {name:?} ({}); did you mean {meant:?}?",
-                known.join(", ")
-            ))
-        })?;
-        if !found.iter().any(|other| other.name == way.name) {
-            found.push(way);
-        }
-    }
-    if found.is_empty() {
-        return Err(Error::Task("no method to compare".to_string()));
-    }
-    Ok(found)
+    methods(names, WAYS, |way| way.name)
 }
 
 /// What is to be done.
