@@ -16,10 +16,11 @@ use crate::args::Args;
 use crate::{bench, root};
 
 pub const HELP: &str = "\
-usage: cargo xtask results [--train] [--seeds 1,2,3] [--only NAME,...] [--precision bf16] [--python P]
+usage: cargo xtask results [--train] [--seeds 1,2,3] [--only NAME,...] [--precision bf16] [--python P] [--steps N]
 
 Writes docs/results.md from fixtures/results. With --train, what is missing there is trained first, by topwork; with
---python, by fixtures/make/results.py as well. The data is laid out before, once:
+--python, by fixtures/make/results.py as well. With --steps, N steps of each are timed instead, the two sides in turn: do
+that on a machine that does nothing else. The data is laid out before, once:
 
     python fixtures/make/results_data.py DATA results-data
 ";
@@ -44,6 +45,11 @@ const SETS: &[(&str, &str, &[&str])] = &[
     ("multi30k", "Multi30k, English to German (a small T5 from random weights)", &["bleu"]),
 ];
 
+/// In the place of a seed: the time of a step.
+const STEP: &str = "step";
+/// Steps that are not timed, in which memory is touched for the first time.
+const WARM_UP: usize = 5;
+
 /// Of each set and each seed, what was measured: names and values.
 type Measured = BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>;
 
@@ -60,6 +66,7 @@ pub fn run(mut args: Args) -> Result<bool> {
     let seeds = list(args.value("--seeds")?).unwrap_or_else(|| vec!["1".into(), "2".into(), "3".into()]);
     let only = list(args.value("--only")?);
     let precision = args.value("--precision")?.unwrap_or_else(|| "bf16".into());
+    let steps: Option<usize> = args.number("--steps")?;
     args.finish()?;
     let root = root::find()?;
     let known: Vec<&str> = SETS.iter().map(|(name, ..)| *name).collect();
@@ -72,21 +79,20 @@ pub fn run(mut args: Args) -> Result<bool> {
         let program = bench::build(&root)?;
         let wanted: Vec<&str> = wanted.collect();
         // Seed by seed, so that a list that is stopped has something of each set.
+        let seeds = if steps.is_some() { vec![STEP.to_string()] } else { seeds };
         for seed in &seeds {
             for name in &wanted {
                 if train {
-                    once(&root, &program, name, seed, &precision)?;
+                    once(&root, &program, name, seed, &precision, steps)?;
                 }
                 if let Some(python) = &python {
                     let mut command = Command::new(python);
-                    command.args([
-                        "fixtures/make/results.py",
-                        "--seeds",
-                        seed,
-                        "--precision",
-                        &precision,
-                        name,
-                    ]);
+                    command.args(["fixtures/make/results.py", "--precision", &precision]);
+                    match steps {
+                        Some(steps) => command.args(["--steps", &steps.to_string()]),
+                        None => command.args(["--seeds", seed]),
+                    };
+                    command.arg(name);
                     command.current_dir(&root);
                     let status = command.status().with_context(|| format!("{python}: cannot be started"))?;
                     if !status.success() {
@@ -115,8 +121,15 @@ fn read(root: &Path, side: &str) -> Result<Measured> {
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// Trains one recipe with one seed, unless that was done before.
-fn once(root: &Path, program: &Path, name: &str, seed: &str, precision: &str) -> Result<()> {
+/// Trains one recipe with one seed, or times some steps of it, unless that was done before.
+fn once(
+    root: &Path,
+    program: &Path,
+    name: &str,
+    seed: &str,
+    precision: &str,
+    steps: Option<usize>,
+) -> Result<()> {
     let mut all = read(root, "topwork")?;
     if all.get(name).is_some_and(|seeds| seeds.contains_key(seed)) {
         return Ok(());
@@ -127,17 +140,17 @@ fn once(root: &Path, program: &Path, name: &str, seed: &str, precision: &str) ->
     }
     println!("{name}, seed {seed}");
     let mut command = Command::new(program);
-    command.arg("train").arg(format!("docs/recipes/{name}.toml")).args([
-        "--quiet",
-        "--seed",
-        seed,
-        "--precision",
-    ]);
-    let status = command.arg(precision).arg("--out").arg(&folder).current_dir(root).status();
+    command.arg("train").arg(format!("docs/recipes/{name}.toml"));
+    command.args(["--quiet", "--precision", precision]);
+    match steps {
+        Some(steps) => command.arg(format!("train.max-steps={}", steps + WARM_UP)),
+        None => command.args(["--seed", seed]),
+    };
+    let status = command.arg("--out").arg(&folder).current_dir(root).status();
     if !status.with_context(|| format!("{}: cannot be started", program.display()))?.success() {
         bail!("topwork train docs/recipes/{name}.toml failed");
     }
-    let entry = measured(&folder)?;
+    let entry = if steps.is_some() { timed(&folder)? } else { measured(&folder)? };
     all.entry(name.to_string()).or_default().insert(seed.to_string(), entry);
     let path = path(root, "topwork");
     fs::create_dir_all(root.join("fixtures/results"))?;
@@ -162,17 +175,26 @@ fn measured(folder: &Path) -> Result<BTreeMap<String, f64>> {
             }
         }
     }
-    let (mut seconds, mut tokens) = (0.0, 0.0);
-    for line in text("log.jsonl")?.lines() {
+    Ok(found)
+}
+
+/// The median of the steps that a run folder's log has, in milliseconds.
+fn timed(folder: &Path) -> Result<BTreeMap<String, f64>> {
+    let path = folder.join("log.jsonl");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let mut steps = Vec::new();
+    for line in text.lines() {
         let event: Value = serde_json::from_str(line)?;
         if event["event"] == "step" {
-            seconds += event["seconds"].as_f64().unwrap_or(0.0);
-            tokens += event["tokens"].as_f64().unwrap_or(0.0);
+            steps.extend(event["seconds"].as_f64());
         }
     }
-    found.insert("seconds".into(), (seconds * 10.0).round() / 10.0);
-    found.insert("tokens".into(), tokens);
-    Ok(found)
+    let mut steps = steps.split_off(WARM_UP.min(steps.len()));
+    if steps.is_empty() {
+        bail!("{}: no step to time", path.display());
+    }
+    steps.sort_by(f64::total_cmp);
+    Ok(BTreeMap::from([("ms".to_string(), (steps[steps.len() / 2] * 1e4).round() / 10.0)]))
 }
 
 /// The mean of some values and their standard deviation; `None` without values.
@@ -201,11 +223,6 @@ fn cell(values: &[f64]) -> String {
     format!("{:.1}{spread}{seeds}", 100.0 * mean)
 }
 
-/// The least of some seconds: what a machine that does other things besides adds is no part of it.
-fn least(seconds: &[f64]) -> String {
-    seconds.iter().copied().reduce(f64::min).map_or(String::new(), |least| format!("{least:.0}"))
-}
-
 /// The whole page.
 fn page(ours: &Measured, theirs: &Measured) -> String {
     let mut text = String::from(HEAD);
@@ -218,8 +235,11 @@ fn page(ours: &Measured, theirs: &Measured) -> String {
             let title = if at == 0 { format!("[{title}](recipes/{name}.toml)") } else { String::new() };
             let baseline = mean(&values(ours, name, &format!("baseline {metric}")));
             let baseline = baseline.map_or(String::new(), |(mean, _)| format!("{:.1}", 100.0 * mean));
-            let seconds = |side| if at == 0 { least(&values(side, name, "seconds")) } else { String::new() };
-            let times = format!("{} | {}", seconds(ours), seconds(theirs));
+            let ms = |side| values(side, name, "ms").first().copied().filter(|_| at == 0);
+            let shown = |ms: Option<f64>| ms.map_or(String::new(), |ms| format!("{ms:.0}"));
+            let (mine_ms, their_ms) = (ms(ours), ms(theirs));
+            let ratio = mine_ms.zip(their_ms).map_or(String::new(), |(a, b)| format!(" ({:.1}x)", b / a));
+            let times = format!("{} | {}{ratio}", shown(mine_ms), shown(their_ms));
             let theirs = cell(&values(theirs, name, metric));
             let _ =
                 writeln!(text, "| {title} | {metric} | {baseline} | {} | {theirs} | {times} |", cell(&mine));
@@ -240,7 +260,7 @@ PyTorch is transformers with the same files, rate, warm-up, decay, clipping and 
 of the examples and the first values of the head are its own.
 The baseline is what topwork trains beside every run: TF-IDF and a linear model, its strength chosen on the development part.
 Precision is bf16 in both: products in topwork, autocast in PyTorch, whose answers were measured in f32.
-The seconds are those of all steps on two cores of an AMD EPYC (Zen 4, AVX512-BF16), least over the seeds; none are given where the machine had other work.
+The times are medians of 40 steps in milliseconds, both programs in turn on two cores of an AMD EPYC (Zen 5, AVX512-BF16) with all other work stopped.
 PyTorch pads each batch to its longest text.
 
 ```
@@ -249,9 +269,9 @@ topwork train docs/recipes/trec.toml --seed 1
 python fixtures/make/results.py --seeds 1 trec
 ```
 
-`cargo xtask results --train --python P` does all of it and writes this page; what is not in the table was not measured yet.
+`cargo xtask results --train --python P` does all of it and writes this page, with `--steps 40` the times; what is not in the table was not measured yet.
 
-| | measure | baseline | topwork | PyTorch | s, topwork | s, PyTorch |
+| | measure | baseline | topwork | PyTorch | step, topwork | step, PyTorch |
 |---|---|--:|--:|--:|--:|--:|
 ";
 
@@ -259,27 +279,25 @@ python fixtures/make/results.py --seeds 1 trec
 mod tests {
     use super::*;
 
-    fn side(values: &[f64]) -> Measured {
+    fn side(values: &[f64], ms: f64) -> Measured {
         let seeds = values.iter().enumerate().map(|(seed, value)| {
-            let mut found =
+            let found =
                 BTreeMap::from([("accuracy".to_string(), *value), ("baseline accuracy".to_string(), 0.5)]);
-            if values.len() > 1 {
-                found.insert("seconds".to_string(), 7.0 + seed as f64);
-            }
             (seed.to_string(), found)
         });
-        BTreeMap::from([("trec".to_string(), seeds.collect())])
+        let step = (STEP.to_string(), BTreeMap::from([("ms".to_string(), ms)]));
+        BTreeMap::from([("trec".to_string(), seeds.chain([step]).collect())])
     }
 
     #[test]
     fn a_row_has_means_and_spreads() {
-        let text = page(&side(&[0.9, 0.92, 0.94]), &side(&[0.91]));
+        let text = page(&side(&[0.9, 0.92, 0.94], 20.0), &side(&[0.91], 50.4));
         let row = text.lines().last().unwrap();
         assert_eq!(
             row,
-            "| [TREC, 6 classes](recipes/trec.toml) | accuracy | 50.0 | 92.0 ± 2.0 | 91.0 (1 seed) | 7 |  |"
+            "| [TREC, 6 classes](recipes/trec.toml) | accuracy | 50.0 | 92.0 ± 2.0 | 91.0 (1 seed) | 20 | 50 (2.5x) |"
         );
-        assert!(!page(&Measured::new(), &side(&[0.9])).contains("TREC"));
+        assert!(!page(&Measured::new(), &side(&[0.9], 1.0)).contains("TREC"));
     }
 
     #[test]
