@@ -175,7 +175,7 @@ impl Fast {
             ) if trim.is_none() => {
                 Words::Bert(Box::new(BertWords::new(normalizer, model, &tokens(tokenizer.get_model()))?))
             }
-            (None, Some(&PreTokenizerWrapper::ByteLevel(split)), ModelWrapper::BPE(model)) => {
+            (None, Some(split), ModelWrapper::BPE(model)) => {
                 let vocab = tokens(tokenizer.get_model());
                 Words::Bytes(Box::new(ByteWords::new(split, trim, model, &vocab)?))
             }

@@ -70,8 +70,8 @@ pub(super) fn normalize(normalizer: Option<&NormalizerWrapper>, content: &str) -
 
 /// Looks for any of some strings.
 pub(super) struct Search {
-    /// The character all strings begin with, if it is one.
-    first: Option<char>,
+    /// The byte that all strings begin with, if it is one.
+    first: Option<u8>,
     /// Bytes that a string begins with.
     firsts: [bool; 256],
     trie: Trie,
@@ -87,8 +87,8 @@ impl Search {
         for string in strings {
             firsts[usize::from(*string.as_bytes().first()?)] = true;
         }
-        let first = strings[0].chars().next();
-        let first = first.filter(|&first| strings.iter().all(|string| string.starts_with(first)));
+        let first = strings[0].bytes().next();
+        let first = first.filter(|_| strings.iter().all(|string| string.bytes().next() == first));
         let trie = Trie::new(strings.iter().zip(0..).map(|(string, index)| (string.as_bytes(), index)))?;
         Some(Some(Self { first, firsts, trie }))
     }
@@ -106,7 +106,9 @@ impl Search {
             Some((at, length, index))
         };
         match self.first {
-            Some(first) => text[from..].match_indices(first).find_map(|(at, _)| begins(from + at)),
+            Some(first) => {
+                memchr::memchr_iter(first, &text.as_bytes()[from..]).find_map(|at| begins(from + at))
+            }
             None => {
                 let mut bytes = (from..).zip(text[from..].bytes());
                 bytes.find_map(|(at, byte)| self.firsts[usize::from(byte)].then(|| begins(at))?)

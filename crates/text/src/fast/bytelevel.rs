@@ -7,7 +7,9 @@ use std::sync::{LazyLock, OnceLock};
 use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::split::SplitPattern;
 use tokenizers::utils::SysRegex;
+use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use super::cache::Token;
 use super::known::Key;
@@ -26,12 +28,51 @@ enum Class {
     Number,
     Space,
     Other,
+    /// A character that is a word alone, before which what was before it ends as a text does.
+    Digit,
+}
+
+/// What is a word alone beside what GPT-2's expression says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Digits {
+    /// Nothing.
+    Together,
+    /// Each character of the expression's numbers.
+    Numbers,
+    /// Each character that is numeric to Rust, which may know others than the expression.
+    Numeric,
+}
+
+impl Digits {
+    /// Whether digits are split off before the bytes, and the splitter of bytes; `None` for anything else.
+    fn of(split: &PreTokenizerWrapper) -> Option<(Self, ByteLevel)> {
+        let parts = match split {
+            PreTokenizerWrapper::ByteLevel(bytes) => return Some((Digits::Together, *bytes)),
+            PreTokenizerWrapper::Sequence(sequence) => sequence.as_ref(),
+            _ => return None,
+        };
+        // A space before a text would come before each of its parts.
+        let [first, PreTokenizerWrapper::ByteLevel(bytes)] = parts else { return None };
+        let digits = match first {
+            PreTokenizerWrapper::Digits(digits) if digits.individual_digits => Digits::Numeric,
+            PreTokenizerWrapper::Split(split)
+                if split.behavior == SplitDelimiterBehavior::Isolated
+                    && !split.invert
+                    && matches!(&split.pattern, SplitPattern::Regex(regex) if regex == r"\p{N}") =>
+            {
+                Digits::Numbers
+            }
+            _ => return None,
+        };
+        (!bytes.add_prefix_space).then_some((digits, *bytes))
+    }
 }
 
 /// BPE over the words of GPT-2's expression.
 pub(super) struct ByteWords {
     /// A space is put before a text that does not begin with one.
     prefix: bool,
+    digits: Digits,
     /// Spaces are taken off the offsets; true inside if that leaves the space put before the text.
     trim: Option<bool>,
     ascii: [Class; 128],
@@ -45,18 +86,24 @@ pub(super) struct ByteWords {
 
 impl ByteWords {
     /// `None` if the pre-tokenizer or the model does more than is known here.
-    pub fn new(split: ByteLevel, trim: Option<bool>, model: &BPE, vocab: &[(String, u32)]) -> Option<Self> {
+    pub fn new(
+        split: &PreTokenizerWrapper,
+        trim: Option<bool>,
+        model: &BPE,
+        vocab: &[(String, u32)],
+    ) -> Option<Self> {
+        let (digits, split) = Digits::of(split)?;
         if !split.use_regex || model.dropout.is_some() || CLASSES.is_none() {
             return None;
         }
         let mut ascii = [Class::Other; 128];
         for (page, classes) in ascii.chunks_mut(PAGE).enumerate() {
-            classes.copy_from_slice(&classify(page)[..]);
+            classes.copy_from_slice(&classify(page, digits)[..]);
         }
         let pages = (0..(char::MAX as usize + 1) / PAGE).map(|_| OnceLock::new()).collect();
         let letters = letters();
         let merges = Merges::new(model, &letters, vocab);
-        Some(Self { prefix: split.add_prefix_space, trim, ascii, pages, letters, merges })
+        Some(Self { prefix: split.add_prefix_space, digits, trim, ascii, pages, letters, merges })
     }
 
     /// Puts the pieces of a part of a text at the end of `work.pieces`, and gives the number of the next word.
@@ -111,11 +158,13 @@ impl ByteWords {
             _ => self.class(text, begin),
         };
         match first {
-            Some((class, end)) if class != Class::Space => self.run(text, end, class),
+            Some((Class::Digit, end)) if begin == at => end,
+            Some((class, end)) if !matches!(class, Class::Space | Class::Digit) => self.run(text, end, class),
             _ => {
                 let (end, last) = self.spaces(text, at);
+                let ends = end == text.len() || matches!(self.class(text, end), Some((Class::Digit, _)));
                 // The last space belongs to what follows, unless it is all there is.
-                if end < text.len() && (last > at || space) { last } else { end }
+                if !ends && (last > at || space) { last } else { end }
             }
         }
     }
@@ -159,7 +208,7 @@ impl ByteWords {
         }
         let char = text[at..].chars().next()?;
         let page = char as usize / PAGE;
-        let classes = self.pages[page].get_or_init(|| classify(page));
+        let classes = self.pages[page].get_or_init(|| classify(page, self.digits));
         Some((classes[char as usize % PAGE], at + char.len_utf8()))
     }
 
@@ -331,7 +380,7 @@ static CLASSES: LazyLock<Option<[(Class, SysRegex); 3]>> = LazyLock::new(|| {
 });
 
 /// The classes of a page of characters.
-fn classify(page: usize) -> Box<[Class; PAGE]> {
+fn classify(page: usize, digits: Digits) -> Box<[Class; PAGE]> {
     let mut classes = Box::new([Class::Other; PAGE]);
     let chars = (page * PAGE..(page + 1) * PAGE).filter_map(|code| char::from_u32(code as u32));
     let text: String = chars.collect();
@@ -340,6 +389,16 @@ fn classify(page: usize) -> Box<[Class; PAGE]> {
             for char in text[start..end].chars() {
                 classes[char as usize % PAGE] = *class;
             }
+        }
+    }
+    for char in text.chars() {
+        let class = &mut classes[char as usize % PAGE];
+        if match digits {
+            Digits::Together => false,
+            Digits::Numbers => *class == Class::Number,
+            Digits::Numeric => char.is_numeric(),
+        } {
+            *class = Class::Digit;
         }
     }
     classes
@@ -410,7 +469,11 @@ mod tests {
             ('\u{301}', Class::Other),
             ('\u{378}', Class::Other),
         ] {
-            assert_eq!(classify(char as usize / PAGE)[char as usize % PAGE], expected, "{char:?}");
+            assert_eq!(
+                classify(char as usize / PAGE, Digits::Together)[char as usize % PAGE],
+                expected,
+                "{char:?}"
+            );
         }
     }
 }

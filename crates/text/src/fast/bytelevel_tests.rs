@@ -64,6 +64,22 @@ fn whole(prefix: bool, post: Value, unknown: Option<&str>, added: Value) -> Valu
     })
 }
 
+/// A tokenizer that splits digits off before all else.
+fn digits(first: Value, post: Value) -> Value {
+    let mut kind = whole(false, post, None, json!(specials()));
+    let bytes = kind["pre_tokenizer"].take();
+    kind["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [first, bytes]});
+    kind
+}
+
+fn numbers(pattern: &str) -> Value {
+    json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
+}
+
+fn numeric(each: bool) -> Value {
+    json!({"type": "Digits", "individual_digits": each})
+}
+
 fn roberta(prefix: bool, trim: bool) -> Value {
     json!({
         "type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": trim,
@@ -103,6 +119,8 @@ fn kinds() -> Vec<Both> {
         }
         kinds.push(whole(prefix, roberta(prefix, true), None, json!(normal)));
     }
+    kinds.push(digits(numbers(r"\p{N}"), bytes(false, true)));
+    kinds.push(digits(numeric(true), bytes(true, false)));
     kinds.iter().map(Both::new).collect()
 }
 
@@ -247,12 +265,21 @@ fn random_texts_encode_as_in_the_crate() {
 /// Every scalar value between letters, digits and marks, and after spaces.
 #[test]
 fn every_character_does_what_it_does_in_the_crate() {
-    let both = Both::new(&whole(true, roberta(true, true), None, json!([])));
+    let kinds = [
+        whole(true, roberta(true, true), None, json!([])),
+        digits(numbers(r"\p{N}"), Value::Null),
+        digits(numeric(true), bytes(false, true)),
+    ];
+    let kinds = kinds.map(|kind| Both::new(&kind));
     let check = |block: u32| {
         let block: Vec<char> = (block * 256..(block + 1) * 256).filter_map(char::from_u32).collect();
         let text: String =
             block.iter().flat_map(|&char| ['a', char, '1', char, '!', char, ' ', char]).collect();
-        assert!(both.compare(Input { text: &text, pair: None }, None).unwrap());
+        // Those that split digits off differ where there are some.
+        let kinds = if block.iter().any(|char| char.is_numeric()) { &kinds[..] } else { &kinds[..1] };
+        for both in kinds {
+            assert!(both.compare(Input { text: &text, pair: None }, None).unwrap());
+        }
         block.len()
     };
     // Characters that nothing is assigned to are all alike: of the planes that hold no others, one block in 16.
@@ -275,7 +302,20 @@ fn a_part_that_is_not_known_leaves_no_fast_way() {
         changed[part][key] = value;
         assert_eq!(Both::new(&changed).ours.fast.is_some(), part == "post_processor", "{key}");
     }
+    let parts = json!([numbers(r"\p{N}"), bytes(true, true)]);
+    for (first, fast) in [
+        (numbers(r"\p{N}"), true),
+        (numbers(r"\p{N}+"), false),
+        (numeric(true), true),
+        (numeric(false), false),
+        (bytes(false, true), false),
+    ] {
+        assert_eq!(Both::new(&digits(first.clone(), Value::Null)).ours.fast.is_some(), fast, "{first}");
+    }
     let mut changed = known.clone();
+    changed["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": parts});
+    assert!(Both::new(&changed).ours.fast.is_none(), "a space before each part");
+    changed = known.clone();
     changed["normalizer"] = json!({"type": "NFC"});
     assert!(Both::new(&changed).ours.fast.is_none());
     changed = known.clone();
