@@ -123,6 +123,9 @@ tsv)
     printf 'text\tlabel\nan old tree\tx|y\nb\ty\n' >"$seeds/a"
     single fixtures/vectors/pairs.tsv
     ;;
+reviews)
+    printf '<review>\n<rating>\n4.0\n</rating>\n<review_text>\na < b & c\n\n</review_text>\n</review>\n' >"$seeds/a"
+    ;;
 jsonl)
     printf '{"text": "a", "label": "x"}\n{"text": "b", "label": ["x", "y"]}\n' >"$seeds/a"
     printf '[{"text": "a \\u00e9", "pair": null, "label": 1.5}, {"text": "b", "label": 2}]' >"$seeds/b"

@@ -156,6 +156,16 @@ pub enum Error {
         /// What is wrong with the last of them.
         last: Box<Error>,
     },
+    /// A file of reviews whose tags do not fit together.
+    #[error("{} line {line}: expected reviews as <review>, fields such as <rating> with their ends, </review>, each tag on a line of its own; got {got}", .path.display())]
+    Review {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What stands there.
+        got: String,
+    },
     /// A line of a JSONL file that is no JSON object.
     #[error("{} line {line}: expected one JSON object a line, got {got}", .path.display())]
     Json {

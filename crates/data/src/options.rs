@@ -37,11 +37,13 @@ pub enum Format {
     Arrow,
     /// A folder that HuggingFace's datasets saved.
     Hf,
+    /// Reviews between tags, as the multi-domain sentiment data set has them (`positive.review`).
+    Reviews,
 }
 
 impl Format {
     /// All formats with their names.
-    pub const ALL: [(&'static str, Format); 12] = [
+    pub const ALL: [(&'static str, Format); 13] = [
         ("csv", Format::Csv),
         ("tsv", Format::Tsv),
         ("jsonl", Format::Jsonl),
@@ -54,6 +56,7 @@ impl Format {
         ("personachat", Format::PersonaChat),
         ("arrow", Format::Arrow),
         ("hf", Format::Hf),
+        ("reviews", Format::Reviews),
     ];
 
     /// The format a name stands for: folders by being one, files by their extension.
@@ -74,6 +77,7 @@ impl Format {
             "txt" | "text" => Some(Format::Text),
             "conll" | "iob" | "iob2" | "bio" => Some(Format::Conll),
             "conllu" => Some(Format::Conllu),
+            "review" => Some(Format::Reviews),
             "arrow" | "feather" | "ipc" => Some(Format::Arrow),
             _ => None,
         }
@@ -92,13 +96,27 @@ impl Format {
 
     /// The formats a task is read from.
     pub(crate) fn of_task(task: Task) -> &'static [Format] {
-        use Format::{Arrow, Conll, Conllu, Csv, Folder, Hf, Jsonl, Parquet, PersonaChat, Squad, Text, Tsv};
+        use Format::{
+            Arrow, Conll, Conllu, Csv, Folder, Hf, Jsonl, Parquet, PersonaChat, Reviews, Squad, Text, Tsv,
+        };
         match task {
-            Task::Unlabelled => {
-                &[Csv, Tsv, Jsonl, Parquet, Text, Folder, Conll, Conllu, Squad, PersonaChat, Arrow, Hf]
-            }
-            Task::Class => &[Csv, Tsv, Jsonl, Parquet, Folder, Arrow, Hf],
-            Task::Multi | Task::Score => &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf],
+            Task::Unlabelled => &[
+                Csv,
+                Tsv,
+                Jsonl,
+                Parquet,
+                Text,
+                Folder,
+                Conll,
+                Conllu,
+                Squad,
+                PersonaChat,
+                Arrow,
+                Hf,
+                Reviews,
+            ],
+            Task::Class => &[Csv, Tsv, Jsonl, Parquet, Folder, Arrow, Hf, Reviews],
+            Task::Multi | Task::Score => &[Csv, Tsv, Jsonl, Parquet, Arrow, Hf, Reviews],
             Task::Tags => &[Conll, Conllu, Jsonl, Parquet, Arrow, Hf],
             Task::Trees => &[Conllu],
             Task::Answers => &[Squad, Jsonl, Parquet, Arrow, Hf],

@@ -364,13 +364,18 @@ fn any_bytes_in_any_text_format() {
         "|",
         "null",
         "a long text of words",
+        "<review>\n",
+        "\n<rating>\n4.0\n</rating>\n",
+        "\n<review_text>\n",
+        "\n</review_text>\n",
+        "\n</review>\n",
     ]);
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut outcomes = [0, 0];
     let text = prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat());
     for _ in 0..400 {
         let text = text.new_tree(&mut runner).unwrap().current();
-        for (_, format) in Format::ALL.into_iter().take(5) {
+        for (_, format) in Format::ALL.into_iter().take(5).chain([("reviews", Format::Reviews)]) {
             for (_, task) in Task::ALL {
                 let options = ReadOptions { format: Some(format), task, ..ReadOptions::default() };
                 let found: Result<_> = read_from("any", text.as_bytes(), &options);

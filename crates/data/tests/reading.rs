@@ -240,3 +240,47 @@ fn a_folder_of_parquet_files_is_one_table() {
     std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
     assert!(read(folder.path(), &options).is_err());
 }
+
+const REVIEWS: &str = "<review>\n<unique_id>\nB1:fine\n</unique_id>\n<rating>\n4.0\n</rating>\n<helpful>\n\n</helpful>\n\
+    <review_text>\n\nI said: 1 < 2 & so on.\n\nTwice.\n</review_text>\n</review>\n\n<review>\n<unique_id>\nB2\n</unique_id>\n\
+    <unique_id>\nB2:other\n</unique_id>\n<review_text>\nGood enough.\n</review_text>\n<rating>\n5.0\n</rating>\n</review>\n";
+
+#[test]
+fn files_of_reviews_are_labelled_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("positive.review", REVIEWS);
+    write("negative.review", &REVIEWS.replace("Good", "Not good"));
+    let dataset = read(folder.path(), &task(Task::Class)).unwrap_or_else(|error| panic!("{error}"));
+    let found = rows(&dataset);
+    assert_eq!((found.len(), dataset.report.format), (4, Format::Reviews));
+    assert_eq!((found[1].0.as_str(), found[1].1.as_str()), ("Not good enough.", "negative"));
+    assert_eq!((found[2].0.as_str(), found[2].1.as_str()), ("I said: 1 < 2 & so on.\n\nTwice.", "positive"));
+    // Stars, of one file and of both.
+    let stars = read(folder.path().join("positive.review"), &task(Task::Score)).unwrap();
+    assert_eq!(rows(&stars).iter().map(|row| row.1.as_str()).collect::<Vec<_>>(), ["4", "5"]);
+    let named = ReadOptions { label: vec!["rating".into()], ..task(Task::Class) };
+    assert_eq!(rows(&read(folder.path(), &named).unwrap())[3].1, "5.0");
+}
+
+#[test]
+fn broken_reviews_are_named_and_can_be_left_out() {
+    let refused = |text: &str, line: usize, part: &str| {
+        let error = read_from("positive.review", text.as_bytes(), &task(Task::Score)).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(&format!("line {line}:")) && said.contains(part), "{said}");
+        // With another whole review behind it, that one is kept.
+        let skipping = ReadOptions { skip_bad_rows: true, ..task(Task::Score) };
+        let both = format!("{text}\n{REVIEWS}");
+        let dataset = read_from("positive.review", both.as_bytes(), &skipping).unwrap();
+        assert_eq!(
+            (dataset.len(), dataset.report.skipped[0].reason.as_str()),
+            (2, "no whole review"),
+            "{text}"
+        );
+    };
+    refused("stray\n", 1, "\"stray\" outside of a review");
+    refused("<review>\n<rating>\n4.0\n</review>\n", 4, "inside of <rating>");
+    refused("<review>\nwords\n</review>\n", 2, "\"words\" where a field begins");
+    refused("<review>\n<rating>\n4.0\n</rating>\n", 4, "the review that begins in line 1");
+}

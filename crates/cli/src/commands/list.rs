@@ -241,6 +241,9 @@ fn formats() -> Vec<Row> {
                 Format::Conllu => "dependency trees in ten columns, as Universal Dependencies has them",
                 Format::Arrow => "columns in Arrow's IPC format, streams and files (Feather version 2)",
                 Format::Hf => "a folder that HuggingFace's datasets saved, with splits or without",
+                Format::Reviews => {
+                    "product reviews between tags, as the multi-domain sentiment data set has them"
+                }
                 Format::Squad => "SQuAD's JSON: passages, questions and answers",
                 Format::PersonaChat => "PersonaChat's JSON: conversations with personas and candidates",
             };

@@ -62,6 +62,7 @@ fn reason(error: &Error) -> Option<&'static str> {
         Error::Quote { .. } => Some("a quote that does not close as it should"),
         Error::NotUtf8 { .. } => Some("bytes that are no UTF-8"),
         Error::RecordTooLong { .. } => Some("longer than the limit of a record"),
+        Error::Review { .. } => Some("no whole review"),
         Error::Json { .. } => Some("no JSON object"),
         Error::Cell { .. } => Some("a cell that cannot be used"),
         _ => None,

@@ -15,6 +15,7 @@ const TEXT: &[&str] = &[
     "body",
     "message",
     "review",
+    "review_text",
     "content",
     "comment",
     "tweet",

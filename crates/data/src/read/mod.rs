@@ -24,6 +24,7 @@ mod pairs;
 mod parquet;
 mod plain;
 mod related;
+mod reviews;
 mod shards;
 mod source;
 mod squad;
@@ -39,7 +40,8 @@ use cell::Table;
 pub use plain::{Texts, texts};
 use source::Source;
 
-/// Reads the examples of a file, of a folder with one folder a class, or of a folder of Parquet files that are one table.
+/// Reads the examples of a file, of a folder with one folder a class, or of a folder of Parquet files, or of files of reviews, that
+/// are one table.
 ///
 /// # Errors
 /// Anything wrong with the file, naming row and column; see [`enum@Error`].
@@ -47,10 +49,10 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Dataset> {
     let path = path.as_ref();
     let meta = std::fs::metadata(path).map_err(|source| Error::Read { path: path.into(), source })?;
     if meta.is_dir() {
-        if matches!(options.format, None | Some(Format::Parquet))
-            && let Some(files) = shards::of(path)
+        if let Some((format, files)) = shards::of(path)
+            && options.format.is_none_or(|said| said == format)
         {
-            return shards::read(path, &files, options);
+            return shards::read(path, format, &files, options);
         }
         return match options.format {
             Some(Format::Hf) => from_hf(path, options),
@@ -161,6 +163,7 @@ fn table(source: &Source, format: Format, options: &ReadOptions) -> Result<Table
         Format::Csv | Format::Tsv => delimited::read(source, format, options),
         Format::Jsonl => jsonl::read(source, options),
         Format::Parquet => parquet::read(source, options),
+        Format::Reviews => reviews::read(source, options),
         Format::Text if options.task == Task::Unlabelled => plain::read(source, options),
         Format::Text => Err(Error::Empty {
             path: source.path().into(),

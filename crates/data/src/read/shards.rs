@@ -1,4 +1,5 @@
-//! A folder of Parquet files that are one table: large splits come as `0000.parquet`, `0001.parquet`, ...
+//! A folder of files that are one table: large splits come as `0000.parquet`, `0001.parquet`, ..., reviews as
+//! `negative.review` and `positive.review`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,23 +8,34 @@ use crate::dataset::Dataset;
 use crate::report::ReadReport;
 use crate::{Error, Format, ReadOptions, Result};
 
-/// The Parquet files of a folder that holds nothing else, in the order of their names; `None` for any other folder.
-pub(super) fn of(folder: &Path) -> Option<Vec<PathBuf>> {
+/// Formats whose files may be parts of one table.
+const PARTS: [Format; 2] = [Format::Parquet, Format::Reviews];
+
+/// The files of a folder that holds nothing but files of one such format, in the order of their names; `None` for any other
+/// folder.
+pub(super) fn of(folder: &Path) -> Option<(Format, Vec<PathBuf>)> {
     let mut files = Vec::new();
+    let mut format = None;
     for entry in fs::read_dir(folder).ok()? {
         let path = entry.ok()?.path();
-        if !path.is_file() || Format::of(&path) != Some(Format::Parquet) {
+        let found = Format::of(&path).filter(|found| path.is_file() && PARTS.contains(found))?;
+        if *format.get_or_insert(found) != found {
             return None;
         }
         files.push(path);
     }
     files.sort();
-    (!files.is_empty()).then_some(files)
+    format.map(|format| (format, files))
 }
 
 /// Reads the files one after the other; rows are counted through.
-pub(super) fn read(folder: &Path, files: &[PathBuf], options: &ReadOptions) -> Result<Dataset> {
-    let options = ReadOptions { format: Some(Format::Parquet), ..options.clone() };
+pub(super) fn read(
+    folder: &Path,
+    format: Format,
+    files: &[PathBuf],
+    options: &ReadOptions,
+) -> Result<Dataset> {
+    let options = ReadOptions { format: Some(format), ..options.clone() };
     let mut whole: Option<Dataset> = None;
     for file in files {
         let mut part = super::read(file, &options)?;
@@ -43,10 +55,7 @@ pub(super) fn read(folder: &Path, files: &[PathBuf], options: &ReadOptions) -> R
             }
         }
     }
-    whole.ok_or_else(|| Error::Empty {
-        path: folder.into(),
-        what: "there is no Parquet file in the folder".into(),
-    })
+    whole.ok_or_else(|| Error::Empty { path: folder.into(), what: "there is no file in the folder".into() })
 }
 
 /// Adds what was left out of another file, whose rows come after `before` others.
