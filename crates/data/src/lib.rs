@@ -28,7 +28,7 @@ mod write;
 pub use batches::{BatchSize, Sampler};
 pub use class_weights::ClassWeights;
 pub use dataset::{Answer, Dataset, Example, Exchange, Label, Node, Related, TaggedWord};
-pub use duplicates::{Duplicates, LeakReport, Match, NearOptions, duplicates, leaks};
+pub use duplicates::{Duplicates, GroupCache, LeakReport, Match, NearOptions, duplicates, leaks};
 pub use encoder::{CacheUse, Encoder};
 pub use error::{Error, Result};
 pub use inputs::{Batch, Inputs};

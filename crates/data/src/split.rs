@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use topwork_kernels::rng::{Stream, derive};
 
-use crate::duplicates::duplicates;
+use crate::duplicates::GroupCache;
 use crate::labels::by_name;
 use crate::{Dataset, Error, Example, Label, NearOptions, Related, Result};
 
@@ -104,6 +104,11 @@ impl SplitReport {
 /// [`Error::Setting`] if the shares are not between 0 and 1 with the sum 1; [`Error::Split`] if a part that should
 /// have a share would be empty.
 pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
+    parts(dataset, options, &GroupCache::default())
+}
+
+/// [`split`] with what is known of the texts.
+pub(crate) fn parts(dataset: &Dataset, options: &SplitOptions, cache: &GroupCache) -> Result<Split> {
     let shares = [options.train, options.dev, options.test];
     let sum: f64 = shares.iter().sum();
     if shares.iter().any(|share| !(0.0..=1.0).contains(share))
@@ -117,7 +122,7 @@ pub fn split(dataset: &Dataset, options: &SplitOptions) -> Result<Split> {
         });
     }
     let strata = Strata::new(dataset, options.stratify);
-    let found = duplicates(dataset, options.near.as_ref());
+    let found = cache.duplicates(dataset, options.near.as_ref());
     let mut groups = found.groups();
     let largest = groups.iter().map(Vec::len).max().unwrap_or(0);
     let mut report = SplitReport { exact: found.exact, near: found.near, ..SplitReport::default() };

@@ -16,6 +16,8 @@ pub struct LossOptions {
     pub smoothing: f32,
     /// The exponent of the focal loss in heads of labels, 0 for plain cross-entropy; not with smoothing.
     pub focal: f32,
+    /// How sharp the labels of classes in order are, 0 for classes without an order; not with smoothing or a focus.
+    pub ordinal: f32,
     /// The weight of the words' loss beside that of texts in heads of two tasks; `None` = the head's own.
     pub words: Option<f32>,
     /// What vectors of texts are taught by.
@@ -23,15 +25,17 @@ pub struct LossOptions {
 }
 
 impl LossOptions {
-    /// The loss of rows of which each has one label of several: cross-entropy, or the focal loss.
+    /// The loss of rows of which each has one label of several: cross-entropy, that of classes in order, or the focal loss.
     ///
     /// # Shapes
     /// - `logits`: `[rows, labels]`; `target`: `[rows]`
     /// - returns: `[1]`
     pub fn of_classes(&self, logits: Tensor<2>, target: &Arc<[u32]>) -> Tensor<1> {
-        match self.focal {
-            0.0 => loss::cross_entropy(logits, target, self.class_weights.as_ref(), self.smoothing),
-            gamma => loss::focal(logits, target, self.class_weights.as_deref(), gamma),
+        let weights = self.class_weights.as_deref();
+        match (self.ordinal, self.focal) {
+            (0.0, 0.0) => loss::cross_entropy(logits, target, self.class_weights.as_ref(), self.smoothing),
+            (0.0, gamma) => loss::focal(logits, target, weights, gamma),
+            (sharpness, _) => loss::ordinal(logits, target, weights, sharpness),
         }
     }
 

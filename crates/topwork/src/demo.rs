@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use topwork_data::{BatchSize, Encoder, Labels, few};
+use topwork_data::{BatchSize, Encoder, GroupCache, Labels, few};
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, SaveOptions, Source};
 use topwork_text::Tokenizer;
 use topwork_train::baseline::{
@@ -112,6 +112,7 @@ pub fn run(
         model_max,
         sentence: &sentence,
         model: &model.path,
+        groups: &GroupCache::default(),
     };
     let data = prepare(&recipe, options.seed, &reads)?;
     data.notes.iter().for_each(|line| observer.note(line));

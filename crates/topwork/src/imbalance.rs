@@ -1,6 +1,6 @@
 //! What is done where classes are rare, or where one mistake is dearer than another: weights, a focus, oversampling, costs.
 
-use topwork_data::{Labels, Sampler};
+use topwork_data::{LabelMap, Labels, Sampler};
 use topwork_models::LossOptions;
 use topwork_train::metrics::{CostMatrix, Outcome};
 
@@ -13,6 +13,9 @@ use crate::tasks;
 /// The largest exponent of the focal loss that is taken; the paper tries up to 5.
 const MOST_FOCUS: f32 = 10.0;
 
+/// The sharpest soft labels that are taken; neighbours are asked for with a share of a 20,000th then.
+const MOST_SHARP: f32 = 10.0;
+
 /// The loss that a recipe asks for. `width` is that of the model's vectors.
 ///
 /// # Errors
@@ -23,6 +26,7 @@ pub(crate) fn loss(task: &TaskRecipe, data: &Prepared, width: usize) -> Result<L
         class_weights: data.class_weights.as_deref().map(Into::into),
         smoothing: task.smoothing,
         focal: task.focal,
+        ordinal: task.ordinal,
         words: task.lm_weight,
         vectors: tasks::embed::loss(data.kind, task, width)?,
     })
@@ -51,6 +55,7 @@ pub(crate) fn check(task: &TaskRecipe, kind: Kind) -> Result<(), Error> {
     if task.focal > 0.0 && !labels {
         return wrong(has("task.focal"));
     }
+    ordered(task, kind)?;
     if !task.groups.is_empty() && task.smoothing > 0.0 {
         return wrong(
             "task.smoothing would move a text towards labels of other tasks (task.groups): leave it out"
@@ -68,6 +73,68 @@ pub(crate) fn check(task: &TaskRecipe, kind: Kind) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// Refuses what does not go with classes in order.
+fn ordered(task: &TaskRecipe, kind: Kind) -> Result<(), Error> {
+    let wrong = |what: String| Err(Error::Task(what));
+    if !(0.0..=MOST_SHARP).contains(&task.ordinal) {
+        return wrong(format!("task.ordinal: expected 0 to {MOST_SHARP}, got {}", task.ordinal));
+    }
+    if task.ordinal == 0.0 {
+        return match task.order.as_slice() {
+            [] => Ok(()),
+            _ => wrong(
+                "task.order says an order that nothing uses: set task.ordinal too (--ordinal)".to_string(),
+            ),
+        };
+    }
+    if kind != Kind::Classify || !task.groups.is_empty() {
+        return wrong(format!(
+            "task.ordinal: only one label of several of one task has an order, not {}; leave it out",
+            if task.groups.is_empty() { kind.name() } else { "the labels of several tasks (task.groups)" }
+        ));
+    }
+    if task.focal > 0.0 || task.smoothing > 0.0 {
+        return wrong(
+            "task.ordinal softens labels in its own way: leave out task.focal and task.smoothing".to_string(),
+        );
+    }
+    Ok(())
+}
+
+/// The classes of a task from the lowest to the highest, as the recipe says or as numbers go; `None` where they have no order.
+///
+/// # Errors
+/// [`Error::Task`] for a task without one label a text, for fewer than three classes, and for names that are no numbers and whose order is not said.
+pub(crate) fn in_order(task: &TaskRecipe, kind: Kind, map: &LabelMap) -> Result<Option<LabelMap>, Error> {
+    ordered(task, kind)?;
+    if task.ordinal == 0.0 {
+        return Ok(None);
+    }
+    let names = if task.order.is_empty() { map.names() } else { &task.order };
+    if names.len() < 3 {
+        return Err(Error::Task(format!(
+            "task.ordinal: {} classes have no order that could help, three are the least; leave it out",
+            names.len()
+        )));
+    }
+    let number = |name: &&String| name.trim().parse::<f64>().is_ok_and(f64::is_finite);
+    if let Some(name) = names.iter().find(|name| task.order.is_empty() && !number(name)) {
+        return Err(Error::Task(format!(
+            "task.ordinal: {name:?} is no number, so the order of the labels is not known: say it from the lowest to the \
+             highest, as in task.order={:?}",
+            map.names()
+        )));
+    }
+    let known = |name: &&String| names.contains(name);
+    if let Some(name) = map.names().iter().find(|name| !known(name)) {
+        return Err(Error::Task(format!(
+            "task.order has no {name:?}, which is a label of the training data; there are {}",
+            map.names().join(", ")
+        )));
+    }
+    Ok(Some(LabelMap::in_order(names.to_vec())?))
 }
 
 /// The sampler with rare classes drawn as often as frequent ones, where the recipe says so.
@@ -236,9 +303,37 @@ mod tests {
         refuse(Kind::Classify, &|task| task.smoothing = 1.0, "below 1, got 1");
         refuse(Kind::Classify, &|task| (task.focal, task.smoothing) = (2.0, 0.1), "take one of them");
         refuse(Kind::Tag, &|task| (task.focal, task.crf) = (2.0, true), "as a whole");
+        refuse(Kind::Classify, &|task| task.ordinal = -1.0, "0 to 10, got -1");
+        refuse(Kind::Tag, &|task| task.ordinal = 1.0, "not tag");
+        refuse(Kind::Classify, &|task| (task.ordinal, task.focal) = (1.0, 2.0), "leave out task.focal");
+        refuse(Kind::Classify, &|task| task.order = labels(&["a", "b", "c"]), "set task.ordinal too");
         for kind in [Kind::Classify, Kind::MultiLabel, Kind::Tag, Kind::Relation] {
             check(&task(&|task| task.focal = 2.0), kind).unwrap();
         }
         check(&task(&|task| task.class_weights = Some("none".into())), Kind::Regress).unwrap();
+    }
+
+    #[test]
+    fn classes_in_order_are_numbers_or_named() {
+        let map = |names: &[&str]| LabelMap::new(labels(names)).unwrap();
+        let task =
+            |order: &[&str]| TaskRecipe { ordinal: 1.0, order: labels(order), ..TaskRecipe::default() };
+        let names = |task: &TaskRecipe, of: &[&str]| {
+            in_order(task, Kind::Classify, &map(of)).unwrap().map(|map| map.names().to_vec())
+        };
+        assert_eq!(names(&task(&[]), &["10", "9", "-1"]).unwrap(), ["-1", "9", "10"]);
+        assert_eq!(
+            names(&task(&["poor", "fair", "good"]), &["fair", "good", "poor"]).unwrap(),
+            ["poor", "fair", "good"]
+        );
+        assert_eq!(names(&TaskRecipe::default(), &["b", "a"]), None);
+        let refused = |order: &[&str], of: &[&str], part: &str| {
+            let error = in_order(&task(order), Kind::Classify, &map(of)).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        refused(&[], &["1", "2", "good"], "\"good\" is no number");
+        refused(&[], &["1", "2"], "three are the least");
+        refused(&["low", "mid", "top"], &["low", "mdi", "top"], "no \"mdi\"");
+        refused(&["a", "b", "a"], &["a", "b"], "different names");
     }
 }

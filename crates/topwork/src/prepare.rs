@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use topwork_data::{
-    ClassWeights, Dataset, Encoder, Format, Label, LabelMap, LengthReport, NearOptions, ReadOptions,
-    ReadReport, SplitOptions, SplitReport, Task, Unit, few, leaks, read, split,
+    ClassWeights, Dataset, Encoder, Format, GroupCache, Label, LabelMap, LengthReport, NearOptions,
+    ReadOptions, ReadReport, SplitOptions, SplitReport, Task, Unit, few, read,
 };
 
 use crate::error::Error;
+use crate::imbalance;
 use crate::recipe::{DataRecipe, Kind, Recipe};
 use crate::sentence::SentenceTexts;
 use crate::tasks::{self, Encode, Judge, LanguageTask, Part, TASKS, task};
@@ -68,6 +69,8 @@ pub struct Reads<'a> {
     pub sentence: &'a SentenceTexts,
     /// Where it lies.
     pub model: &'a Path,
+    /// What is known of texts that stand more than once.
+    pub groups: &'a GroupCache,
 }
 
 /// Reads, splits and tokenizes.
@@ -75,7 +78,7 @@ pub struct Reads<'a> {
 /// # Errors
 /// Everything wrong with the data, before any training: see `topwork_data::Error`.
 pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Error> {
-    let Reads { tokenizer, targets, model_max, sentence, model } = *reads;
+    let Reads { tokenizer, targets, model_max, sentence, model, groups } = *reads;
     let data = &recipe.data;
     let mut notes = Vec::new();
     let (kind, mut whole) = read_labelled(&data.train, data, recipe.task.kind, &mut notes)?;
@@ -101,7 +104,7 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
     }
     settled.dedup();
     notes.extend(settled);
-    let (sets, split_report) = divide(data, kind, seed, whole, given_dev, given_test)?;
+    let (sets, split_report) = divide(data, kind, seed, whole, [given_dev, given_test], groups)?;
     match &split_report {
         Some(report) => notes.extend(report.lines()),
         None if task(kind).running() => notes.push(format!(
@@ -120,12 +123,15 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
                 );
             }
             let named = &named[..if same { 2 } else { 3 }];
-            notes.extend(leaks(named, Some(&NearOptions::default())).lines());
+            notes.extend(groups.leaks(named, Some(&NearOptions::default())).lines());
         }
     }
     let task = task(kind);
     let map = match recipe.task.groups.as_slice() {
-        [] => task.labels(&sets[0])?,
+        [] => match task.labels(&sets[0])? {
+            Some(map) => Some(imbalance::in_order(&recipe.task, kind, &map)?.unwrap_or(map)),
+            None => None,
+        },
         groups if kind == Kind::Classify => Some(LabelMap::in_order(groups.concat())?),
         _ => {
             return Err(Error::Task(format!(
@@ -169,6 +175,9 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
         (task.encode(train, &encode)?, task.encode(dev, &encode)?, task.encode(test, &encode)?);
     notes.extend(task.remarks(&train));
     let labels = map.as_ref().map(|m| m.names().to_vec()).unwrap_or_default();
+    if recipe.task.ordinal > 0.0 {
+        notes.push(format!("labels in order: {}", labels.join(" < ")));
+    }
     let counts = train.inputs.labels.counts(labels.len());
     let positive = positive(recipe, kind, &labels, &counts)?;
     let class_weights = match &map {
@@ -311,8 +320,8 @@ fn divide(
     kind: Kind,
     seed: u64,
     whole: Dataset,
-    dev: Option<Dataset>,
-    test: Option<Dataset>,
+    [dev, test]: [Option<Dataset>; 2],
+    groups: &GroupCache,
 ) -> Result<([Dataset; 3], Option<SplitReport>), Error> {
     let dev_share = if dev.is_some() { 0.0 } else { data.dev_share.unwrap_or(0.1) };
     let test_share = if test.is_some() { 0.0 } else { data.test_share.unwrap_or(0.1) };
@@ -330,7 +339,7 @@ fn divide(
             stratify: task(kind).stratified(),
             near: Some(NearOptions::default()),
         };
-        let parts = split(&whole, &options)?;
+        let parts = groups.split(&whole, &options)?;
         let sets = (whole.select(&parts.train), whole.select(&parts.dev), whole.select(&parts.test));
         report = Some(parts.report);
         sets

@@ -1,7 +1,7 @@
 //! What a run starts from: the model that was found, its tokenizer, and the data made ready for it. Nothing is trained here.
 
 use burn::tensor::Device;
-use topwork_data::{Encoder, TokenCache};
+use topwork_data::{Encoder, GroupCache, TokenCache};
 use topwork_models::{HeadSpec, Model, Pooling, Source};
 use topwork_text::Tokenizer;
 
@@ -69,6 +69,7 @@ pub(crate) fn ready(
             model_max: size.max_tokens,
             sentence: &sentence,
             model: &source.path,
+            groups: &GroupCache::new(hub.cache().root().join("groups")),
         };
         let data = prepare(&recipe, seed, &reads)?;
         data.notes.iter().for_each(|line| note(line));

@@ -139,6 +139,9 @@ pub struct Start {
     /// Exponent of the focal loss, such as 2: examples that the model is sure of count less
     #[arg(long, value_name = "GAMMA")]
     focal: Option<f32>,
+    /// Labels are in order, as stars are: near misses count as less wrong; how sharply, if not 2
+    #[arg(long, value_name = "SHARPNESS", num_args = 0..=1, default_missing_value = "2", require_equals = true)]
+    ordinal: Option<f32>,
     /// Draw texts of rare classes as often as those of the most frequent one
     #[arg(long)]
     oversample: bool,
@@ -399,6 +402,7 @@ impl Start {
         }
         task.layers = self.layers.or(task.layers);
         task.focal = self.focal.unwrap_or(task.focal);
+        task.ordinal = self.ordinal.unwrap_or(task.ordinal);
         recipe.batch.examples = self.batch.or(recipe.batch.examples);
         recipe.batch.oversample |= self.oversample;
         recipe.few_shot |= self.few_shot;

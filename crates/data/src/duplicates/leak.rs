@@ -1,6 +1,6 @@
 //! Split files given by the user: what stands in more than one of them.
 
-use super::{NearOptions, joined, of_texts};
+use super::{GroupCache, NearOptions, joined, of_texts};
 use crate::Dataset;
 
 /// One text of a later set that stands in an earlier one too.
@@ -68,10 +68,19 @@ impl LeakReport {
 
 /// Compares named sets, earlier ones first (train, dev, test).
 pub fn leaks(sets: &[(&str, &Dataset)], near: Option<&NearOptions>) -> LeakReport {
+    between(sets, near, &GroupCache::default())
+}
+
+/// [`leaks`] with what is known of the texts.
+pub(super) fn between(
+    sets: &[(&str, &Dataset)],
+    near: Option<&NearOptions>,
+    cache: &GroupCache,
+) -> LeakReport {
     let texts: Vec<String> = sets.iter().flat_map(|(_, set)| set.examples.iter().map(joined)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let exact = of_texts(&texts, None);
-    let both = of_texts(&texts, near);
+    let exact = cache.of(&texts, None, || of_texts(&texts, None));
+    let both = cache.of(&texts, near, || of_texts(&texts, near));
     let starts: Vec<usize> = sets
         .iter()
         .scan(0, |next, (_, set)| {

@@ -1,9 +1,11 @@
 //! Texts that stand more than once, exactly or nearly: training on one and testing on the other measures memory.
 
+mod kept;
 mod leak;
 mod near;
 mod normal;
 
+pub use kept::GroupCache;
 pub use leak::{LeakReport, Match, leaks};
 
 use std::collections::HashMap;
@@ -59,11 +61,15 @@ impl Duplicates {
 /// The exchanges of a conversation are one group, and conversations are compared as wholes: that two begin alike is no
 /// repetition.
 pub fn duplicates(dataset: &Dataset, near: Option<&NearOptions>) -> Duplicates {
+    of_dataset(dataset, near, &GroupCache::default())
+}
+
+fn of_dataset(dataset: &Dataset, near: Option<&NearOptions>, cache: &GroupCache) -> Duplicates {
     let texts: Vec<String> = dataset.examples.par_iter().map(joined).collect();
     let longest = longest(dataset);
     let wholes: Vec<usize> = (0..texts.len()).filter(|&at| longest[at] == at).collect();
     let compared: Vec<&str> = wholes.iter().map(|&at| texts[at].as_str()).collect();
-    let found = of_texts(&compared, near);
+    let found = cache.of(&compared, near, || of_texts(&compared, near));
     let mut union = Union::new(texts.len());
     for (&at, &first) in wholes.iter().zip(&found.group) {
         union.join(wholes[first], at);

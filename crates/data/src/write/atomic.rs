@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// Runs `fill` on a temporary file beside `path`, syncs it and renames it to `path`. On any failure the temporary
 /// file is removed and what stood at `path` is as it was.
-pub(super) fn write(path: &Path, fill: impl FnOnce(BufWriter<File>) -> Result<File>) -> Result<()> {
+pub(crate) fn write(path: &Path, fill: impl FnOnce(BufWriter<File>) -> Result<File>) -> Result<()> {
     let failed = |source: std::io::Error| Error::Write { path: path.into(), source };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
@@ -25,7 +25,7 @@ pub(super) fn write(path: &Path, fill: impl FnOnce(BufWriter<File>) -> Result<Fi
 }
 
 /// Flushes and gives the file back for syncing.
-pub(super) fn done(path: &Path, mut writer: BufWriter<File>) -> Result<File> {
+pub(crate) fn done(path: &Path, mut writer: BufWriter<File>) -> Result<File> {
     let failed = |source: std::io::Error| Error::Write { path: path.into(), source };
     writer.flush().map_err(failed)?;
     writer.into_inner().map_err(|error| failed(error.into_error()))

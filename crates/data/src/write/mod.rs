@@ -1,7 +1,7 @@
 //! Predictions and vectors into files: written beside, synced, then renamed, so that a file is whole or as it was.
 
 mod arrow;
-mod atomic;
+pub(crate) mod atomic;
 mod npy;
 mod parquet;
 mod table;

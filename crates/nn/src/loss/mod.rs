@@ -3,10 +3,12 @@
 mod binary;
 mod classes;
 mod focal;
+mod ordinal;
 mod squared;
 pub mod vectors;
 
 pub use binary::binary_cross_entropy;
 pub use classes::cross_entropy;
 pub use focal::{binary_focal, focal};
+pub use ordinal::ordinal;
 pub use squared::mean_squared_error;

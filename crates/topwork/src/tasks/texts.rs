@@ -100,6 +100,12 @@ impl LanguageTask for Texts {
         }
     }
 
+    fn decide(&self, task: &mut TaskRecipe, _: &Prepared) {
+        if task.ordinal > 0.0 {
+            task.metric.get_or_insert_with(|| "quadratic-kappa".to_string());
+        }
+    }
+
     fn default_metric(&self, data: &Prepared) -> &'static str {
         match self.0 {
             Kind::MultiLabel => "micro-f1",
