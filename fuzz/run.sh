@@ -1,5 +1,6 @@
 #!/bin/bash
 # Runs one fuzz target on the fixtures of the repository: run.sh TARGET [SECONDS] [more options of libFuzzer].
+# With cargo-fuzz and nightly if they are there; else libFuzzer alone, which sees panics and overflows but no misuse of memory.
 # What it finds interesting is kept in corpus/TARGET, what breaks a reader in artifacts/TARGET. Ends when something breaks.
 set -euo pipefail
 fuzz=$(cd "$(dirname "$0")" && pwd)
@@ -34,14 +35,15 @@ in=fixtures/tokenizers-in
 weights=fixtures/weights
 case $target in
 safetensors) single $weights/pytorch/golden.safetensors $weights/gguf/{store,bert,phi3}.safetensors ;;
-pytorch_zip) single $weights/pytorch/{zip-?.bin,plain.pt,big-endian.bin,checkpoint.ckpt} $weights/hostile/*.bin ;;
-pytorch_legacy) single $weights/pytorch/legacy-?.bin $weights/hostile/os-system-legacy.bin ;;
+pytorch_zip) single $weights/pytorch/{zip-?.bin,plain.pt,big-endian.bin,checkpoint.ckpt} $weights/hostile/*.bin fixtures/flair/published/{forward,bare}.pt ;;
+pytorch_legacy) single $weights/pytorch/legacy-?.bin $weights/hostile/os-system-legacy.bin fixtures/flair/published/old.pt ;;
 pytorch_pickle)
-    for file in $weights/pytorch/{zip-?.bin,plain.pt,checkpoint.ckpt} $weights/hostile/{eval,getattr,load-from-bytes,whole-model}-?.bin; do
+    for file in $weights/pytorch/{zip-?.bin,plain.pt,checkpoint.ckpt} $weights/hostile/{eval,getattr,load-from-bytes,whole-model}-?.bin fixtures/flair/published/{forward,backward}.pt; do
         unzip -p "$file" '*/data.pkl' >"$(mktemp -p "$seeds")"
     done
     ;;
 gguf) single $weights/gguf/*.gguf ;;
+gguf_parts) together $weights/gguf/split/parts/*.gguf ;;
 hdf5) single fixtures/weights-hdf5/*.h5 fixtures/weights-tensorflow/keras-gpt2/*.h5 ;;
 tensorflow)
     for index in fixtures/weights-tensorflow/*/*.index; do together "$index" "${index%.index}".data-*; done
@@ -58,6 +60,9 @@ npy)
 llama2c) single $weights/llama2c/*.bin ;;
 shards)
     together $weights/pytorch/sharded/pytorch_model.bin.index.json $weights/pytorch/sharded/*.bin
+    ;;
+shards_hdf5)
+    together fixtures/weights-tensorflow/keras-shards/tf_model.h5.index.json fixtures/weights-tensorflow/keras-shards/*.h5
     ;;
 word_vectors) single fixtures/vectors/*.{bin,ftz,vec,gz} fixtures/vectors/{glove,word2vec}.txt ;;
 tokenizer_json)
@@ -162,5 +167,17 @@ export TMPDIR="$seeds/files" RAYON_NUM_THREADS=1 ASAN_OPTIONS=quarantine_size_mb
 mkdir -p "$TMPDIR" "$fuzz/corpus/$target"
 inputs=$(mktemp -d -p "$TMPDIR")
 find "$seeds" -maxdepth 1 -type f -exec cp {} "$inputs" \;
-nice -n 19 cargo +nightly fuzz run --fuzz-dir "$fuzz" "$target" "$fuzz/corpus/$target" "$inputs" -- \
-    -max_total_time="$seconds" -timeout=10 -report_slow_units=2 -rss_limit_mb=1024 -malloc_limit_mb=512 -print_final_stats=1 "$@"
+options=(-max_total_time="$seconds" -timeout=10 -report_slow_units=2 -rss_limit_mb=1024 -malloc_limit_mb=512 -print_final_stats=1 "$@")
+if cargo +nightly fuzz --version >/dev/null 2>&1; then
+    nice -n 19 cargo +nightly fuzz run --fuzz-dir "$fuzz" "$target" "$fuzz/corpus/$target" "$inputs" -- "${options[@]}"
+    exit
+fi
+# What cargo-fuzz gives the compiler, but for the sanitizer.
+counters="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
+triple=$(rustc -vV | sed -n 's/^host: //p')
+mkdir -p "$fuzz/artifacts/$target"
+RUSTFLAGS="--cfg fuzzing $counters -Cdebug-assertions -Ccodegen-units=1" nice -n 19 cargo build --release \
+    --manifest-path "$fuzz/Cargo.toml" --target "$triple" --bin "$target"
+nice -n 19 "$fuzz/target/$triple/release/$target" "${options[@]}" -artifact_prefix="$fuzz/artifacts/$target/" \
+    "$fuzz/corpus/$target" "$inputs"

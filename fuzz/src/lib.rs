@@ -7,6 +7,7 @@ mod archive;
 mod caught;
 mod files;
 mod gguf;
+mod pytorch;
 mod tensors;
 mod texts;
 
@@ -14,5 +15,6 @@ pub use archive::stored;
 pub use caught::caught;
 pub use files::Folder;
 pub use gguf::{Parts, gguf};
+pub use pytorch::pytorch;
 pub use tensors::{read_all, vectors};
 pub use texts::{TEXTS, chat, encode_all, rows};

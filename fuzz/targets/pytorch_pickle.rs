@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use topwork_fuzz::{read_all, stored};
+use topwork_fuzz::{pytorch, stored};
 use topwork_weights::pytorch::PyTorchFile;
 
 fuzz_target!(|data: &[u8]| {
@@ -15,6 +15,6 @@ fuzz_target!(|data: &[u8]| {
         ("archive/data/1", &numbers[..24]),
     ]);
     if let Ok(file) = PyTorchFile::from_bytes("input", archive) {
-        read_all(&file);
+        pytorch(&file);
     }
 });

@@ -35,7 +35,8 @@ pub enum Layers {
     ConcatLast4,
     /// The sum of all, the embeddings too.
     SumAll,
-    /// The sum of all, the embeddings too, with learnt weights: `scale * sum of softmax(weights)[i] * state i`.
+    /// The sum of all, the embeddings too, with learnt weights: `scale * sum of softmax(weights)[i] * state i`. A family that has
+    /// a mix of its own learns that one.
     Mix,
 }
 
@@ -71,6 +72,11 @@ impl Layers {
         }
     }
 
+    /// The same of this encoder: where it makes a mix itself, that is its last state.
+    pub fn of(self, encoder: &dyn Encoder) -> Layers {
+        if self == Layers::Mix && encoder.mix().is_some() { Layers::Last } else { self }
+    }
+
     /// The states that are needed, of so many.
     pub fn needed(self, states: usize) -> Range<usize> {
         let last = |count: usize| states.saturating_sub(count)..states;
@@ -93,8 +99,7 @@ impl Layers {
     /// Whether the encoder has such states.
     ///
     /// # Errors
-    /// [`Error::Setting`] for an encoder with too few layers, with layers of different widths where they are to be added up, or
-    /// with a mix of its own where one is to be learnt.
+    /// [`Error::Setting`] for an encoder with too few layers, or with layers of different widths where they are to be added up.
     pub fn check(self, encoder: &dyn Encoder) -> Result<(), Error> {
         let states = encoder.states();
         let wrong = |expected: String, got: String| {
@@ -108,12 +113,6 @@ impl Layers {
         if states < least {
             let expected = format!("at least {least} of them, the embeddings counted");
             return wrong(expected, states.to_string());
-        }
-        if self == Layers::Mix && encoder.mix().is_some() {
-            return wrong(
-                "a family without a mix of its own".to_string(),
-                "one that has it: its last layer is the mix (layers = \"last\")".to_string(),
-            );
         }
         let widths: Vec<usize> = self.needed(states).map(|state| encoder.state_width(state)).collect();
         let alike = widths.windows(2).all(|pair| pair[0] == pair[1]);

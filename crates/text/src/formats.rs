@@ -6,6 +6,7 @@
 mod characters;
 mod charsmap;
 mod class;
+mod flair;
 mod gguf;
 mod json;
 mod languages;

@@ -31,4 +31,4 @@ pub use lines::{LineEncodings, LineIds, TokenIds};
 pub use marks::Marks;
 pub use packed::Packed;
 pub use special::SpecialTokens;
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, WordToken};

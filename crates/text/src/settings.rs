@@ -72,6 +72,11 @@ impl Settings {
         }
     }
 
+    /// Sets what a tokenizer that was made of something else says of itself.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.raw.insert(key.into(), value.into());
+    }
+
     /// True when the key stands in the file, even as null.
     pub fn has(&self, key: &str) -> bool {
         self.raw.contains_key(key)

@@ -30,6 +30,7 @@ pub struct Tokenizer {
     pub(crate) spaced: bool,
     /// Tokens are words that are read by their characters.
     pub(crate) characters: bool,
+    word_token: WordToken,
     pub(crate) settings: Settings,
     pub(crate) source: Source,
     special: SpecialTokens,
@@ -37,6 +38,35 @@ pub struct Tokenizer {
     id_limit: OnceLock<usize>,
     ignored: Vec<String>,
     notes: Vec<String>,
+}
+
+/// The token whose state stands for a word of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WordToken {
+    /// Its first one, as for models that see both sides.
+    #[default]
+    First,
+    /// The one behind its last: for models that read characters forward, and have read the word there.
+    Behind,
+    /// The one before its first: for those that read them backward.
+    Before,
+}
+
+impl WordToken {
+    /// All of them.
+    pub const ALL: [WordToken; 3] = [WordToken::First, WordToken::Behind, WordToken::Before];
+
+    /// The key in `tokenizer_config.json`.
+    pub(crate) const KEY: &str = "word_token";
+
+    /// The name there.
+    pub fn name(self) -> &'static str {
+        match self {
+            WordToken::First => "first",
+            WordToken::Behind => "behind",
+            WordToken::Before => "before",
+        }
+    }
 }
 
 /// The files the tokenizer was read from, kept to be written back byte for byte.
@@ -198,6 +228,15 @@ impl Tokenizer {
         let special = SpecialTokens::find(&settings, |token| inner.token_to_id(token))?;
         settings.model_max_length()?;
         let characters = settings.text("tokenizer_class")? == Some(formats::CHARACTERS);
+        let word_token = match settings.text(WordToken::KEY)? {
+            None => WordToken::First,
+            Some(name) => match WordToken::ALL.into_iter().find(|place| place.name() == name) {
+                Some(place) => place,
+                None => {
+                    return Err(settings.wrong(WordToken::KEY, "first, behind or before", &name.into()));
+                }
+            },
+        };
         let fast = Fast::new(&inner, post.as_ref()).map(Arc::new);
         let spaced = matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::ByteLevel(split)) if split.add_prefix_space);
         Ok(Self {
@@ -206,6 +245,7 @@ impl Tokenizer {
             fast,
             spaced,
             characters,
+            word_token,
             settings,
             source,
             special,
@@ -223,6 +263,11 @@ impl Tokenizer {
     /// Where the files disagree and which one was followed, one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The token whose state stands for a word.
+    pub fn word_token(&self) -> WordToken {
+        self.word_token
     }
 
     /// The file this tokenizer was read from.

@@ -11,13 +11,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use topwork_train::metrics::Metric;
+use topwork_weights::WordVectors;
 
+use crate::datasets;
 use crate::error::Error;
 use crate::glue::{Context, keep, read_kept, same_settings};
 use crate::job::Outcomes;
 use crate::nearest::methods;
+use crate::prepare::labelled;
 use crate::recipe::Recipe;
 use crate::tasks::{Judge, Measured};
+use crate::vectors::word_model;
 
 mod table;
 
@@ -34,6 +38,16 @@ pub struct Way {
 pub const WAYS: &[Way] = &[
     Way { name: "full", about: "every parameter is trained", apply: |_| {} },
     Way { name: "features", about: "the model stays, a linear head learns", apply: |recipe| freeze(recipe) },
+    Way {
+        name: VECTORS,
+        about: "no model: a head learns on static word vectors, which stay",
+        apply: |recipe| lowest(recipe),
+    },
+    Way {
+        name: STATIC,
+        about: "the model stays, a head learns on its lowest states: words without those around them",
+        apply: |recipe| lowest(recipe),
+    },
     Way {
         name: "scalar-mix",
         about: "the model stays, a head learns on a learnt mix of all layers",
@@ -124,6 +138,17 @@ pub const WAYS: &[Way] = &[
 /// Name of the row of TF-IDF and a linear model.
 pub const BASELINE: &str = "linear";
 
+/// Name of the way that reads the model's lowest states.
+pub const STATIC: &str = "static";
+
+/// Name of the way that takes static word vectors in place of the model.
+pub const VECTORS: &str = "vectors";
+
+fn lowest(recipe: &mut Recipe) {
+    freeze(recipe);
+    recipe.task.layers = Some(topwork_models::Layers::First);
+}
+
 fn freeze(recipe: &mut Recipe) {
     let all = toml::Value::Array(vec![toml::Value::String("encoder".to_string())]);
     recipe.train.insert("freeze".to_string(), all);
@@ -156,6 +181,8 @@ pub struct Plan<'a> {
     pub tasks: &'a [(String, Recipe)],
     /// The ways; the others are held against the first.
     pub ways: Vec<&'static Way>,
+    /// The file of static word vectors for the way [`VECTORS`].
+    pub vectors: Option<&'a Path>,
     /// A run for each seed.
     pub seeds: Vec<u64>,
     /// Keep the models and checkpoints of all runs: as large as the pretrained model, several times for each run.
@@ -223,10 +250,12 @@ pub fn run(
     models.dedup();
     let ways = plan.ways.iter().map(|way| way.name.to_string()).collect();
     let mut results = Results { model: models.join(", "), ways, ..Results::default() };
+    let tasks = with_words(plan, context)?;
     // Seed by seed, so that a list that is stopped has something of each.
     for &seed in &plan.seeds {
-        for (task, base) in plan.tasks {
+        for (task, base, words) in &tasks {
             for way in &plan.ways {
+                let base = words.as_ref().filter(|_| way.name == VECTORS).unwrap_or(base);
                 let folder = plan.folder.join(task).join(way.name).join(format!("seed-{seed}"));
                 let recipe = recipe(base, way, seed);
                 same_settings(&folder, &recipe)?;
@@ -256,6 +285,32 @@ pub fn run(
         }
     }
     Ok(results)
+}
+
+/// A task: what it is called, its recipe, and that of [`VECTORS`].
+type WithWords<'a> = (&'a str, &'a Recipe, Option<Recipe>);
+
+/// The tasks, each with the recipe of [`VECTORS`] if that is among the ways: it starts from a model that knows the words of its
+/// data by their vectors.
+fn with_words<'a>(plan: &Plan<'a>, context: &Context) -> Result<Vec<WithWords<'a>>, Error> {
+    let plain = |(task, base): &'a (String, Recipe)| (task.as_str(), base, None);
+    let mut tasks: Vec<_> = plan.tasks.iter().map(plain).collect();
+    if !plan.ways.iter().any(|way| way.name == VECTORS) {
+        return Ok(tasks);
+    }
+    let Some(file) = plan.vectors else {
+        return Err(Error::Task(format!("the method {VECTORS} needs word vectors: say --vectors FILE")));
+    };
+    let vectors = WordVectors::open(file)?;
+    for (task, base, words) in &mut tasks {
+        let (settled, _) = datasets::settle(base, context.hub, context.progress)?;
+        let folder = plan.folder.join("words").join(*task);
+        let count = word_model(&vectors, &labelled(&settled)?, &folder)?;
+        (context.note)(&format!("{task}: {count} of its words have a vector of {}", file.display()));
+        let model = folder.to_string_lossy().into_owned();
+        *words = Some(Recipe { model, vectors: Some(file.to_path_buf()), ..base.clone() });
+    }
+    Ok(tasks)
 }
 
 /// A run to its end; `None` if it was stopped. The linear model that was trained beside it is a run of its own.
@@ -340,17 +395,18 @@ mod tests {
 
     #[test]
     fn ways_have_names_and_change_a_recipe_each_in_its_own_manner() {
-        assert_eq!(WAYS.len(), 20, "count the ways when you add one");
+        assert_eq!(WAYS.len(), 22, "count the ways when you add one");
         let base = Recipe::new("m", "d.csv");
         let mut seen = Vec::new();
         for way in WAYS {
             assert!(way.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));
             let made = toml::to_string(&recipe(&base, way, 3)).unwrap();
-            assert!(!seen.contains(&made), "{}", way.name);
+            // In place of the model stand vectors, which only a comparison has.
+            assert_eq!(seen.contains(&made), way.name == "static", "{}", way.name);
             assert!(made.contains("seed = 3"), "{made}");
             seen.push(made);
         }
-        let made = recipe(&base, &WAYS[9], 3);
+        let made = recipe(&base, ways(&["gradual".to_string()]).unwrap()[0], 3);
         assert_eq!(made.train["techniques"]["unfreeze"]["order"].as_str(), Some("gradual"));
     }
 

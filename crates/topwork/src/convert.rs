@@ -49,6 +49,8 @@ pub struct Converted {
     pub report: LoadReport,
     /// What belongs to the model and has no place in the form.
     pub left_out: Vec<String>,
+    /// A second file, which the first needs beside it.
+    pub beside: Option<PathBuf>,
 }
 
 /// Writes the model of `from`, a folder or a file of weights, to `to`.
@@ -62,7 +64,7 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
     if let Some(fresh) = report.fresh.first() {
         return Err(Error::Task(format!("{}: it has no weights for {fresh}", from.display())));
     }
-    let mut left_out = Vec::new();
+    let (mut left_out, mut beside_graph) = (Vec::new(), None);
     let tokenizer = match model_files::tokenizer(from) {
         Ok(tokenizer) => Some(tokenizer),
         Err(Error::Text(topwork_text::Error::NoTokenizer { .. })) => {
@@ -75,8 +77,9 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
         Form::Folder => folder(&source, &model, bare, tokenizer.as_ref(), to)?,
         Form::Gguf(store) => to_gguf(from, &model, tokenizer.as_ref(), to, store)?,
         Form::Onnx => {
-            topwork_models::onnx::export(&model, to)?;
+            let beside = topwork_models::onnx::export(&model, to)?;
             left_out = vec!["the settings and the tokenizer: the form has the computation only".to_string()];
+            beside_graph = beside;
         }
         Form::SafeTensors | Form::PyTorch => {
             left_out = vec!["the settings and the tokenizer: the form has weights only".to_string()];
@@ -91,7 +94,7 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
     if !matches!(form, Form::Folder | Form::Onnx) && (mapped || source.beside(HEAD_WEIGHTS).is_some()) {
         left_out.push("the head: transformers has no class for it".to_string());
     }
-    Ok(Converted { report, left_out })
+    Ok(Converted { report, left_out, beside: beside_graph })
 }
 
 fn folder(

@@ -9,12 +9,14 @@ use serde_json::Value;
 use topwork_models::Source;
 use topwork_models::source::{is_adapted, read_json};
 use topwork_text::{ChatTemplate, GgufParts, Tokenizer};
+use topwork_weights::format::head_of;
 use topwork_weights::gguf::{GgufTokenizer, List, Metadata};
-use topwork_weights::{Checkpoint, Gguf};
+use topwork_weights::pytorch::{FlairModel, PYTORCH, PyTorchFile};
+use topwork_weights::{Checkpoint, Gguf, TensorFile};
 
 use crate::error::Error;
 
-/// The tokenizer of a model: of its folder, or of the GGUF file it is.
+/// The tokenizer of a model: of its folder, or of the file it is, GGUF or a language model of flair.
 ///
 /// # Errors
 /// There is none, or it is broken.
@@ -25,6 +27,9 @@ pub fn tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
         if let Some(parts) = parts(&file)? {
             return Ok(Tokenizer::from_gguf(&parts)?);
         }
+    }
+    if let Some(found) = flair(path)? {
+        return Ok(found);
     }
     let folder = folder(path)?;
     match Tokenizer::from_folder(&folder) {
@@ -106,19 +111,33 @@ fn folder(path: &Path) -> Result<PathBuf, Error> {
     Ok(Source::find(path)?.folder().to_path_buf())
 }
 
-/// The GGUF file that a model is, if it is one: the path itself, or the weights of a folder without a tokenizer.
+/// The file of weights that a model is: the path itself, or the weights of a folder without a tokenizer.
+fn alone(path: &Path) -> Option<PathBuf> {
+    if !path.is_dir() {
+        return Some(path.to_path_buf());
+    }
+    let bare = !Tokenizer::is_in(path).unwrap_or(true);
+    Some(Checkpoint::open(path).ok().filter(|_| bare)?.path().to_path_buf())
+}
+
+/// The GGUF file that a model is, if it is one.
 fn gguf(path: &Path) -> Option<PathBuf> {
-    let file = if path.is_dir() {
-        if Tokenizer::is_in(path).unwrap_or(true) {
-            return None;
-        }
-        Checkpoint::open(path).ok()?.path().to_path_buf()
-    } else {
-        path.to_path_buf()
-    };
+    let file = alone(path)?;
     let mut head = [0; 4];
     File::open(&file).and_then(|mut file| file.read_exact(&mut head)).ok()?;
     (&head == b"GGUF").then_some(file)
+}
+
+/// The tokenizer of the language model of flair that a file is, if it is one.
+fn flair(path: &Path) -> Result<Option<Tokenizer>, Error> {
+    let Some(file) = alone(path) else { return Ok(None) };
+    let is_pytorch = |head: Vec<u8>| (PYTORCH.is)(&file, &head);
+    if !head_of(&file).is_ok_and(is_pytorch) {
+        return Ok(None);
+    }
+    let file = PyTorchFile::open(&file)?;
+    let Some(FlairModel { characters, forward, delimiter, .. }) = file.flair() else { return Ok(None) };
+    Ok(Some(Tokenizer::from_characters(file.path(), characters, delimiter, *forward)?))
 }
 
 /// What a file says of its tokenizer, as the reader of tokenizers takes it.
@@ -147,7 +166,7 @@ fn parts(file: &Gguf) -> Result<Option<GgufParts>, Error> {
     };
     let id = |id: Option<usize>| id.map(|id| id as u32);
     Ok(Some(GgufParts {
-        path: topwork_weights::TensorFile::path(file).to_path_buf(),
+        path: file.path().to_path_buf(),
         model,
         pre: pre.unwrap_or_default(),
         tokens,
@@ -176,3 +195,7 @@ fn charsmap(metadata: &Metadata) -> Vec<u8> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "model_files_tests.rs"]
+mod tests;

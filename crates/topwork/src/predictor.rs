@@ -8,7 +8,7 @@ use topwork_kernels::gemm::Precision;
 use topwork_models::trees::Attached;
 use topwork_models::{HeadSpec, Model};
 use topwork_nn::Pass;
-use topwork_text::{Encoding, Input, Packed, Tokenizer};
+use topwork_text::{Encoding, Input, Packed, Tokenizer, WordToken};
 use topwork_train::metrics;
 use topwork_weights::LoadReport;
 
@@ -219,24 +219,29 @@ impl Predictor {
         }
         let outputs = run_batches(&packed, |batch| Ok(self.model.predict(batch, self.precision)?))?;
         if let HeadSpec::Tag { labels, .. } = self.model.spec() {
-            let firsts: Vec<Vec<usize>> = encodings.iter().map(first_tokens).collect();
+            let place = self.tokenizer.word_token();
+            let words: Vec<Vec<Placed>> = inputs
+                .iter()
+                .zip(&encodings)
+                .map(|(&input, encoding)| placed(place, input.into().text, encoding))
+                .collect();
             let mut asked = vec![false; packed.tokens()];
-            for (at, firsts) in firsts.iter().enumerate() {
-                firsts.iter().for_each(|token| asked[packed.range(at).start + token] = true);
+            for (at, words) in words.iter().enumerate() {
+                words.iter().for_each(|word| asked[packed.range(at).start + word.token] = true);
             }
             let offsets = &packed.offsets;
             let best = tag::best_labels(&self.model, &outputs, offsets, &asked, labels)?;
             let shares = self.model.label_shares(&outputs, offsets, Some(&asked))?;
-            let tagged = inputs.iter().zip(&encodings).zip(&firsts).enumerate();
+            let tagged = inputs.iter().zip(&encodings).zip(&words).enumerate();
             return Ok(tagged
-                .map(|(at, ((input, encoding), firsts))| {
+                .map(|(at, ((input, encoding), words))| {
                     let rows = packed.range(at);
                     let answers = Answers {
                         best: &best[rows.clone()],
                         shares: &shares[rows.start * labels.len()..rows.end * labels.len()],
                         labels,
                     };
-                    answers.tag((*input).into().text, encoding, firsts)
+                    answers.tag((*input).into().text, encoding, words)
                 })
                 .collect());
         }
@@ -422,6 +427,40 @@ fn first_tokens(encoding: &Encoding) -> Vec<usize> {
     firsts
 }
 
+/// A word of a text, and the token that stands for it.
+struct Placed {
+    token: usize,
+    start: usize,
+    end: usize,
+}
+
+/// The words of a text: those of the tokenizer; or, where its tokens are characters, as [`topwork_data::words`] splits it.
+fn placed(place: WordToken, text: &str, encoding: &Encoding) -> Vec<Placed> {
+    if place != WordToken::First {
+        let words = topwork_data::words(text);
+        let tokens = tag::standing(place, encoding, text, words.iter().map(|word| (word.start, word.end)));
+        let word = |(word, token): (&Range<usize>, Option<u32>)| {
+            Some(Placed { token: token? as usize, start: word.start, end: word.end })
+        };
+        return words.iter().zip(tokens).filter_map(word).collect();
+    }
+    let firsts = first_tokens(encoding);
+    let mut placed = Vec::with_capacity(firsts.len());
+    for (at, &token) in firsts.iter().enumerate() {
+        let next = firsts.get(at + 1).copied().unwrap_or(encoding.len());
+        let (start, mut end) = encoding.origins[token].offsets();
+        for token in (token..next).filter(|&token| !encoding.origins[token].special) {
+            end = end.max(encoding.origins[token].offsets().1);
+        }
+        // Some tokenizers count the space before a word to its first piece.
+        let start = start + (text[start..end].len() - text[start..end].trim_start().len());
+        if start < end {
+            placed.push(Placed { token, start, end });
+        }
+    }
+    placed
+}
+
 /// What a tagger answers for the tokens of a text.
 struct Answers<'a> {
     /// `[tokens]`
@@ -432,27 +471,18 @@ struct Answers<'a> {
 }
 
 impl Answers<'_> {
-    fn tag(&self, text: &str, encoding: &Encoding, firsts: &[usize]) -> Prediction {
-        let mut words = Vec::with_capacity(firsts.len());
-        for (at, &first) in firsts.iter().enumerate() {
-            let next = firsts.get(at + 1).copied().unwrap_or(encoding.len());
-            let (start, mut end) = encoding.origins[first].offsets();
-            for token in (first..next).filter(|&token| !encoding.origins[token].special) {
-                end = end.max(encoding.origins[token].offsets().1);
+    fn tag(&self, text: &str, encoding: &Encoding, placed: &[Placed]) -> Prediction {
+        let tagged = |word: &Placed| {
+            let label = self.best[word.token] as usize;
+            Tagged {
+                start: word.start,
+                end: word.end,
+                text: text[word.start..word.end].to_string(),
+                label: self.labels[label].clone(),
+                probability: f64::from(self.shares[word.token * self.labels.len() + label]),
             }
-            // Some tokenizers count the space before a word to its first piece.
-            let start = start + (text[start..end].len() - text[start..end].trim_start().len());
-            if start < end {
-                let label = self.best[first] as usize;
-                words.push(Tagged {
-                    start,
-                    end,
-                    text: text[start..end].to_string(),
-                    label: self.labels[label].clone(),
-                    probability: f64::from(self.shares[first * self.labels.len() + label]),
-                });
-            }
-        }
+        };
+        let words: Vec<Tagged> = placed.iter().map(tagged).collect();
         let entities = if tag::has_entities(self.labels) { entities(text, &words) } else { Vec::new() };
         Prediction { words, entities, ..Prediction::none(encoding.len(), encoding.cut) }
     }

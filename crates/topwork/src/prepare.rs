@@ -250,6 +250,23 @@ pub fn read_options(data: &DataRecipe, task: Task) -> Result<ReadOptions, Error>
     Ok(options)
 }
 
+/// The labelled files of a recipe, as they are read.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub(crate) fn labelled(recipe: &Recipe) -> Result<Vec<Dataset>, Error> {
+    let data = &recipe.data;
+    let (kind, first) = read_labelled(&data.train, data, recipe.task.kind, &mut Vec::new())?;
+    let mut all = vec![first];
+    let others = [(&data.dev, &data.dev_pair_file), (&data.test, &data.test_pair_file)];
+    for (path, pairs) in others {
+        let Some(path) = path else { continue };
+        let data = DataRecipe { pair_file: pairs.clone().or(data.pair_file.clone()), ..data.clone() };
+        all.push(read_labelled(path, &data, Some(kind), &mut Vec::new())?.1);
+    }
+    Ok(all)
+}
+
 /// Reads a labelled file; the kind of task is decided by the labels where the recipe does not say.
 fn read_labelled(
     path: &Path,

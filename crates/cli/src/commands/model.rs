@@ -100,7 +100,7 @@ impl Convert {
             (_, Some(_)) => bail!("--store is about GGUF files; {} is none", self.out.display()),
         };
         let found = global.hub()?.model(&self.model, &global.fetching())?;
-        let Converted { report, left_out } = convert(&found.path, &self.out, form)
+        let Converted { report, left_out, beside } = convert(&found.path, &self.out, form)
             .with_context(|| format!("{} to {}", found.reference, self.out.display()))?;
         origin(&found, out)?;
         loading(&report, out)?;
@@ -108,6 +108,9 @@ impl Convert {
             writeln!(out, "left out    {line}")?;
         }
         writeln!(out, "written     {}", self.out.display())?;
+        if let Some(path) = beside {
+            writeln!(out, "and         {}, its weights: it is needed in the same folder", path.display())?;
+        }
         Ok(Ended::Done)
     }
 }

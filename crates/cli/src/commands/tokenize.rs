@@ -93,7 +93,8 @@ impl Tokenize {
 /// The tokenizer of a model, or of a tokenizer's own file or folder.
 pub fn open(reference: &str, global: &Global) -> anyhow::Result<Tokenizer> {
     let path = Path::new(reference);
-    if path.is_file() && !reference.ends_with(".gguf") {
+    let carried = [".gguf", ".pt"].iter().any(|ending| reference.ends_with(ending));
+    if path.is_file() && !carried {
         return Ok(Tokenizer::from_file(path)?);
     }
     if ["tokenizer.json", "vocab.txt"].iter().any(|name| path.join(name).is_file()) {

@@ -107,3 +107,59 @@ fn techniques_and_adapters_are_asked_for_by_name() {
     stage.refused(&train("--adapter adapters"), &["lora, dora, ia3"]);
     stage.refused(&train("--freeze all --unfreeze sequential"), &["nothing to train in step"]);
 }
+
+#[test]
+fn static_vectors_have_a_row_and_the_gain_over_them_is_printed() {
+    let stage = Stage::with_mails();
+    let known = ["meet", "lunch", "free", "win", "prize", "call", "money", "offer"];
+    let row = |(at, word): (usize, &&str)| format!("{word} {} {} 0.5\n", at % 3, 1.0 - at as f32 / 4.0);
+    std::fs::write(stage.path("words.txt"), known.iter().enumerate().map(row).collect::<String>()).unwrap();
+    let line = format!("{LINE} --vectors words.txt --methods static,scalar-mix");
+    let done = stage.ok(&format!("{line} --out runs/words"));
+    let (out, said) = (done.out(), done.err());
+    for part in ["against vectors", "gain over vectors: ", " by scalar-mix", "static", "linear"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    assert!(said.contains("mails: 8 of its words have a vector of words.txt"), "{said}");
+    let page = std::fs::read_to_string(stage.path("runs/words/report.html")).unwrap();
+    assert!(page.contains("gain over vectors"));
+    // The table stays, so the head alone is trained: 2 outputs over 3 numbers.
+    let runs: Value =
+        serde_json::from_str(&stage.ok(&format!("{line} --json --out runs/words")).out()).unwrap();
+    let trained = |way: &str| {
+        runs["runs"].as_array().unwrap().iter().find(|run| run["way"] == way).unwrap()["trained"].as_u64()
+    };
+    assert_eq!(trained("vectors"), Some(2 * 3 + 2));
+    assert_eq!(trained("static"), Some(2 * 32 + 2));
+
+    stage.refused(&format!("{LINE} --methods vectors,full --out runs/none"), &["--vectors FILE"]);
+    std::fs::write(stage.path("other.txt"), "Wald 1 2\nBaum 2 3\n").unwrap();
+    stage.refused(&format!("{LINE} --vectors other.txt --out runs/none"), &["none of the words"]);
+    stage.refused(&format!("{LINE} --vectors mails.csv --out runs/none"), &["mails.csv"]);
+}
+
+#[test]
+fn a_family_with_a_mix_of_its_own_is_held_against_its_own_words() {
+    let stage = Stage::new();
+    let folder = stage.path("elmo");
+    std::fs::create_dir(&folder).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(crate::stage::fixture("elmo").join(file), folder.join(file)).unwrap();
+    }
+    let mut text = String::new();
+    for sentence in 0..40 {
+        for word in ["the", "tree", "sticks", "."].iter().cycle().skip(sentence).take(3 + sentence % 4) {
+            text.push_str(&format!("{word} {}\n", if *word == "tree" { "B-X" } else { "O" }));
+        }
+        text.push_str(&format!("w{sentence} O\n\n"));
+    }
+    std::fs::write(stage.path("words.conll"), text).unwrap();
+    let done = stage.ok(
+        "compare --model elmo --data words.conll --methods static,scalar-mix --seeds 1 --precision f32 --out runs/elmo \
+         train.epochs=2 report.resamples=20 data.dev=words.conll data.test=words.conll",
+    );
+    let out = done.out();
+    for part in ["against static", "gain over static: ", "by scalar-mix (one seed: it may be chance)"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+}

@@ -6,8 +6,9 @@
 //!
 //! A token is a character. A backward model reads a text from its end; here the state of a character is the one behind it in
 //! that order, and its head (`masked-lm`) scores the character before. [`places`] says at which characters the states of a
-//! sentence's words stand.
+//! sentence's words stand; the tokenizer of a published file (`Tokenizer::from_characters` of topwork-text) says the same.
 
+use serde_json::json;
 use topwork_kernels::pool::Pool;
 use topwork_nn::ParamStore;
 use topwork_weights::Op::Keep;
@@ -58,6 +59,7 @@ pub const FLAIR: Family = Family {
 fn declare(store: &mut ParamStore, config: Config) -> Result<Recurrent, Error> {
     let (cell, layers) = (config.size("hidden_size")?, config.size_or("nlayers", 1)?.max(1));
     let forward = config.flag_or("is_forward_lm", true)?;
+    config.only("recurrent_type", &json!("lstm"))?;
     let out = config.size_or("nout", 0)?;
     let dropout = config.probability_or("dropout", 0.1)?;
     let size = Size {

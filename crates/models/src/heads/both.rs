@@ -14,6 +14,7 @@ use crate::head::{Head, LossOptions, Targets};
 use crate::heads::multiple_choice::choice_loss;
 use crate::heads::pooled::RowOutputs;
 use crate::heads::words::Words;
+use crate::onnx::{Graph, HeadGraph, Output, Value};
 
 /// Words, and outputs over texts.
 pub struct Both {
@@ -62,6 +63,10 @@ impl Head for Both {
         None
     }
 
+    fn onnx(&self) -> Option<&dyn HeadGraph> {
+        Some(self)
+    }
+
     fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
         self.words.forward(pass, x, input)
     }
@@ -102,5 +107,15 @@ impl Head for Both {
         let weight = options.words.unwrap_or(self.weight);
         let of_words = if weight == 1.0 { of_words } else { of_words * weight };
         Ok(of_words + of_texts)
+    }
+}
+
+impl HeadGraph for Both {
+    fn describe(&self, graph: &mut Graph, x: Value) -> Result<Output, Error> {
+        self.words.describe(graph, x)
+    }
+
+    fn over_texts(&self) -> Option<(Pool, &dyn HeadGraph)> {
+        Some((self.texts.pool(), &self.texts))
     }
 }

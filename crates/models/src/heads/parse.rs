@@ -115,9 +115,10 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     if let Some((setting, size)) = sizes.into_iter().find(|(_, size)| *size == 0) {
         return wrong(setting, "at least 1", size.to_string());
     }
-    body.check(encoder, *layers, false)?;
+    let layers = layers.of(encoder);
+    body.check(encoder, layers, false)?;
     let (std, group, dropout) = (encoder.size().std, encoder.parts() + 1, encoder.tagger().dropout);
-    let mix = Mix::declare(store, encoder, *layers);
+    let mix = Mix::declare(store, encoder, layers);
     let inputs = layers.width_mixed(encoder);
     let lstm = BiLstm::declare(store, encoder, *body, inputs, dropout);
     let inputs = lstm.as_ref().map_or(inputs, |lstm| lstm.width);
@@ -138,7 +139,7 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     let relation_pair = linear("head.relation.pair", [relations * relation_width, *relation_width]);
     let relation_alone = linear("head.relation.alone", [relations, *relation_width]);
     Ok(Box::new(Parse {
-        layers: *layers,
+        layers,
         mix,
         lstm,
         dropout,

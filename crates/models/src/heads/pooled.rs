@@ -75,6 +75,7 @@ impl PooledOutputs {
         outputs: usize,
     ) -> Result<Self, Error> {
         let PooledSpec { pool, body, layers } = spec;
+        let layers = layers.of(encoder);
         let own = pool == Pooling::Family && body == Body::Own;
         let style = encoder.classifier();
         let concat = encoder.concat_classifier().filter(|_| own);

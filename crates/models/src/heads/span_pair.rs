@@ -57,9 +57,10 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     let HeadSpec::SpanPair { labels, row, body, layers } = spec else {
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
-    body.check(encoder, *layers, false)?;
+    let layers = layers.of(encoder);
+    body.check(encoder, layers, false)?;
     let (std, group, dropout) = (encoder.size().std, encoder.parts() + 1, encoder.classifier().dropout);
-    let mix = Mix::declare(store, encoder, *layers);
+    let mix = Mix::declare(store, encoder, layers);
     let inputs = layers.width_mixed(encoder);
     let lstm = BiLstm::declare(store, encoder, *body, inputs, dropout);
     let inputs = lstm.as_ref().map_or(inputs, |lstm| lstm.width);
@@ -69,7 +70,7 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     let dense = style.map(|style| Dense::declare_in(store, encoder, style, pair, group));
     let width = style.map_or(pair, |style| style.width);
     let out = Linear::declare(store, "head.out", [labels.len(), width], group, std);
-    Ok(Box::new(SpanPair { layers: *layers, mix, lstm, row: *row, dense, dropout, out }))
+    Ok(Box::new(SpanPair { layers, mix, lstm, row: *row, dense, dropout, out }))
 }
 
 impl SpanPair {

@@ -41,7 +41,8 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
         return Err(Error::UnknownHead { got: spec.name().to_string(), known: ENTRY.name.to_string() });
     };
     let own = encoder.tagger();
-    body.check(encoder, *layers, own.dense.is_some())?;
+    let layers = layers.of(encoder);
+    body.check(encoder, layers, own.dense.is_some())?;
     let style = match body {
         Body::Own => own,
         body => TaggerStyle {
@@ -50,14 +51,14 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
         },
     };
     let (std, group) = (encoder.size().std, encoder.parts() + 1);
-    let mix = Mix::declare(store, encoder, *layers);
+    let mix = Mix::declare(store, encoder, layers);
     let inputs = layers.width_mixed(encoder);
     let lstm = BiLstm::declare(store, encoder, *body, inputs, style.dropout);
     let inputs = lstm.as_ref().map_or(inputs, |lstm| lstm.width);
     let dense = style.dense.map(|dense| Dense::declare_in(store, encoder, dense, inputs, group));
     let width = style.dense.map_or(inputs, |dense| dense.width);
     let out = Linear::declare(store, style.path, [labels.len(), width], group, std);
-    let (layers, labels, dropout) = (*layers, labels.len(), style.dropout);
+    let (labels, dropout) = (labels.len(), style.dropout);
     // From zeros, with which the loss is the cross-entropy.
     let mut scores = |name: &str, shape: &[usize], kind| {
         store.declare(&format!("head.crf.{name}"), shape, group, kind, Init::Zeros)

@@ -37,7 +37,8 @@ impl Model {
     /// # Errors
     /// A parameter without values.
     pub fn layer_weights(&self) -> Result<Option<Vec<f32>>, Error> {
-        let Some(ids) = self.head.mix().or(self.encoder.mix()) else { return Ok(None) };
+        let own = self.encoder.mix().filter(|_| self.parts_read() == self.depth());
+        let Some(ids) = self.head.mix().or(own) else { return Ok(None) };
         let mut shares = Vec::new();
         for &id in ids {
             shares.extend(self.store.values(id)?);

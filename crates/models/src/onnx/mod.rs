@@ -1,4 +1,5 @@
-//! Models as ONNX graphs, which run wherever ONNX Runtime does: the encoder with its head, in one file.
+//! Models as ONNX graphs, which run wherever ONNX Runtime does: the encoder with its head, in one file; of models larger than
+//! such a file may be (2 GB), the weights stand in a second one beside it.
 //!
 //! What goes in is what the Python exporters ask for: `input_ids` and `attention_mask`, both whole numbers of 64 bits and
 //! `[batch, sequence]`, shorter texts filled up on the right and their mask 0 there; `token_type_ids` too, where the family has
@@ -8,6 +9,8 @@
 //! |---|---|---|
 //! | over texts: classify, regress and so on | `logits` | `[batch, outputs]` |
 //! | over tokens: tag, masked-lm, causal-lm and so on | `logits` | `[batch, sequence, outputs]` |
+//! | over both: pretraining, double-heads | `logits` | `[batch, sequence, outputs]` |
+//! | | `text_logits` | `[batch, outputs]` |
 //! | embed | `last_hidden_state` | `[batch, sequence, hidden]` |
 //! | | `sentence_embedding` | `[batch, hidden]` |
 //!
@@ -17,8 +20,9 @@
 pub mod blocks;
 mod graph;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use topwork_kernels::pool::Pool;
 use topwork_weights::onnx::{Axis, Computation};
 
 use crate::error::Error;
@@ -60,6 +64,11 @@ pub trait HeadGraph {
     /// # Errors
     /// A parameter without values.
     fn describe(&self, graph: &mut Graph, x: Value) -> Result<Output, Error>;
+
+    /// The second output of a head over tokens that has one over texts too, and how these are pooled for it.
+    fn over_texts(&self) -> Option<(Pool, &dyn HeadGraph)> {
+        None
+    }
 }
 
 /// What a head makes.
@@ -73,13 +82,22 @@ pub struct Output {
     pub vector: bool,
 }
 
-/// Writes a model as an ONNX file, atomically.
+/// Writes a model as an ONNX file, atomically. Of a model of two gigabytes or more the weights stand in a second file, called as
+/// the first with `.data` behind it; both are needed, in one folder. Gives that file, if there is one.
 ///
 /// # Errors
-/// [`Error::NoGraph`] for families and heads that cannot say their computation; a parameter without values; a model of two
-/// gigabytes or more; the file cannot be written.
-pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
-    Ok(topwork_weights::onnx::write(path, &describe(model)?)?)
+/// [`Error::NoGraph`] for families and heads that cannot say their computation; a parameter without values; a file that cannot
+/// be written.
+pub fn export(model: &Model, path: &Path) -> Result<Option<PathBuf>, Error> {
+    export_within(model, path, topwork_weights::onnx::LIMIT)
+}
+
+/// The same with another limit, in bytes, to what one file holds.
+///
+/// # Errors
+/// As [`export`]; a graph that takes more than that without its weights.
+pub fn export_within(model: &Model, path: &Path, limit: u64) -> Result<Option<PathBuf>, Error> {
+    Ok(topwork_weights::onnx::write_within(path, &describe(model)?, limit)?)
 }
 
 /// The computation of a model, with its weights.
@@ -110,10 +128,15 @@ pub fn describe(model: &Model) -> Result<Computation<'_>, Error> {
     shape.push(Axis::Size(width));
     if vector {
         let whole = [tokens[0], tokens[1], Axis::Size(encoder.size().hidden)];
-        graph.output("last_hidden_state", hidden, &whole);
+        graph.output("last_hidden_state", hidden.clone(), &whole);
         graph.output("sentence_embedding", value, &shape);
     } else {
         graph.output("logits", value, &shape);
+    }
+    if let Some((pool, top)) = top.over_texts() {
+        let texts = blocks::pool(&mut graph, &hidden, &mask, pool);
+        let Output { value, width, .. } = top.describe(&mut graph, texts)?;
+        graph.output("text_logits", value, &[tokens[0], Axis::Size(width)]);
     }
     graph.note("model_type", model.family.model_types.first().copied().unwrap_or_default());
     graph.note("head", &serde_json::to_string(model.spec()).unwrap_or_default());

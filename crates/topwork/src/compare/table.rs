@@ -1,6 +1,6 @@
 //! The table and the report of a comparison.
 
-use super::{BASELINE, Results, Run, WAYS};
+use super::{BASELINE, Results, Run, STATIC, VECTORS, WAYS};
 use crate::report::{self, Fact, Grid, Headline, Method, Methods, Report, Score};
 
 /// Two-sided 95% points of Student's t for 1 to 30 degrees of freedom
@@ -133,6 +133,27 @@ impl Results {
         Grid { title: "Ways to adapt the model".to_string(), about, head, rows, sum: false }
     }
 
+    /// What context adds: the gain of the best of the other ways over static vectors, where the first way is one of those.
+    pub fn gain(&self) -> Option<String> {
+        let first = self.ways.first().filter(|way| [VECTORS, STATIC].contains(&way.as_str()))?;
+        let (way, value) = self.best_gain(first)?;
+        let seeds = self.differences(way).len();
+        let sure = if seeds > 1 { "" } else { " (one seed: it may be chance)" };
+        Some(format!("gain over {first}: {value} by {way}{sure}"))
+    }
+
+    /// The way that is furthest above the first, and how far.
+    fn best_gain(&self, first: &str) -> Option<(&str, String)> {
+        if !self.comparable() {
+            return None;
+        }
+        let gain = |way: &&str| mean(&self.differences(way)).map(|(gain, _)| gain);
+        let others = self.rows().into_iter().filter(|way| ![first, BASELINE, VECTORS, STATIC].contains(way));
+        let ranked = others.filter_map(|way| Some((way, gain(&way)?)));
+        let (way, _) = ranked.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some((way, self.against(way, first)))
+    }
+
     fn against(&self, way: &str, first: &str) -> String {
         let differences = self.differences(way);
         if way == first || differences.is_empty() {
@@ -207,6 +228,15 @@ impl Results {
                 ),
             }));
         }
+        let over = self.ways.first().filter(|way| [VECTORS, STATIC].contains(&way.as_str()));
+        headline.extend(over.and_then(|first| {
+            let (way, value) = self.best_gain(first)?;
+            Some(Headline {
+                name: format!("gain over {first}"),
+                value,
+                detail: format!("{way}, the best of the others"),
+            })
+        }));
         let about = |way: &str| {
             let known = WAYS.iter().find(|known| known.name == way);
             known.map_or("TF-IDF and a linear model".to_string(), |known| known.about.to_string())
@@ -326,6 +356,21 @@ mod tests {
         let grid = results.grid();
         assert_eq!(grid.head[..4], ["method", "a, f1", "b<, f1", "trained"]);
         assert!(results.report().headline.is_empty() && results.report().methods.is_none());
+    }
+
+    #[test]
+    fn what_context_adds_is_said_where_static_vectors_come_first() {
+        let mut results = results();
+        assert_eq!(results.gain(), None);
+        for run in &mut results.runs {
+            run.way = run.way.replace("full", "static");
+        }
+        results.ways[0] = "static".into();
+        assert_eq!(results.gain().as_deref(), Some("gain over static: +0.010 ± 0.025 by lora"));
+        let page = report::html(&results.report());
+        assert!(page.contains("gain over static") && page.contains("+0.010 ± 0.025"));
+        results.runs.retain(|run| run.seed == 1);
+        assert!(results.gain().unwrap().ends_with("+0.020 by lora (one seed: it may be chance)"));
     }
 
     #[test]

@@ -328,13 +328,14 @@ type Weights = (&'static str, &'static str, &'static str);
 
 /// Kinds of weights, best first: repositories carry copies in other precisions and formats, and one set is enough. A kind is
 /// there if a file of it is.
-const WEIGHTS: [Weights; 9] = [
+const WEIGHTS: [Weights; 10] = [
     ("model.safetensors.index.json", "model-", ".safetensors"),
     ("model.safetensors", "model.safetensors", ""),
     ("", "", ".safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model-", ".bin"),
     ("pytorch_model.bin", "pytorch_model.bin", ""),
     ("tf_model.h5", "tf_model.h5", ""),
+    ("tf_model.h5.index.json", "tf_model-", ".h5"),
     ("bert_model.ckpt.index", "bert_model.ckpt", ""),
     ("model.onnx", "model.onnx", ""),
     ("onnx/model.onnx", "onnx/model.onnx", ""),

@@ -457,7 +457,15 @@ fn older_weights_come_where_there_are_no_newer_ones() {
         ("onnx/model.onnx", "onnx"),
     ];
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-    let cases: [Case; 4] = [
+    let keras = [
+        ("config.json", "{}"),
+        ("tf_model.h5.index.json", "{}"),
+        ("tf_model-00001-of-00002.h5", "one"),
+        ("tf_model-00002-of-00002.h5", "two"),
+        ("onnx/model.onnx", "onnx"),
+    ];
+    let cases: [Case; 5] = [
+        (&keras, &["onnx/model.onnx"]),
         (&sharded, &["tf_model.h5"]),
         (&sharded[..1], &[]),
         (&original, &["onnx/model.onnx"]),

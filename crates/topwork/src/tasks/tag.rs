@@ -1,6 +1,7 @@
 //! A label for each word: parts of speech, named entities.
 //!
-//! The first piece of a word stands for it, in training and in answers. Answers are the best labels of a sentence as a whole in
+//! The first piece of a word stands for it, in training and in answers; with models that read characters in one direction, what
+//! is behind the word ([`WordToken`]). Answers are the best labels of a sentence as a whole in
 //! which no tag stands where its scheme does not allow it.
 //!
 //! Paper: Devlin et al. 2019, "BERT", section 5.3, <https://arxiv.org/abs/1810.04805>
@@ -10,7 +11,7 @@ use topwork_data::{Dataset, Inputs, Label, LabelMap, Labels, Ragged, TaggedWord}
 use topwork_kernels::loss::IGNORE;
 use topwork_models::tagging::forbidden;
 use topwork_models::{HeadSpec, Model};
-use topwork_text::Encoding;
+use topwork_text::{Encoding, WordToken};
 use topwork_train::metrics::{ClassReport, Reading, Scheme, Task as MetricTask, entities, tags};
 
 use super::{Encode, LanguageTask, Measured, Part, Run, Units};
@@ -193,7 +194,8 @@ fn tagged(dataset: &Dataset, encode: &Encode) -> Result<(Inputs, Ragged), Error>
         .zip(&texts)
         .zip(&all)
         .map(|((encoding, text), words)| {
-            first_pieces(encoding, text, words.iter().map(|word| (word.start, word.end)))
+            let places = words.iter().map(|word| (word.start, word.end));
+            standing(encode.tokenizer.word_token(), encoding, text, places)
         })
         .collect();
     for (at, ((encoding, words), firsts)) in encodings.iter().zip(&all).zip(&firsts).enumerate() {
@@ -226,8 +228,53 @@ fn tagged(dataset: &Dataset, encode: &Encode) -> Result<(Inputs, Ragged), Error>
     Ok((inputs, which))
 }
 
+/// The token that stands for each word that has one; words are in the order of the text.
+pub(crate) fn standing(
+    place: WordToken,
+    encoding: &Encoding,
+    text: &str,
+    words: impl Iterator<Item = (usize, usize)>,
+) -> Vec<Option<u32>> {
+    match place {
+        WordToken::First => first_pieces(encoding, text, words),
+        place => beside(place, encoding, words),
+    }
+}
+
+/// The token behind each word, or before it, of words that have a token themselves.
+fn beside(
+    place: WordToken,
+    encoding: &Encoding,
+    words: impl Iterator<Item = (usize, usize)>,
+) -> Vec<Option<u32>> {
+    let mut next = 0;
+    words
+        .map(|(start, end)| {
+            let before = |token: usize, at: usize| {
+                let origin = &encoding.origins[token];
+                origin.special || origin.start == origin.end || origin.offsets().1 <= at
+            };
+            while next < encoding.len() && before(next, start) {
+                next += 1;
+            }
+            let first = next;
+            // What the template put behind a text ends the words of it.
+            let inside = |token: usize| {
+                let origin = &encoding.origins[token];
+                !origin.special && origin.offsets().0 < end
+            };
+            while next < encoding.len() && inside(next) {
+                next += 1;
+            }
+            let whole = next > first && encoding.origins[next - 1].offsets().1 >= end;
+            let token = if place == WordToken::Behind { Some(next) } else { first.checked_sub(1) };
+            token.filter(|&token| whole && token < encoding.len()).map(|token| token as u32)
+        })
+        .collect()
+}
+
 /// The first token of each word that has one.
-pub(crate) fn first_pieces(
+fn first_pieces(
     encoding: &Encoding,
     text: &str,
     words: impl Iterator<Item = (usize, usize)>,

@@ -20,6 +20,7 @@ mod embedding;
 mod golden;
 mod pairs;
 mod space;
+mod word_model;
 
 pub use analogies::{AnalogyScore, Section, analogy_benchmark};
 pub use clusters::{ClusterOptions, Clusters, clusters};
@@ -28,6 +29,7 @@ pub use embedding::{EmbeddingTable, embedding_table, start_from_vectors};
 pub use pairs::{PairScore, pair_benchmark};
 pub(crate) use space::best;
 pub use space::{Neighbour, Objective, Space, cosine};
+pub use word_model::word_model;
 
 use std::collections::HashMap;
 

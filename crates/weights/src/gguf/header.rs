@@ -32,6 +32,8 @@ pub(super) struct Info {
     pub(super) start: u64,
     /// Bytes.
     pub(super) len: u64,
+    /// Which of the files of a model in parts it lies in.
+    pub(super) part: usize,
 }
 
 /// Reads and checks the head of a file.
@@ -153,7 +155,7 @@ fn info(cursor: &mut Cursor, alignment: u64) -> Result<Info, Error> {
     let claimed = shape.iter().try_fold(1u64, |count, &dim| count.checked_mul(dim.max(1) as u64));
     let len = claimed.and_then(|count| (count / kind.block as u64).checked_mul(kind.bytes as u64));
     match len.map(|len| if shape.contains(&0) { 0 } else { len }) {
-        Some(len) => Ok(Info { name, shape, kind, start, len }),
+        Some(len) => Ok(Info { name, shape, kind, start, len, part: 0 }),
         None => Err(bad(format!("shape {shape:?} is beyond any file"))),
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! A [`Gguf`] shows a file as it is; [`open`] shows the architectures known here under the names and shapes that
 //! HuggingFace's checkpoints of the same models have, and [`write()`] and [`export`] go the other way. Quantised tensors
-//! are read as `f32`. Split files (`-00001-of-00003.gguf`) are not joined.
+//! are read as `f32`. Files in parts (`-00001-of-00003.gguf`) are one, whichever part is named.
 
 mod architecture;
 mod config;
@@ -13,6 +13,7 @@ mod header;
 mod k_quants;
 mod kinds;
 mod names;
+pub(crate) mod split;
 mod tokenizer;
 mod value;
 mod write;
@@ -61,24 +62,30 @@ pub fn open(path: impl AsRef<Path>) -> Result<Renamed<Gguf>, Error> {
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
-    source: Source,
+    /// The file, or the files of all parts.
+    sources: Vec<(PathBuf, Source)>,
     metadata: Metadata,
     tensors: Vec<Info>,
     by_name: HashMap<String, usize>,
 }
 
 impl Gguf {
-    /// Opens a file and checks its head against itself and against the file's length.
+    /// Opens a file and checks its head against itself and against the file's length; with all others of a model in parts.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::BadFile`], [`Error::BadTensor`].
+    /// [`Error::Read`], [`Error::BadFile`], [`Error::BadTensor`], [`Error::MissingPart`].
     pub fn open(path: impl AsRef<Path>) -> Result<Gguf, Error> {
-        let path = path.as_ref();
+        let file = Gguf::open_part(path.as_ref())?;
+        let path = file.path.clone();
+        Ok(Gguf { path, ..split::whole(file)? })
+    }
+
+    fn open_part(path: &Path) -> Result<Gguf, Error> {
         let (source, len) = Source::open(path).map_err(|fault| fault.in_file(path, "gguf"))?;
         Gguf::from_source(path, source, len)
     }
 
-    /// The same for a file already in memory; `path` only serves the messages.
+    /// The same for one file already in memory; `path` only serves the messages.
     ///
     /// # Errors
     /// [`Error::BadFile`], [`Error::BadTensor`].
@@ -91,7 +98,8 @@ impl Gguf {
         let header = header::read(&mut Cursor::new(&source, path, "gguf", len))?;
         let by_name = header.tensors.iter().enumerate().map(|(at, info)| (info.name.clone(), at)).collect();
         let (metadata, tensors) = (header.metadata, header.tensors);
-        Ok(Gguf { path: path.to_path_buf(), source, metadata, tensors, by_name })
+        let sources = vec![(path.to_path_buf(), source)];
+        Ok(Gguf { path: path.to_path_buf(), sources, metadata, tensors, by_name })
     }
 
     /// Everything the file says besides its tensors.
@@ -161,9 +169,10 @@ impl TensorFile for Gguf {
             return Err(unread());
         }
         let mut bytes = vec![0; info.len as usize];
-        self.source
+        let (path, source) = &self.sources[info.part];
+        source
             .read_at(info.start, &mut bytes)
-            .map_err(|source| Error::Read { path: self.path.clone(), source })?;
+            .map_err(|source| Error::Read { path: path.clone(), source })?;
         info.kind.to_f32(&bytes).ok_or_else(unread)
     }
 

@@ -29,9 +29,9 @@ use crate::{Error, Format, TensorFile, TensorflowNames};
 /// The entry of HDF5.
 pub const HDF5: Format = Format {
     name: "hdf5",
-    summary: "weights of Keras, of transformers' TensorFlow classes and of AllenNLP",
+    summary: "weights of Keras, of transformers' TensorFlow classes (shards with an index too) and of AllenNLP",
     link: "https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html",
-    files: &["tf_model.h5", "model.weights.h5", "*.h5", "*weights.hdf5", "*.hdf5"],
+    files: &["tf_model.h5", "tf_model.h5.index.json", "model.weights.h5", "*.h5", "*weights.hdf5", "*.hdf5"],
     is: |_, head| head.starts_with(SIGNATURE),
     open: |path| TensorflowNames::over_hdf5(Hdf5File::open(path)?),
 };

@@ -30,7 +30,7 @@ use weights::{Form, Weight};
 use wire::Span;
 
 pub use computation::{Attribute, Axis, Computation, Constant, Kind, Numbers, Port, Step};
-pub use write::{OPSET, write};
+pub use write::{LIMIT, OPSET, write, write_within};
 
 /// The entry of ONNX.
 pub const FORMAT: Format = Format {

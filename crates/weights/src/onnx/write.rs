@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::computation::{Attribute, Axis, Computation, Constant, Numbers, Port, Step};
 use crate::{Error, atomic};
@@ -14,36 +14,76 @@ const IR_VERSION: u64 = 8;
 pub const OPSET: u64 = 17;
 
 /// Protocol buffers hold less than two gigabytes.
-const LIMIT: u64 = i32::MAX as u64;
+pub const LIMIT: u64 = i32::MAX as u64;
 
-/// Writes a file, atomically: the old file stands until the new one is whole and on disk.
+/// Least bytes of a constant that stands in a file of its own; small ones say shapes, which are asked for before that is read.
+const LEAST_OUTSIDE: u64 = 1024;
+
+/// Where numbers begin in that file: at whole pages, so that they can be mapped into memory.
+const PAGE: u64 = 4096;
+
+/// Writes a file, atomically: the old file stands until the new one is whole and on disk. What takes two gigabytes or more is
+/// written as two files: the graph, and its numbers in one called as it is with `.data` behind it, which is given.
 ///
 /// # Errors
-/// [`Error::NoOnnx`] for two gigabytes or more, [`Error::WrongLength`], [`Error::BadTensor`] for a name that comes twice,
-/// [`Error::Write`].
-pub fn write(path: impl AsRef<Path>, computation: &Computation) -> Result<(), Error> {
+/// [`Error::WrongLength`], [`Error::BadTensor`] for a name that comes twice, [`Error::Write`].
+pub fn write(path: impl AsRef<Path>, computation: &Computation) -> Result<Option<PathBuf>, Error> {
+    write_within(path, computation, LIMIT)
+}
+
+/// The same with another limit to the length of the one file, in bytes.
+///
+/// # Errors
+/// As [`write`]; [`Error::NoOnnx`] if the graph alone takes more, or for a path that is no text.
+pub fn write_within(
+    path: impl AsRef<Path>,
+    computation: &Computation,
+    limit: u64,
+) -> Result<Option<PathBuf>, Error> {
     let path = path.as_ref();
-    let file = File::of(path, computation)?;
-    atomic::write_with(path, |out| file.write(&mut BufWriter::with_capacity(1 << 20, out)))
+    let whole = File::of(path, computation, None)?;
+    if whole.len <= limit {
+        atomic::write_with(path, |out| whole.write(&mut BufWriter::with_capacity(1 << 20, out)))?;
+        return Ok(None);
+    }
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Err(Error::NoOnnx { reason: format!("{} is no name that can be written", path.display()) });
+    };
+    let name = format!("{name}.data");
+    let beside = path.with_file_name(&name);
+    let graph = File::of(path, computation, Some(&name))?;
+    if graph.len > limit {
+        let reason = format!(
+            "its graph takes {} bytes without its weights, and a file holds at most {limit}",
+            graph.len
+        );
+        return Err(Error::NoOnnx { reason });
+    }
+    atomic::write_with(&beside, |out| graph.write_outside(&mut BufWriter::with_capacity(1 << 20, out)))?;
+    atomic::write_with(path, |out| graph.write(&mut BufWriter::with_capacity(1 << 20, out)))?;
+    Ok(Some(beside))
 }
 
 /// The bytes of a file, but for the numbers.
 struct File<'c, 'a> {
     /// Up to the first constant.
     head: Vec<u8>,
-    /// What stands before the numbers of each constant.
-    constants: Vec<(Vec<u8>, &'c Constant<'a>)>,
+    /// What stands before the numbers of each constant; and where these begin in the other file, if they stand there.
+    constants: Vec<(Vec<u8>, &'c Constant<'a>, Option<u64>)>,
     /// Behind the last constant.
     tail: Vec<u8>,
+    /// Bytes of all, with the numbers that stand in it.
+    len: u64,
 }
 
 impl<'c, 'a> File<'c, 'a> {
-    fn of(path: &Path, computation: &'c Computation<'a>) -> Result<Self, Error> {
+    /// With large constants in another file of that name, if one is given.
+    fn of(path: &Path, computation: &'c Computation<'a>, beside: Option<&str>) -> Result<Self, Error> {
         let mut names = HashSet::new();
         let mut graph = Vec::new();
         computation.steps.iter().for_each(|step| put_bytes(&mut graph, 1, &step_bytes(step)));
         put_bytes(&mut graph, 2, computation.name.as_bytes());
-        let (mut constants, mut len) = (Vec::new(), 0);
+        let (mut constants, mut len, mut outside) = (Vec::new(), 0, 0u64);
         for constant in &computation.constants {
             if !names.insert(constant.name.as_str()) {
                 return Err(Error::BadTensor {
@@ -56,9 +96,18 @@ impl<'c, 'a> File<'c, 'a> {
                 let (name, shape) = (constant.name.clone(), constant.shape.clone());
                 return Err(Error::WrongLength { name, shape, got: constant.numbers.len() });
             }
-            let before = before_numbers(constant);
-            len += before.len() as u64 + raw_len(&constant.numbers);
-            constants.push((before, constant));
+            let raw = raw_len(&constant.numbers);
+            if let Some(name) = beside.filter(|_| raw >= LEAST_OUTSIDE) {
+                let start = outside.next_multiple_of(PAGE);
+                outside = start + raw;
+                let field = outside_field(constant, name, start);
+                len += field.len() as u64;
+                constants.push((field, constant, Some(start)));
+            } else {
+                let before = before_numbers(constant);
+                len += before.len() as u64 + raw;
+                constants.push((before, constant, None));
+            }
         }
         let mut ports = Vec::new();
         computation.inputs.iter().for_each(|port| put_bytes(&mut ports, 11, &port_bytes(port)));
@@ -79,33 +128,42 @@ impl<'c, 'a> File<'c, 'a> {
             put_bytes(&mut note, 2, value.as_bytes());
             put_bytes(&mut tail, 14, &note);
         }
-        let whole = len + (head.len() + tail.len()) as u64;
-        if whole > LIMIT {
-            let (whole, limit) = (whole as f64 / 1e9, LIMIT as f64 / 1e9);
-            let reason = format!("it takes {whole:.1} GB, and a file holds less than {limit:.1}");
-            return Err(Error::NoOnnx { reason });
-        }
-        Ok(File { head, constants, tail })
+        let len = len + (head.len() + tail.len()) as u64;
+        Ok(File { head, constants, tail, len })
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.head)?;
-        for (before, constant) in &self.constants {
+        for (before, constant, outside) in &self.constants {
             out.write_all(before)?;
-            match &constant.numbers {
-                Numbers::F32(numbers) if cfg!(target_endian = "little") => {
-                    out.write_all(bytemuck::cast_slice(numbers))?;
-                }
-                Numbers::F32(numbers) => {
-                    numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()))?;
-                }
-                Numbers::I64(numbers) => {
-                    numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()))?;
-                }
+            if outside.is_none() {
+                write_numbers(out, &constant.numbers)?;
             }
         }
         out.write_all(&self.tail)?;
         out.flush()
+    }
+
+    /// Writes the other file.
+    fn write_outside(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut at = 0;
+        for (_, constant, start) in &self.constants {
+            let Some(start) = *start else { continue };
+            out.write_all(&[0; PAGE as usize][..(start - at) as usize])?;
+            write_numbers(out, &constant.numbers)?;
+            at = start + raw_len(&constant.numbers);
+        }
+        out.flush()
+    }
+}
+
+fn write_numbers(out: &mut impl Write, numbers: &Numbers) -> io::Result<()> {
+    match numbers {
+        Numbers::F32(numbers) if cfg!(target_endian = "little") => {
+            out.write_all(bytemuck::cast_slice(numbers))
+        }
+        Numbers::F32(numbers) => numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes())),
+        Numbers::I64(numbers) => numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes())),
     }
 }
 
@@ -130,6 +188,25 @@ fn before_numbers(constant: &Constant) -> Vec<u8> {
     put_key(&mut field, 5, 2);
     put_varint(&mut field, tensor.len() as u64 + raw);
     field.extend(tensor);
+    field
+}
+
+/// A constant's field of the graph, its numbers in another file.
+fn outside_field(constant: &Constant, file: &str, start: u64) -> Vec<u8> {
+    let mut tensor = Vec::new();
+    constant.shape.iter().for_each(|&dim| put_number(&mut tensor, 1, dim as u64));
+    put_number(&mut tensor, 2, constant.numbers.kind().number().cast_unsigned());
+    put_bytes(&mut tensor, 8, constant.name.as_bytes());
+    let len = raw_len(&constant.numbers);
+    for (key, value) in [("location", file), ("offset", &start.to_string()), ("length", &len.to_string())] {
+        let mut entry = Vec::new();
+        put_bytes(&mut entry, 1, key.as_bytes());
+        put_bytes(&mut entry, 2, value.as_bytes());
+        put_bytes(&mut tensor, 13, &entry);
+    }
+    put_number(&mut tensor, 14, 1);
+    let mut field = Vec::new();
+    put_bytes(&mut field, 5, &tensor);
     field
 }
 
@@ -306,15 +383,34 @@ mod tests {
         let mut bad = computation();
         bad.constants[1].name = "layer.weight_Transposed".to_string();
         assert!(write(&path, &bad).unwrap_err().to_string().contains("written twice"));
-        // The same numbers over and over: only their count matters, and nothing is written.
-        let numbers = vec![0.0; 1 << 26];
-        let mut bad = computation();
-        for at in 0..8 {
-            let (name, numbers) = (format!("w{at}"), Numbers::F32(numbers.as_slice().into()));
-            bad.constants.push(Constant { name, shape: vec![1 << 26], numbers });
-        }
-        let error = write(&path, &bad).unwrap_err().to_string();
-        assert!(error.contains("it takes 2.1 GB, and a file holds less than 2.1"), "{error}");
+        let error = write_within(&path, &computation(), 100).unwrap_err().to_string();
+        assert!(error.contains("bytes without its weights, and a file holds at most 100"), "{error}");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_one_file_cannot_hold_stands_in_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.onnx");
+        let mut large = computation();
+        for (name, len) in [("first", 300), ("second", 1500)] {
+            large.constants.push(constant(name, &[len], (0..len).map(|x| x as f32).collect()));
+        }
+        assert_eq!(write(&path, &large).unwrap(), None);
+        let whole = Onnx::open(&path).unwrap();
+        let len = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(write_within(&path, &large, len).unwrap(), None, "it just fits");
+        let beside = write_within(&path, &large, len - 1).unwrap().unwrap();
+        assert_eq!(beside, folder.path().join("a.onnx.data"));
+        // Each begins at a page.
+        assert_eq!(std::fs::metadata(&beside).unwrap().len(), 4096 + 1500 * 4);
+        let parted = Onnx::open(&path).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() < len - 1800 * 4 + 200);
+        assert_eq!(parted.names(), whole.names());
+        for name in whole.names() {
+            assert_eq!(parted.read(name).unwrap(), whole.read(name).unwrap(), "{name}");
+        }
+        std::fs::remove_file(beside).unwrap();
+        assert!(Onnx::open(&path).unwrap_err().to_string().contains("a.onnx.data"));
     }
 }

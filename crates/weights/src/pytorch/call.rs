@@ -1,7 +1,7 @@
 //! What the calls in a pickle come to: a tensor's description, a dictionary, or something to look at and leave alone.
 
 use super::globals::Role;
-use super::pickle::Machine;
+use super::pickle::{MAX_BYTES, Machine};
 use super::value::{Id, Storage, Tensor, Value};
 use crate::Error;
 
@@ -42,6 +42,13 @@ impl Machine<'_> {
                 None => self.make(Value::Sequence(Vec::new())),
                 Some(_) => self.make(Value::Object(vec![args])),
             },
+            (Role::Bytes, list) => {
+                let bytes = match list.first().map(|&id| &self.values[id as usize]) {
+                    Some(Value::Text(text)) => latin1(text),
+                    _ => None,
+                };
+                self.make(bytes.map_or(Value::Opaque, Value::Bytes))
+            }
             (Role::Inert | Role::Storage(_) | Role::Numbers(_), _) => self.make(Value::Object(vec![args])),
             _ => Err(self.stream.bad(format!("a tensor is made of {} arguments", list.len()))),
         }
@@ -113,4 +120,10 @@ impl Machine<'_> {
         };
         described.ok_or_else(|| self.stream.bad("a storage is not described as PyTorch does"))
     }
+}
+
+/// The bytes of a text whose characters are bytes, if they are few.
+fn latin1(text: &str) -> Option<Box<[u8]>> {
+    let short = text.len() <= 2 * MAX_BYTES;
+    short.then(|| text.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect()).flatten()
 }

@@ -24,6 +24,8 @@ pub(super) enum Role {
     Storage(Dtype),
     /// A number format.
     Numbers(Dtype),
+    /// `_codecs.encode(text, 'latin1')`: bytes, as the older protocols spell them.
+    Bytes,
     /// Anything else without a tensor: settings, paths, the state of an optimizer's random numbers.
     Inert,
 }
@@ -76,7 +78,7 @@ const KNOWN: &[(&str, &[&str], Role)] = &[
     ("builtins", &["object", "int", "float", "bool", "str", "bytes", "bytearray", "complex"], Inert),
     ("builtins", &["slice", "range"], Inert),
     ("copyreg", &["_reconstructor"], Inert),
-    ("_codecs", &["encode"], Inert),
+    ("_codecs", &["encode"], Bytes),
     ("argparse", &["Namespace"], Inert),
     ("types", &["SimpleNamespace"], Inert),
     ("typing", &["Any"], Inert),
@@ -85,6 +87,7 @@ const KNOWN: &[(&str, &[&str], Role)] = &[
     ("numpy", &["ndarray", "dtype"], Inert),
     ("numpy.core.multiarray", &["_reconstruct", "scalar"], Inert),
     ("numpy._core.multiarray", &["_reconstruct", "scalar"], Inert),
+    ("flair.data", &["Dictionary"], Inert),
     ("omegaconf.dictconfig", &["DictConfig"], Inert),
     ("omegaconf.listconfig", &["ListConfig"], Inert),
     ("omegaconf.base", &["ContainerMetadata", "Metadata"], Inert),

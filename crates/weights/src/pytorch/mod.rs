@@ -9,6 +9,7 @@
 
 mod archive;
 mod call;
+mod flair;
 mod globals;
 mod legacy;
 mod pickle;
@@ -28,6 +29,7 @@ use crate::input::Input;
 use crate::strided::Strided;
 use crate::{Error, TensorFile, convert, zip};
 
+pub use self::flair::FlairModel;
 pub use self::write::{to_bytes, write};
 
 /// The entry of PyTorch files.
@@ -59,6 +61,7 @@ pub struct PyTorchFile {
     tensors: Vec<(String, Tensor)>,
     by_name: HashMap<String, usize>,
     big_endian: bool,
+    flair: Option<FlairModel>,
 }
 
 /// Where a storage lies, in bytes.
@@ -112,7 +115,13 @@ impl PyTorchFile {
         }
         tensors.sort_by(|(a, x), (b, y)| (x.place(), a).cmp(&(y.place(), b)));
         let by_name = tensors.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
-        Ok(PyTorchFile { input, tensors, by_name, big_endian })
+        let flair = flair::of(&input, &pickle)?;
+        Ok(PyTorchFile { input, tensors, by_name, big_endian, flair })
+    }
+
+    /// What the file says of its model, if flair saved it.
+    pub fn flair(&self) -> Option<&FlairModel> {
+        self.flair.as_ref()
     }
 
     fn tensor(&self, name: &str) -> Option<&Tensor> {
@@ -123,6 +132,10 @@ impl PyTorchFile {
 impl TensorFile for PyTorchFile {
     fn path(&self) -> &Path {
         &self.input.path
+    }
+
+    fn config(&self) -> Option<serde_json::Value> {
+        self.flair.as_ref().map(|model| model.config.clone())
     }
 
     fn names(&self) -> Vec<&str> {

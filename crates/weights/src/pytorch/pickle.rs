@@ -26,7 +26,7 @@ const MAX_MARKS: usize = 10_000;
 pub(super) fn read(input: &Input, start: u64, end: u64) -> Result<Pickle, Error> {
     let mut machine = Machine {
         stream: Stream::new(input, start, end),
-        values: vec![Value::Opaque],
+        values: vec![Value::Opaque, Value::Flag(false), Value::Flag(true)],
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
@@ -48,6 +48,12 @@ pub(super) struct Machine<'i> {
 
 /// The place of the only [`Value::Opaque`].
 const OPAQUE: Id = 0;
+
+/// The places of false and true.
+const FLAGS: [Id; 2] = [1, 2];
+
+/// Most bytes that are kept: what a dictionary of characters has for one.
+pub(super) const MAX_BYTES: usize = 64;
 
 impl Machine<'_> {
     /// Runs to the end and gives what is on top then.
@@ -72,23 +78,31 @@ impl Machine<'_> {
                     let top = self.top()?;
                     self.push(top)?;
                 }
-                b'N' | 0x88 | 0x89 => self.push(OPAQUE)?,
+                b'N' => self.push(OPAQUE)?,
+                0x88 | 0x89 => self.push(FLAGS[usize::from(code == 0x88)])?,
                 b'p' | b'q' | b'r' | 0x94 => self.put(code)?,
                 b'g' | b'h' | b'j' => self.get(code)?,
                 b'I' | b'L' | b'J' | b'K' | b'M' | 0x8a | 0x8b => self.whole_number(code)?,
                 b'F' => {
-                    self.stream.line()?;
-                    self.push(OPAQUE)?;
+                    let line = self.stream.line()?;
+                    let number = std::str::from_utf8(&line).ok().and_then(|text| text.trim().parse().ok());
+                    self.make(number.map_or(Value::Opaque, Value::Real))?;
                 }
                 b'G' => {
-                    self.stream.array::<8>()?;
-                    self.push(OPAQUE)?;
+                    let number = f64::from_be_bytes(self.stream.array()?);
+                    self.make(Value::Real(number))?;
                 }
                 b'S' | b'V' | b'T' | b'U' | b'X' | 0x8c | 0x8d => self.text(code)?,
                 b'B' | b'C' | 0x8e | 0x96 => {
                     let len = self.length(code)?;
-                    self.stream.take(len)?;
-                    self.push(OPAQUE)?;
+                    let bytes = self.stream.take(len)?;
+                    match bytes.len() {
+                        0..=MAX_BYTES => {
+                            let bytes = bytes.into();
+                            self.make(Value::Bytes(bytes))?;
+                        }
+                        _ => self.push(OPAQUE)?,
+                    }
                 }
                 b')' | b']' | 0x8f => self.make(Value::Sequence(Vec::new()))?,
                 b'}' => self.make(Value::Mapping(Vec::new()))?,
@@ -251,7 +265,8 @@ impl Machine<'_> {
                 i128::from_le_bytes(wide)
             }
             _ => match self.number_line()? {
-                (0 | 1, 2) if code == b'I' => return self.push(OPAQUE), // 00 and 01 are false and true
+                (0, 2) if code == b'I' => return self.push(FLAGS[0]), // 00 and 01 are false and true
+                (1, 2) if code == b'I' => return self.push(FLAGS[1]),
                 (number, _) => number,
             },
         };

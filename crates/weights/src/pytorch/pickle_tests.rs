@@ -18,7 +18,10 @@ fn shown(pickle: &Pickle, id: Id) -> String {
     let all = |items: &[Id]| items.iter().map(|&id| shown(pickle, id)).collect::<Vec<_>>().join(" ");
     match pickle.value(id) {
         Value::Opaque => "-".to_string(),
+        Value::Flag(flag) => flag.to_string(),
         Value::Int(number) => number.to_string(),
+        Value::Real(number) => format!("{number:?}"),
+        Value::Bytes(bytes) => format!("b'{}'", bytes.escape_ascii()),
         Value::Text(text) => format!("'{text}'"),
         Value::Sequence(items) => format!("[{}]", all(items)),
         Value::Mapping(pairs) => {
@@ -48,8 +51,10 @@ fn refused(bytes: &[u8], part: &str) {
 #[test]
 fn every_instruction_does_what_it_does_in_python() {
     check(b"N.", "-");
-    check(b"\x80\x05\x88.", "-");
-    check(b"I01\n.", "-");
+    check(b"\x80\x05\x88.", "true");
+    check(b"\x89.", "false");
+    check(b"I01\n.", "true");
+    check(b"I00\n.", "false");
     check(b"I12\n.", "12");
     check(b"I-12\n.", "-12");
     check(b"L123456789012345678901L\n.", "123456789012345678901");
@@ -61,8 +66,9 @@ fn every_instruction_does_what_it_does_in_python() {
     check(b"\x8a\x02\xff\x00.", "255");
     check(b"\x8b\x03\x00\x00\x00\x01\x02\x03.", "197121");
     check(&[b"\x8a\x11".as_slice(), &[1; 17], b"."].concat(), "-");
-    check(b"F1.5\n.", "-");
-    check(b"G\x3f\xf0\0\0\0\0\0\0.", "-");
+    check(b"F1.5\n.", "1.5");
+    check(b"Fnone\n.", "-");
+    check(b"G\x3f\xf0\0\0\0\0\0\0.", "1.0");
     check(b"S'a\\'\\x41\\n'\n.", "'a'A\n'");
     check(b"V\\u00e9\\d\n.", "'\u{e9}\\d'");
     check(b"X\x02\0\0\0ab.", "'ab'");
@@ -70,10 +76,14 @@ fn every_instruction_does_what_it_does_in_python() {
     check(b"U\x02ab.", "'ab'");
     check(b"\x8c\x02ab.", "'ab'");
     check(b"\x8d\x02\0\0\0\0\0\0\0ab.", "'ab'");
-    check(b"B\x02\0\0\0ab.", "-");
-    check(b"C\x02ab.", "-");
-    check(b"\x8e\x02\0\0\0\0\0\0\0ab.", "-");
-    check(b"\x96\x02\0\0\0\0\0\0\0ab.", "-");
+    check(b"B\x02\0\0\0ab.", "b'ab'");
+    check(b"C\x02ab.", "b'ab'");
+    check(&[b"C\x41".as_slice(), &[7; 65], b"."].concat(), "-");
+    check(b"\x8e\x02\0\0\0\0\0\0\0ab.", "b'ab'");
+    check(b"\x96\x02\0\0\0\0\0\0\0ab.", "b'ab'");
+    // As the older protocols spell them.
+    check("c_codecs\nencode\n(X\x03\0\0\0aéX\x06\0\0\0latin1tR.".as_bytes(), "b'a\\xe9'");
+    check("c_codecs\nencode\n(X\x03\0\0\0\u{20ac}tR.".as_bytes(), "-");
     check(b"\x80\x04\x95\x02\0\0\0\0\0\0\0N.", "-");
     check(b").", "[]");
     check(b"].", "[]");
@@ -221,12 +231,12 @@ fn broken_programs_are_refused() {
 #[test]
 fn nesting_and_repeating_have_bounds() {
     let deep = [b"(".repeat(9_999), b")".to_vec(), b"t".repeat(9_999), b".".to_vec()].concat();
-    assert_eq!(run(&deep).unwrap().values.len(), 10_001);
+    assert_eq!(run(&deep).unwrap().values.len(), 10_003);
     refused(&b"(".repeat(20_000), "groups are open");
     refused(&b"N".repeat(2 << 20), "values are open at once");
     // Nested by lists within lists, which no group holds open; dropping it must not walk down either.
     let nested = [b"]".repeat(500_000), b"a".repeat(499_999), b".".to_vec()].concat();
-    assert_eq!(run(&nested).unwrap().values.len(), 500_001);
+    assert_eq!(run(&nested).unwrap().values.len(), 500_003);
     refused(&b"]0".repeat(9 << 20), "holds more than");
     // One list of pairs made into dictionaries many times takes no more memory than once.
     let pairs = [b"](".to_vec(), b"NN\x86".repeat(10_000), b"eq\x00".to_vec()].concat();

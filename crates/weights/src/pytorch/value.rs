@@ -15,10 +15,14 @@ pub(super) type Id = u32;
 /// A value of a pickle.
 #[derive(Debug)]
 pub(super) enum Value {
-    /// None, true, false, a number with a point, bytes: nothing that weights are made of.
+    /// None, long runs of bytes: nothing that weights or what is said of them are made of.
     Opaque,
+    Flag(bool),
     Int(i128),
+    Real(f64),
     Text(Box<str>),
+    /// Few bytes, such as a character.
+    Bytes(Box<[u8]>),
     /// A tuple, a list or a set.
     Sequence(Vec<Id>),
     /// A dictionary, in the order in which it was filled; a key may come twice, the last one counts.
@@ -80,6 +84,13 @@ impl Pickle {
             Value::Int(number) => usize::try_from(*number).ok(),
             _ => None,
         }
+    }
+
+    /// The value of a key that is a text, in a dictionary. Of a key that comes twice the last value counts.
+    pub fn get(&self, id: Id, key: &str) -> Option<Id> {
+        let Value::Mapping(pairs) = self.value(id) else { return None };
+        let named = |&&(name, _): &&(Id, Id)| matches!(self.value(name), Value::Text(text) if &**text == key);
+        pairs.iter().rev().find(named).map(|&(_, value)| value)
     }
 
     /// A text, or a number as text: what keys are made of.

@@ -93,6 +93,26 @@ impl TensorflowNames {
         Ok(Box::new(TensorflowNames::with(Box::new(file), names, copies)?))
     }
 
+    /// Over one of the several HDF5 files that transformers writes with an index. Their datasets are called as the weights are,
+    /// without the model's own name, and nothing in a file says that it is of transformers: the index does.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] where two tensors would have the same name.
+    pub(crate) fn of_shard(file: Hdf5File) -> Result<Box<dyn TensorFile>, Error> {
+        let names = |name: &str, shape: &[usize]| vec![keras::name(&[], name, shape)];
+        Ok(Box::new(TensorflowNames::with(Box::new(file), names, |_, _| false)?))
+    }
+
+    /// What the index calls a weight, as the file that holds it does.
+    pub(crate) fn in_shard(weight: &str) -> &str {
+        // As `save_pretrained` of transformers decides it.
+        if weight.contains("model.") {
+            weight
+        } else {
+            weight.split_once('/').map_or(weight, |(_, rest)| rest)
+        }
+    }
+
     /// With the names that `names` gives; of two tensors that are copies of each other the first is taken.
     fn with(
         file: Box<dyn TensorFile>,
