@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 mod gradients;
+#[path = "parity/pairs.rs"]
+mod pairs;
 #[path = "parity/saving.rs"]
 mod saving;
 #[path = "parity/table.rs"]
@@ -40,9 +42,10 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 29] = [
+const FAMILIES: [&str; 30] = [
     "bert",
     "ernie",
+    "bert-generation",
     "roberta",
     "distilbert",
     "albert",
@@ -82,7 +85,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 148, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 153, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -199,9 +202,9 @@ fn open(folder: &Path) -> Model {
 /// The name of a parameter in the golden file, with the prefix it has there, and what is done to the tensor of that name on its
 /// way in.
 fn upstream(model: &Model, golden: &Golden, path: &str) -> (String, Op) {
-    let table = &model.family.weights;
-    let names = table.prefixes.iter().map(|base| table.export_with(path, base).unwrap());
-    names.clone().find(|(name, _)| golden.has(&format!("grad.{name}"))).or(names.clone().next()).unwrap()
+    let names = model.names().every(path);
+    let there = names.iter().find(|(name, _)| golden.has(&format!("grad.{name}")));
+    there.or(names.first()).unwrap().clone()
 }
 
 /// A tensor of the golden file as the parameter lies here.
@@ -262,7 +265,7 @@ fn hidden_states_of_every_layer_of_the_side_that_writes() {
             .unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         seen += 1;
     }
-    assert_eq!(seen, 9);
+    assert_eq!(seen, 14);
 }
 
 #[test]
@@ -462,7 +465,11 @@ fn ten_steps_of_adamw() {
         }
         seen += 1;
     }
-    assert_eq!(seen, FAMILIES.len() + 1, "one folder of each family has steps, and one with batch norms");
+    assert_eq!(
+        seen,
+        FAMILIES.len() + 2,
+        "one folder of each family has steps, one with batch norms, and a pair"
+    );
 }
 
 #[test]
