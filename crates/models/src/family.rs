@@ -470,6 +470,7 @@ pub const FAMILIES: &[&Family] = &[
     &families::deberta_v2::DEBERTA_V2,
     &families::gpt::GPT,
     &families::gpt2::GPT2,
+    &families::clip::CLIP_TEXT,
     &families::llama::LLAMA,
     &families::llama::MISTRAL,
     &families::llama::QWEN2,
@@ -488,6 +489,11 @@ pub const FAMILIES: &[&Family] = &[
     &families::xlnet::XLNET,
     &families::transfo_xl::TRANSFO_XL,
 ];
+
+/// Larger models of which a part is a family here: their `model_type`, the key of the part's settings, its `model_type`, and its
+/// class with all that the larger one has of it.
+pub const PARTS: &[(&str, &str, &str, &str)] =
+    &[("clip", "text_config", "clip_text_model", "CLIPTextModelWithProjection")];
 
 /// The family of a `config.json`.
 ///
@@ -520,7 +526,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 32, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 33, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

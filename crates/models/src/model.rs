@@ -384,7 +384,10 @@ impl Model {
     pub fn export(&self) -> Result<Vec<Named<'_>>, Error> {
         let own_head = self.own_head();
         let mut params = Vec::new();
-        let elsewhere = |param: &nn::Param| param.is_attachment() || (own_head && is_head(&param.path));
+        // A map behind vectors stands both where upstream and where sentence-transformers looks for it.
+        let projects = saved::projection(&self.spec, self.family).is_some();
+        let own = |path: &str| own_head && is_head(path) && !(projects && path.starts_with(own::DENSE));
+        let elsewhere = |param: &nn::Param| param.is_attachment() || own(&param.path);
         for (id, param) in self.store.iter().filter(|(_, param)| !elsewhere(param)) {
             let data: Cow<[f32]> = self.store.used_values(id)?.into();
             params.push((param.path.as_str(), param.file_shape().to_vec(), data));
