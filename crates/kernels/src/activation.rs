@@ -17,6 +17,8 @@ pub enum Activation {
     Gelu,
     /// The tanh approximation of GELU.
     GeluTanh,
+    /// The approximation of GELU by a sigmoid, `x * sigmoid(1.702 x)`.
+    QuickGelu,
     /// `max(x, 0)`.
     Relu,
     /// `x * sigmoid(x)`.
@@ -33,6 +35,7 @@ impl Activation {
         match self {
             Activation::Gelu => "gelu",
             Activation::GeluTanh => "gelu_new",
+            Activation::QuickGelu => "quick_gelu",
             Activation::Relu => "relu",
             Activation::Silu => "silu",
             Activation::Tanh => "tanh",
@@ -41,8 +44,18 @@ impl Activation {
     }
 
     /// Every name that [`Activation::from_str`] knows.
-    pub const NAMES: [&'static str; 9] =
-        ["gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu", "swish", "tanh", "linear"];
+    pub const NAMES: [&'static str; 10] = [
+        "gelu",
+        "gelu_new",
+        "gelu_pytorch_tanh",
+        "gelu_fast",
+        "quick_gelu",
+        "relu",
+        "silu",
+        "swish",
+        "tanh",
+        "linear",
+    ];
 }
 
 /// An activation name that is not known.
@@ -68,6 +81,7 @@ impl FromStr for Activation {
             "gelu" => Ok(Activation::Gelu),
             // Three spellings of the same tanh formula in transformers.
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
+            "quick_gelu" => Ok(Activation::QuickGelu),
             "relu" => Ok(Activation::Relu),
             "silu" | "swish" => Ok(Activation::Silu),
             "tanh" => Ok(Activation::Tanh),
@@ -142,6 +156,7 @@ fn forward_body<const FMA: bool>(x: &[f32], bias: &[f32], act: Activation, y: &m
     match act {
         Activation::Gelu => values::<Gelu, FMA>(x, bias, y),
         Activation::GeluTanh => values::<GeluTanh, FMA>(x, bias, y),
+        Activation::QuickGelu => values::<QuickGelu, FMA>(x, bias, y),
         Activation::Relu => values::<Relu, FMA>(x, bias, y),
         Activation::Silu => values::<Silu, FMA>(x, bias, y),
         Activation::Tanh => values::<Tanh, FMA>(x, bias, y),
@@ -161,6 +176,7 @@ fn backward_body<const FMA: bool>(
     match act {
         Activation::Gelu => slopes::<Gelu, FMA>(x, bias, dy, dx, d_bias),
         Activation::GeluTanh => slopes::<GeluTanh, FMA>(x, bias, dy, dx, d_bias),
+        Activation::QuickGelu => slopes::<QuickGelu, FMA>(x, bias, dy, dx, d_bias),
         Activation::Relu => slopes::<Relu, FMA>(x, bias, dy, dx, d_bias),
         Activation::Silu => slopes::<Silu, FMA>(x, bias, dy, dx, d_bias),
         Activation::Tanh => slopes::<Tanh, FMA>(x, bias, dy, dx, d_bias),
@@ -179,6 +195,7 @@ fn in_place_body<const FMA: bool>(
     match act {
         Activation::Gelu => both::<Gelu, FMA>(x, bias, dy, d_bias),
         Activation::GeluTanh => both::<GeluTanh, FMA>(x, bias, dy, d_bias),
+        Activation::QuickGelu => both::<QuickGelu, FMA>(x, bias, dy, d_bias),
         Activation::Relu => both::<Relu, FMA>(x, bias, dy, d_bias),
         Activation::Silu => both::<Silu, FMA>(x, bias, dy, d_bias),
         Activation::Tanh => both::<Tanh, FMA>(x, bias, dy, d_bias),
@@ -235,6 +252,7 @@ pub(crate) trait Curve {
 
 pub(crate) struct Gelu;
 pub(crate) struct GeluTanh;
+pub(crate) struct QuickGelu;
 pub(crate) struct Relu;
 pub(crate) struct Silu;
 pub(crate) struct Tanh;
@@ -279,6 +297,23 @@ impl Curve for GeluTanh {
         // Saturated: the rise is 0 even where its polynomial is infinite.
         let rise = if t.abs() == 1.0 { 0.0 } else { 0.5 * x * rise };
         fma::<FMA>(0.5, t, 0.5) + rise
+    }
+}
+
+/// How steep the sigmoid is that stands for the normal distribution.
+const STEEP: f32 = 1.702;
+
+impl Curve for QuickGelu {
+    #[inline(always)]
+    fn value<const FMA: bool>(x: f32) -> f32 {
+        x / (1.0 + exp::<FMA>(-STEEP * x))
+    }
+
+    #[inline(always)]
+    fn slope<const FMA: bool>(x: f32) -> f32 {
+        let sigmoid = sigmoid::<FMA>(STEEP * x);
+        // In this order nothing overflows far out, where the sigmoid is 0 or 1.
+        fma::<FMA>(sigmoid * x, STEEP * (1.0 - sigmoid), sigmoid)
     }
 }
 
@@ -337,9 +372,10 @@ mod tests {
     use super::*;
     use crate::testing::{close, gradient, random, same_on_any_threads};
 
-    const ALL: [Activation; 6] = [
+    const ALL: [Activation; 7] = [
         Activation::Gelu,
         Activation::GeluTanh,
+        Activation::QuickGelu,
         Activation::Relu,
         Activation::Silu,
         Activation::Tanh,
@@ -353,6 +389,7 @@ mod tests {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
                 0.5 * x * (1.0 + inner.tanh())
             }
+            Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
             Activation::Relu => x.max(0.0),
             Activation::Silu => x / (1.0 + (-x).exp()),
             Activation::Tanh => x.tanh(),
@@ -392,7 +429,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 24);
+        assert_eq!(seen, 28);
     }
 
     #[test]

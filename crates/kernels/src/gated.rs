@@ -2,7 +2,7 @@
 //!
 //! Paper: Shazeer 2020, "GLU variants improve transformer", <https://arxiv.org/abs/2002.05202>.
 
-use crate::activation::{Activation, Curve, Gelu, GeluTanh, Identity, Relu, Silu, Tanh};
+use crate::activation::{Activation, Curve, Gelu, GeluTanh, Identity, QuickGelu, Relu, Silu, Tanh};
 use crate::cpu::multiversion;
 use crate::parallel::{REDUCE_ROWS, each, rows_per_task, sum_rows};
 use crate::scratch::Scratch;
@@ -180,6 +180,7 @@ fn forward_body<const FMA: bool>(inputs: [&[f32]; 4], act: Activation, y: &mut [
     match act {
         Activation::Gelu => values::<Gelu, FMA>(inputs, y),
         Activation::GeluTanh => values::<GeluTanh, FMA>(inputs, y),
+        Activation::QuickGelu => values::<QuickGelu, FMA>(inputs, y),
         Activation::Relu => values::<Relu, FMA>(inputs, y),
         Activation::Silu => values::<Silu, FMA>(inputs, y),
         Activation::Tanh => values::<Tanh, FMA>(inputs, y),
@@ -192,6 +193,7 @@ fn backward_body<const FMA: bool>(inputs: [&[f32]; 5], act: Activation, outputs:
     match act {
         Activation::Gelu => slopes::<Gelu, FMA>(inputs, outputs),
         Activation::GeluTanh => slopes::<GeluTanh, FMA>(inputs, outputs),
+        Activation::QuickGelu => slopes::<QuickGelu, FMA>(inputs, outputs),
         Activation::Relu => slopes::<Relu, FMA>(inputs, outputs),
         Activation::Silu => slopes::<Silu, FMA>(inputs, outputs),
         Activation::Tanh => slopes::<Tanh, FMA>(inputs, outputs),
@@ -230,9 +232,10 @@ mod tests {
     use super::*;
     use crate::testing::{close, random, same_on_any_threads};
 
-    const ALL: [Activation; 6] = [
+    const ALL: [Activation; 7] = [
         Activation::Gelu,
         Activation::GeluTanh,
+        Activation::QuickGelu,
         Activation::Relu,
         Activation::Silu,
         Activation::Tanh,
@@ -316,7 +319,7 @@ mod tests {
                 assert_eq!(plain, got[0], "a bias of zeros is no bias");
             }
         }
-        assert_eq!(seen, 36);
+        assert_eq!(seen, 42);
     }
 
     #[test]

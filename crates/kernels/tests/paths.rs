@@ -86,8 +86,14 @@ fn results() -> Vec<(&'static str, Vec<f32>)> {
     let mut y = vec![0.0; out.len()];
     dropout::forward(&d_out, hidden, drop, &mut y);
     all.push(("dropout", y.clone()));
-    for act in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh]
-    {
+    for act in [
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::QuickGelu,
+        Activation::Relu,
+        Activation::Silu,
+        Activation::Tanh,
+    ] {
         activation::forward(&d_out, &gamma, act, &mut y);
         all.push((act.name(), y.clone()));
         let mut d_bias = gamma.clone();

@@ -194,7 +194,7 @@ impl<'a> Config<'a> {
     pub fn activation_or(&self, key: &str, default: Activation) -> Result<Activation, Error> {
         let Some(name) = self.text(key)? else { return Ok(default) };
         name.parse().map_err(|_| {
-            Self::wrong(key, "gelu, gelu_new, gelu_pytorch_tanh, relu, silu, tanh or linear", self.0.get(key))
+            Self::wrong(key, &format!("one of {}", Activation::NAMES.join(", ")), self.0.get(key))
         })
     }
 

@@ -109,6 +109,14 @@ pub enum Error {
         /// The head.
         head: &'static str,
     },
+    /// A model of a family that cannot write beside another was to do so.
+    #[error("{family} cannot be the side that writes of two models that became one: {known} can")]
+    NoWriter {
+        /// The family.
+        family: &'static str,
+        /// Those that can.
+        known: String,
+    },
     /// Sources and targets are not equally many.
     #[error("{targets} target texts for {sources} source texts: each source has one target")]
     Batch {

@@ -12,12 +12,14 @@ use topwork_text::Packed;
 use topwork_weights::Table;
 
 use crate::adaptive::Clusters;
+use crate::encoder_decoder::layer::Above;
 use crate::error::Error;
 use crate::families;
 use crate::head::Permuted;
+use crate::joined;
 use crate::onnx::EncoderGraph;
 use crate::states::apart;
-use crate::target::TargetSide;
+use crate::target::{TargetSide, TargetStyle};
 
 /// [`Size::max_tokens`] of families that read texts of any length: as many tokens as a batch can have.
 pub const NO_LIMIT: usize = u32::MAX as usize;
@@ -323,6 +325,20 @@ pub trait Encoder: Send + Sync {
         None
     }
 
+    /// Declares a side that writes beside another encoder, made as this one is: its own network with attention to the source, at
+    /// paths and in depth groups of the caller's choice. `None` for families that cannot be one.
+    ///
+    /// # Errors
+    /// A style that it cannot follow.
+    fn declare_writer(
+        &self,
+        _store: &mut ParamStore,
+        _above: Above,
+        _style: TargetStyle,
+    ) -> Result<Option<Box<dyn TargetSide>>, Error> {
+        Ok(None)
+    }
+
     /// The side that goes on from a memory of what it made of the segments before, for families that have one.
     fn segment_reader(&self) -> Option<&dyn SegmentReader> {
         None
@@ -441,6 +457,7 @@ pub type BuildEncoder = fn(&Value, &mut ParamStore) -> Result<Box<dyn Encoder>, 
 pub const FAMILIES: &[&Family] = &[
     &families::bert::BERT,
     &families::bert::ERNIE,
+    &families::bert::BERT_GENERATION,
     &families::roberta::ROBERTA,
     &families::roberta::XLM_ROBERTA,
     &families::roberta::CAMEMBERT,
@@ -453,6 +470,7 @@ pub const FAMILIES: &[&Family] = &[
     &families::deberta_v2::DEBERTA_V2,
     &families::gpt::GPT,
     &families::gpt2::GPT2,
+    &families::clip::CLIP_TEXT,
     &families::llama::LLAMA,
     &families::llama::MISTRAL,
     &families::llama::QWEN2,
@@ -472,16 +490,31 @@ pub const FAMILIES: &[&Family] = &[
     &families::transfo_xl::TRANSFO_XL,
 ];
 
+/// Larger models of which a part is a family here: their `model_type`, the key of the part's settings, its `model_type`, and its
+/// class with all that the larger one has of it.
+pub const PARTS: &[(&str, &str, &str, &str)] =
+    &[("clip", "text_config", "clip_text_model", "CLIPTextModelWithProjection")];
+
 /// The family of a `config.json`.
 ///
 /// # Errors
 /// [`Error::UnknownFamily`], listing the known ones.
 pub fn family(config: &Value) -> Result<&'static Family, Error> {
+    // Of two models that became one, the family is that of the side that reads.
+    if let Some(reads) = joined::reads(config)? {
+        return family(reads);
+    }
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("");
     FAMILIES.iter().copied().find(|f| f.model_types.contains(&model_type)).ok_or_else(|| {
         Error::UnknownFamily {
             got: model_type.to_string(),
-            known: FAMILIES.iter().flat_map(|f| f.model_types).copied().collect::<Vec<_>>().join(", "),
+            known: FAMILIES
+                .iter()
+                .flat_map(|f| f.model_types)
+                .chain([&joined::MODEL_TYPE])
+                .copied()
+                .collect::<Vec<_>>()
+                .join(", "),
         }
     })
 }
@@ -493,7 +526,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 31, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 33, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

@@ -17,6 +17,7 @@ pub mod family;
 pub mod generate;
 pub mod head;
 pub mod heads;
+pub mod joined;
 pub mod learned_positions;
 pub mod loss_options;
 pub mod model;

@@ -7,19 +7,21 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::pool::Pool;
-use topwork_nn::{self as nn, ParamId, ParamKind, ParamStore, Pass};
+use topwork_nn::{self as nn, ParamId, ParamStore, Pass};
 use topwork_text::Packed;
-use topwork_weights::{LoadReport, Named, Op, Param, Request, Rule, Table};
+use topwork_weights::{LoadReport, Named, Names, Op, Param, Rule};
 
 use crate::error::Error;
 use crate::family::{Decoder, Encoder, Family, family};
-use crate::head::{self, Head, HeadSpec, LossOptions, Pooling, Targets};
+use crate::head::{Head, HeadSpec, LossOptions, Pooling, Targets};
 use crate::heads::permutation_lm;
 use crate::heads::seq2seq::Seq2Seq;
+use crate::joined;
 use crate::model::own::HeadFiles;
 use crate::saved;
 use crate::source::Source;
 
+mod load;
 mod own;
 mod read;
 mod save;
@@ -43,6 +45,7 @@ pub struct Model {
     /// `config.json` as it was read.
     pub config: Value,
     spec: HeadSpec,
+    names: Names,
     encoder: Box<dyn Encoder>,
     head: Box<dyn Head>,
     /// Parameters of the folder that the head does not use but the bare upstream class has (a pooler): kept, so that
@@ -74,7 +77,7 @@ impl Model {
         device: &Device,
     ) -> Result<(Self, LoadReport), Error> {
         whole(source)?;
-        let mut model = Self::declare(source.config(), spec, device)?;
+        let mut model = Self::declare_for(source, spec, device)?;
         let report = model.load(source, seed)?;
         Ok((model, report))
     }
@@ -91,7 +94,7 @@ impl Model {
     ) -> Result<(Self, LoadReport), Error> {
         let source = Source::find(path)?;
         whole(&source)?;
-        let mut model = Self::declare(source.config(), spec, device)?;
+        let mut model = Self::declare_for(&source, spec, device)?;
         for id in model.store.unset() {
             model.store.initialise(id, seed)?;
         }
@@ -108,7 +111,7 @@ impl Model {
         let source = Source::find(path)?;
         whole(&source)?;
         let spec = saved::spec_of(&source)?;
-        let mut model = Self::declare(source.config(), &spec, device)?;
+        let mut model = Self::declare_for(&source, &spec, device)?;
         let report = model.fill(&source, true, &[])?;
         Ok((model, report))
     }
@@ -134,78 +137,31 @@ impl Model {
     /// # Errors
     /// An unknown family or a config that cannot be honoured.
     pub fn declare(config: &Value, spec: &HeadSpec, device: &Device) -> Result<Self, Error> {
+        let config = joined::fitted(config, spec, None)?;
+        Self::declare_fitted(&config, spec, device)
+    }
+
+    fn declare_for(source: &Source, spec: &HeadSpec, device: &Device) -> Result<Self, Error> {
+        let config = joined::fitted(source.config(), spec, Some(source))?;
+        Self::declare_fitted(&config, spec, device)
+    }
+
+    fn declare_fitted(config: &Value, spec: &HeadSpec, device: &Device) -> Result<Self, Error> {
         let family = family(config)?;
         let mut store = ParamStore::new(device);
-        let encoder = (family.build)(config, &mut store)?;
-        let head = head::build(spec, encoder.as_ref(), &mut store)?;
+        let reads = joined::reads(config)?.unwrap_or(config);
+        let encoder = (family.build)(reads, &mut store)?;
+        let head = joined::head(config, spec, encoder.as_ref(), &mut store)?;
         Ok(Model {
             store,
             family,
             config: config.clone(),
             spec: spec.clone(),
+            names: joined::names(config, spec)?,
             encoder,
             head,
             carried: Vec::new(),
         })
-    }
-
-    fn load(&mut self, source: &Source, seed: u64) -> Result<LoadReport, Error> {
-        // A head of the same task goes on from where it stands; one of another task has nothing to say here.
-        let same = saved::spec_of(source).is_ok_and(|saved| saved::continues(&self.spec, &saved));
-        let report = match self.fill(source, same, &["head.**", "pooler.**"]) {
-            Err(Error::Weights(topwork_weights::Error::NoWeights { .. }))
-                if starts_from_nothing(&self.config) =>
-            {
-                let fresh = self.store.iter().map(|(_, param)| param.path.clone()).collect();
-                LoadReport { fresh, ..LoadReport::default() }
-            }
-            report => report?,
-        };
-        for id in self.store.unset() {
-            self.store.initialise(id, seed)?;
-        }
-        Ok(report)
-    }
-
-    /// Loads what the folder has, of its head only if it is `same`; parameters under `optional` may be missing.
-    fn fill(&mut self, source: &Source, same: bool, optional: &[&str]) -> Result<LoadReport, Error> {
-        let fresh: &[&str] = if same { &[] } else { &["head.**"] };
-        let own = if same { HeadFiles::open(source, &self.spec)? } else { HeadFiles::none() };
-        let in_own = |path: &str| own.has(path);
-        let mut wanted: Vec<(String, Vec<usize>)> = self
-            .store
-            .iter()
-            .filter(|(_, p)| !(is_head(&p.path) && in_own(&p.path)))
-            .map(|(_, p)| (p.path.clone(), p.file_shape().to_vec()))
-            .collect();
-        let carried = self.carriable();
-        // Numbers that are never trained start as they do, where a folder does not have them.
-        let fixed = self.store.iter().filter(|(_, p)| p.kind == ParamKind::Fixed);
-        let fixed: Vec<(ParamId, String)> = fixed.map(|(id, p)| (id, p.path.clone())).collect();
-        let may_miss = carried.iter().map(|(path, _)| path).chain(fixed.iter().map(|(_, path)| path));
-        let optional: Vec<&str> = optional.iter().copied().chain(may_miss.map(String::as_str)).collect();
-        wanted.extend(carried.iter().cloned());
-        let request = Request { table: &self.family.weights, wanted: &wanted, fresh, optional: &optional };
-        let (params, mut report) = topwork_weights::load(source.weights(), &request)?;
-        report.fresh.retain(|path| carried.iter().all(|(carried, _)| carried != path));
-        for param in params {
-            if carried.iter().any(|(path, _)| *path == param.path) {
-                self.carried.push(param);
-                continue;
-            }
-            let id = self.store.id(&param.path)?;
-            self.store.set(id, param.data)?;
-        }
-        let unset = self.store.unset();
-        for (id, _) in fixed.iter().filter(|(id, _)| unset.contains(id)) {
-            self.store.initialise(*id, 0)?;
-        }
-        for (id, path) in self.head_params().into_iter().filter(|(_, path)| in_own(path)) {
-            let shape = self.store.param(id).shape.clone();
-            self.store.set(id, own.read(&path, &shape)?.unwrap_or_default())?;
-            report.loaded.push((path.clone(), path));
-        }
-        Ok(report)
     }
 
     /// What would be carried if the folder has it: what bare upstream encoders have and this head does without.
@@ -224,11 +180,17 @@ impl Model {
         let used = self.store.id(&format!("{path}.weight")).is_ok();
         let weight = (format!("{path}.weight"), vec![width, self.encoder.size().hidden]);
         let of_bare = |(from, to, _): &Rule| *to == weight.0 && from.starts_with("{base}");
-        if used || !self.own_head() || !self.family.weights.rules.iter().any(of_bare) {
+        let lacks = self.own_head() || self.is_pair();
+        if used || !lacks || !self.family.weights.rules.iter().any(of_bare) {
             return Vec::new();
         }
         let bias = (format!("{path}.bias"), vec![width]);
         if dense.bias { vec![weight, bias] } else { vec![weight] }
+    }
+
+    /// Whether it is two models that became one.
+    fn is_pair(&self) -> bool {
+        joined::reads(&self.config).is_ok_and(|reads| reads.is_some())
     }
 
     /// Whether the head's parameters go into a file of their own.
@@ -422,7 +384,10 @@ impl Model {
     pub fn export(&self) -> Result<Vec<Named<'_>>, Error> {
         let own_head = self.own_head();
         let mut params = Vec::new();
-        let elsewhere = |param: &nn::Param| param.is_attachment() || (own_head && is_head(&param.path));
+        // A map behind vectors stands both where upstream and where sentence-transformers looks for it.
+        let projects = saved::projection(&self.spec, self.family).is_some();
+        let own = |path: &str| own_head && is_head(path) && !(projects && path.starts_with(own::DENSE));
+        let elsewhere = |param: &nn::Param| param.is_attachment() || own(&param.path);
         for (id, param) in self.store.iter().filter(|(_, param)| !elsewhere(param)) {
             let data: Cow<[f32]> = self.store.used_values(id)?.into();
             params.push((param.path.as_str(), param.file_shape().to_vec(), data));
@@ -430,22 +395,24 @@ impl Model {
         for param in &self.carried {
             params.push((param.path.as_str(), param.shape.clone(), Cow::from(&param.data)));
         }
-        let base = self.family.weights.base(saved::class_name(&self.spec));
-        Ok(topwork_weights::export(&self.family.weights, base, params)?)
+        Ok(topwork_weights::export(&self.names, params)?)
+    }
+
+    /// How its checkpoints name their tensors.
+    pub fn names(&self) -> &Names {
+        &self.names
     }
 
     /// How upstream calls a parameter that it keeps in the same form; `None` where it has another form, or none.
     pub fn upstream_name(&self, path: &str) -> Option<String> {
-        let base = self.family.weights.base(saved::class_name(&self.spec));
-        let (name, op) = self.family.weights.export_with(path, base).ok()?;
+        let (name, op) = self.names.export(path).ok()?;
         (op == Op::Keep).then_some(name)
     }
 
     /// How upstream calls parameters, in whatever form it keeps them; `None` for one that it has no name for.
     pub fn upstream_tensors(&self) -> impl Fn(&str) -> Option<String> + use<> {
-        let table: &'static Table = &self.family.weights;
-        let base = table.base(saved::class_name(&self.spec));
-        move |path| Some(table.export_with(path, base).ok()?.0)
+        let names = self.names.clone();
+        move |path| Some(names.export(path).ok()?.0)
     }
 
     /// The parameters of the last depth group as upstream names them: the head and what goes with it. Nothing of a head that no

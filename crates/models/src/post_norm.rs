@@ -10,11 +10,15 @@ use topwork_nn::layers::{Embeddings, EmbeddingsConfig, EncoderLayer, EncoderLaye
 use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Packed;
 
+use crate::encoder_decoder::layer::Above;
 use crate::error::Error;
 use crate::family::{ClassifierStyle, DenseStyle, Encoder, LanguageModelStyle, Size, TaggerStyle};
 use crate::onnx::blocks::{self, PostNormLayer};
 use crate::onnx::{EncoderGraph, Graph, Texts, Value};
 use crate::states::apart;
+use crate::target::{Start, TargetSide, TargetStyle};
+
+mod writer;
 
 /// Settings of the encoder.
 pub struct PostNormConfig {
@@ -88,6 +92,23 @@ impl PostNormConfig {
             size,
         }
     }
+
+    /// Those of the embeddings.
+    fn embeddings(&self) -> EmbeddingsConfig {
+        let size = &self.size;
+        EmbeddingsConfig {
+            vocab: size.vocab,
+            width: self.embedding,
+            widened: self.widen.then_some(size.hidden),
+            positions: self.positions,
+            first_position: self.first_position,
+            types: size.types,
+            tasks: self.tasks,
+            eps: self.eps,
+            dropout: self.dropout,
+            std: size.std,
+        }
+    }
 }
 
 /// Embeddings and layers.
@@ -102,18 +123,6 @@ impl PostNorm {
     /// Declares `embed.*` and `layers.*`.
     pub fn declare(store: &mut ParamStore, config: PostNormConfig) -> Self {
         let size = &config.size;
-        let embeddings = EmbeddingsConfig {
-            vocab: size.vocab,
-            width: config.embedding,
-            widened: config.widen.then_some(size.hidden),
-            positions: config.positions,
-            first_position: config.first_position,
-            types: size.types,
-            tasks: config.tasks,
-            eps: config.eps,
-            dropout: config.dropout,
-            std: size.std,
-        };
         let layer = EncoderLayerConfig {
             hidden: size.hidden,
             heads: size.heads,
@@ -124,7 +133,7 @@ impl PostNorm {
             eps: config.eps,
             std: size.std,
         };
-        let embeddings = Embeddings::declare(store, embeddings);
+        let embeddings = Embeddings::declare(store, config.embeddings());
         let parts = match config.sharing {
             None => (0..size.layers)
                 .map(|i| vec![Arc::new(EncoderLayer::declare(store, i, layer.clone()))])
@@ -263,6 +272,26 @@ impl Encoder for PostNorm {
 
     fn onnx(&self) -> Option<&dyn EncoderGraph> {
         Some(self)
+    }
+
+    fn declare_writer(
+        &self,
+        store: &mut ParamStore,
+        above: Above,
+        style: TargetStyle,
+    ) -> Result<Option<Box<dyn TargetSide>>, Error> {
+        if self.config.sharing.is_some() {
+            return Ok(None);
+        }
+        // Where positions start behind the padding's, the reference gives the padding itself that position, in one pass and not
+        // in another.
+        if self.config.first_position > 0 && style.start == Start::Id(style.pad) {
+            let key = "decoder_start_token_id".to_string();
+            let expected =
+                "another token than pad_token_id, which has no position in this family".to_string();
+            return Err(Error::Config { key, expected, got: style.pad.to_string() });
+        }
+        Ok(Some(Box::new(writer::Writer::declare(store, &self.config, above, style))))
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 use crate::family::{Family, family};
-use crate::head::{Body, HeadSpec, Pooling};
+use crate::head::{Body, EmbedDense, HeadSpec, Pooling};
 use crate::model::{FROM_NOTHING, HEAD_FILE};
 use crate::sentence::Sentence;
 use crate::source::{Source, read_json};
@@ -56,7 +56,8 @@ pub fn continues(spec: &HeadSpec, saved: &HeadSpec) -> bool {
 pub fn saved_config(config: &Value, spec: &HeadSpec, family: &Family) -> Value {
     let mut config = config.clone();
     let Some(keys) = config.as_object_mut() else { return config };
-    let architecture = family.architecture(class_name(spec)).or_else(|| family.architecture("embed"));
+    let own = projection(spec, family).or_else(|| family.architecture(class_name(spec)));
+    let architecture = own.or_else(|| family.architecture("embed"));
     keys.insert("architectures".to_string(), json!([architecture]));
     keys.remove(FROM_NOTHING);
     for key in ["torch_dtype", "dtype"] {
@@ -119,14 +120,36 @@ pub fn spec_of(source: &Source) -> Result<HeadSpec, Error> {
     let config = source.config();
     let family = family(config)?;
     let list = config.get("architectures").and_then(Value::as_array).cloned().unwrap_or_default();
-    let head = list.iter().filter_map(Value::as_str).find_map(|class| family.head_of(class));
-    match head.and_then(|head| named(head, config)) {
+    let known = |class| Some((class, family.head_of(class)?));
+    let found = list.iter().filter_map(Value::as_str).find_map(known);
+    match found.and_then(|(class, head)| named(head, config).or_else(|| projected(class, config, family))) {
         Some(spec) => Ok(spec),
         None => {
             let architectures = serde_json::to_string(&list).unwrap_or_default();
             Err(Error::NoHead { folder: source.weights().to_path_buf(), architectures })
         }
     }
+}
+
+/// The class of a family whose vectors go through a map, for a head that is one: the second class that it has for vectors.
+pub fn projection(spec: &HeadSpec, family: &Family) -> Option<&'static str> {
+    let map = |dense: &EmbedDense| !dense.bias && !dense.tanh;
+    match spec {
+        HeadSpec::Embed { pool: Pooling::Last | Pooling::Family, normalise: false, dense: Some(dense) }
+            if map(dense) =>
+        {
+            family.architectures.iter().filter(|(head, _)| *head == "embed").nth(1).map(|(_, class)| *class)
+        }
+        _ => None,
+    }
+}
+
+/// The head of such a class, with the width that the config says.
+fn projected(class: &str, config: &Value, family: &Family) -> Option<HeadSpec> {
+    let width = config.get("projection_dim").and_then(Value::as_u64)?;
+    let dense = Some(EmbedDense { width: width as usize, bias: false, tanh: false });
+    let spec = HeadSpec::Embed { pool: Pooling::Last, normalise: false, dense };
+    (projection(&spec, family) == Some(class)).then_some(spec)
 }
 
 /// The head of an upstream class by its name here, with what the config says of its labels; `None` for the bare encoder.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use topwork_weights::Checkpoint;
 
 use crate::error::Error;
-use crate::family::FAMILIES;
+use crate::family::{FAMILIES, PARTS};
 
 /// The file that says what a model is.
 pub const CONFIG: &str = "config.json";
@@ -165,8 +165,26 @@ fn config_in(folder: &Path) -> Result<Option<Value>, Error> {
     Ok(Some(config))
 }
 
-/// The settings with a `model_type`, where it follows from the class.
-fn named(mut config: Value) -> Value {
+/// The settings of the part that is read, of a larger model.
+fn part(config: Value) -> Value {
+    let kind = config.get("model_type").and_then(Value::as_str);
+    let Some((_, key, own, class)) = PARTS.iter().find(|(whole, ..)| kind == Some(*whole)) else {
+        return config;
+    };
+    // Where the settings say nothing of the part, they are not those of such a model.
+    let Some(Value::Object(mut keys)) = config.get(*key).cloned() else { return config };
+    keys.insert("model_type".to_string(), json!(own));
+    keys.insert("architectures".to_string(), json!([class]));
+    // The width of what both parts become stands with the whole.
+    if let Some(width) = config.get("projection_dim") {
+        keys.insert("projection_dim".to_string(), width.clone());
+    }
+    Value::Object(keys)
+}
+
+/// The settings with a `model_type`, where it follows from the class; of a larger model those of the part that is read.
+fn named(config: Value) -> Value {
+    let mut config = part(config);
     let Some(keys) = config.as_object_mut().filter(|keys| !keys.contains_key("model_type")) else {
         return config;
     };
@@ -241,6 +259,17 @@ mod tests {
         assert_eq!(Source::find(folder.path()).unwrap().config["model_type"], "roberta");
         fs::write(folder.path().join(CONFIG), r#"{"architectures": ["MyModel"]}"#).unwrap();
         assert_eq!(Source::find(folder.path()).unwrap().config.get("model_type"), None);
+    }
+
+    #[test]
+    fn of_a_larger_model_the_part_that_is_read_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{"model_type": "clip", "architectures": ["CLIPModel"], "projection_dim": 12,
+            "text_config": {"hidden_size": 8, "projection_dim": 512}, "vision_config": {"hidden_size": 9}}"#;
+        fs::write(folder.path().join(CONFIG), text).unwrap();
+        let expected = json!({"model_type": "clip_text_model", "architectures": ["CLIPTextModelWithProjection"],
+            "hidden_size": 8, "projection_dim": 12});
+        assert_eq!(Source::find(folder.path()).unwrap().config, expected);
     }
 
     #[test]

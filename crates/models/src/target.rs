@@ -9,7 +9,7 @@ use topwork_text::Packed;
 
 use crate::causal::{self, Block, FinalNorm};
 use crate::error::Error;
-use crate::family::Size;
+use crate::family::{LanguageModelStyle, Size};
 
 /// What an encoder made of source texts.
 #[derive(Clone, Debug)]
@@ -85,8 +85,8 @@ pub struct TargetStyle {
     pub end: Vec<u32>,
     /// Hidden states are multiplied by it before words are scored.
     pub scale: f32,
-    /// True if words are scored by the token table, false if by a matrix of its own (`head.lm.weight`).
-    pub tied: bool,
+    /// How words are scored.
+    pub words: LanguageModelStyle,
     /// True if a fixed number is added to the score of each word (`head.lm.fixed`).
     pub fixed: bool,
 }
@@ -149,7 +149,8 @@ mod tests {
     use super::*;
 
     fn style(start: Start) -> TargetStyle {
-        TargetStyle { start, pad: 0, end: vec![1], scale: 1.0, tied: true, fixed: false }
+        let words = LanguageModelStyle { transform: None, tied: true, bias: None };
+        TargetStyle { start, pad: 0, end: vec![1], scale: 1.0, words, fixed: false }
     }
 
     #[test]

@@ -102,18 +102,26 @@ pub struct ParamStore {
     by_path: HashMap<String, usize>,
     device: Device,
     pub(crate) packs: Option<Packs>,
+    /// What is declared below it is, where there is such, the parameter of the rest of its path.
+    shared_below: Option<&'static str>,
 }
 
 impl ParamStore {
     /// An empty store on a device (without gradient tracking: a [`crate::Pass`] adds that).
     pub fn new(device: &Device) -> Self {
-        ParamStore { params: Vec::new(), by_path: HashMap::new(), device: device.clone(), packs: None }
+        ParamStore {
+            params: Vec::new(),
+            by_path: HashMap::new(),
+            device: device.clone(),
+            packs: None,
+            shared_below: None,
+        }
     }
 
     /// The same parameters with the values that they have now. Cheap: values are shared until one of the stores changes them.
     pub fn as_it_is(&self) -> Self {
         let (params, by_path) = (self.params.clone(), self.by_path.clone());
-        ParamStore { params, by_path, device: self.device.clone(), packs: None }
+        ParamStore { params, by_path, device: self.device.clone(), packs: None, shared_below: None }
     }
 
     /// The device the values live on.
@@ -132,6 +140,12 @@ impl ParamStore {
         kind: ParamKind,
         init: Init,
     ) -> ParamId {
+        let own = self.shared_below.and_then(|below| path.strip_prefix(below));
+        if let Some(&id) = own.and_then(|own| self.by_path.get(own)) {
+            let there = &self.params[id];
+            assert_eq!(there.shape, shape, "{path} shares the parameter {}", there.path);
+            return ParamId(id);
+        }
         let id = self.params.len();
         let before = self.by_path.insert(path.to_string(), id);
         assert!(before.is_none(), "parameter {path} declared twice");
@@ -149,6 +163,17 @@ impl ParamStore {
             attachment: false,
         });
         ParamId(id)
+    }
+
+    /// What `declare` declares below a path is, where there is a parameter of the rest of its path, that one: so one part of a
+    /// model uses the parameters of another and does not know it.
+    ///
+    /// Another shape than that one's is a mistake of the caller and asserted.
+    pub fn sharing<T>(&mut self, below: &'static str, declare: impl FnOnce(&mut Self) -> T) -> T {
+        self.shared_below = Some(below);
+        let declared = declare(self);
+        self.shared_below = None;
+        declared
     }
 
     /// Declares a parameter that is no part of the model but of something attached to it: model folders do not hold it.
@@ -431,6 +456,22 @@ mod tests {
         assert_eq!(before.values(ParamId(0)).unwrap(), values);
         assert_eq!(before.id("layers.0.attn.q.bias").unwrap(), ParamId(1));
         assert_eq!(before.unset(), [ParamId(1)]);
+    }
+
+    #[test]
+    fn what_is_shared_is_declared_once() {
+        let mut store = store();
+        let declared = store.sharing("target.", |store| {
+            let kind = ParamKind::Bias;
+            let mut declare = |path: &str| store.declare(path, &[2], 5, kind, Init::Zeros);
+            [declare("target.layers.0.attn.q.bias"), declare("target.layers.0.across.q.bias")]
+        });
+        assert_eq!(declared, [ParamId(1), ParamId(2)]);
+        assert_eq!((store.len(), store.param(ParamId(1)).group), (3, 1));
+        assert_eq!(store.param(ParamId(2)).path, "target.layers.0.across.q.bias");
+        // Only as long as it was asked for.
+        let own = store.declare("target.layers.0.attn.q.bias", &[2], 5, ParamKind::Bias, Init::Zeros);
+        assert_eq!(own, ParamId(3));
     }
 
     #[test]

@@ -71,6 +71,9 @@ pub mod composed {
     /// The cubic term of the tanh form of GELU.
     const CUBIC: f64 = 0.044715;
 
+    /// How steep the sigmoid is that stands for the normal distribution.
+    const STEEP: f64 = 1.702;
+
     /// `activation(x + bias)`.
     pub fn forward<B: Backend>(
         x: FloatTensor<B>,
@@ -86,6 +89,9 @@ pub mod composed {
                 B::float_mul(B::float_mul_scalar(x, 0.5.into()), gate)
             }
             Activation::Relu => B::float_clamp_min(x, 0.0.into()),
+            Activation::QuickGelu => {
+                B::float_mul(x.clone(), sigmoid::<B>(B::float_mul_scalar(x, STEEP.into())))
+            }
             Activation::Silu => B::float_mul(x.clone(), sigmoid::<B>(x)),
             Activation::Tanh => B::float_tanh(x),
             Activation::Identity => x,
@@ -125,6 +131,12 @@ pub mod composed {
                 let sum = B::float_add_scalar(gate, 1.0.into());
                 let sum = B::float_add(sum, B::float_mul(x, d_gate));
                 B::float_mul_scalar(sum, 0.5.into())
+            }
+            Activation::QuickGelu => {
+                let x = B::float_mul_scalar(x, STEEP.into());
+                let sigmoid = sigmoid::<B>(x.clone());
+                let rest = B::float_mul(x, one_minus::<B>(sigmoid.clone()));
+                B::float_mul(sigmoid, B::float_add_scalar(rest, 1.0.into()))
             }
             // 1 above zero, 0 at zero and below.
             Activation::Relu => B::float_sign(B::float_clamp_min(x, 0.0.into())),
@@ -266,6 +278,7 @@ pub(crate) mod tests {
         for activation in [
             Activation::Gelu,
             Activation::GeluTanh,
+            Activation::QuickGelu,
             Activation::Relu,
             Activation::Silu,
             Activation::Tanh,

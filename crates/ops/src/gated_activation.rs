@@ -363,9 +363,10 @@ pub(crate) mod tests {
     use super::*;
     use crate::check::{Case, close, floats, normal};
 
-    const ACTIVATIONS: [Activation; 6] = [
+    const ACTIVATIONS: [Activation; 7] = [
         Activation::Gelu,
         Activation::GeluTanh,
+        Activation::QuickGelu,
         Activation::Relu,
         Activation::Silu,
         Activation::Tanh,

@@ -14,7 +14,7 @@ use topwork_nn::{Cache, Pass};
 use topwork_testkit::Golden;
 use topwork_text::Packed;
 
-const FAMILIES: [&str; 12] = [
+const FAMILIES: [&str; 16] = [
     "gpt",
     "gpt2",
     "llama",
@@ -24,13 +24,27 @@ const FAMILIES: [&str; 12] = [
     "bart",
     "mbart",
     "marian",
+    "bert/pair",
+    "bert/pair-shared",
+    "roberta/pair",
+    "bert-generation",
     "transfo-xl",
     "xlnet/permutation-lm",
     "xlnet/reuse",
 ];
 
 /// Those of them that write a text for a text.
-const WRITERS: [&str; 5] = ["t5", "mt5", "bart", "mbart", "marian"];
+const WRITERS: [&str; 9] = [
+    "t5",
+    "mt5",
+    "bart",
+    "mbart",
+    "marian",
+    "bert/pair",
+    "bert/pair-shared",
+    "roberta/pair",
+    "bert-generation",
+];
 /// Families whose states PyTorch computed, with the most likely words only.
 const RECURRENT: [&str; 2] = ["awd-lstm", "flair"];
 
@@ -148,7 +162,7 @@ fn a_prompt_goes_on_alone_as_among_others() {
 
 #[test]
 fn a_folder_says_how_its_texts_are_written() {
-    for family in ["bart", "marian"] {
+    for family in ["bart", "marian", "bert-generation"] {
         let (model, golden) = open(family);
         let options = Options::of_folder(&folder(family)).unwrap();
         assert!(matches!(options.choice, Choice::Beam(_)), "{family}");
@@ -258,7 +272,7 @@ fn what_cannot_be_done_is_said() {
     let spec = HeadSpec::embedder(Pooling::Mean, true);
     let (bert, _) = Model::open(&folder("bert"), &spec, 0, &device).unwrap();
     assert!(generate(&bert, &prompts(&golden), &plain(), &mut |_, _| true).is_err());
-    let error = Model::open(&folder("bert"), &HeadSpec::Seq2Seq, 0, &device).err().unwrap().to_string();
+    let error = Model::open(&folder("distilbert"), &HeadSpec::Seq2Seq, 0, &device).err().unwrap().to_string();
     assert!(error.contains("encoder-decoder"), "{error}");
     let error = Model::open(&folder("bert"), &HeadSpec::CausalLm, 0, &device).err().unwrap().to_string();
     assert!(error.contains("left to right"), "{error}");

@@ -4,7 +4,11 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+#[path = "parity/clip.rs"]
+mod clip;
 mod gradients;
+#[path = "parity/pairs.rs"]
+mod pairs;
 #[path = "parity/saving.rs"]
 mod saving;
 #[path = "parity/table.rs"]
@@ -15,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use gradients::{dense, floor};
 use topwork_kernels::gemm::Precision;
 use topwork_kernels::loss::IGNORE;
@@ -27,7 +31,7 @@ use topwork_text::Packed;
 use topwork_train::TrainOptions;
 use topwork_train::optim::AdamW;
 use topwork_train::plan::Plan;
-use topwork_weights::{Op, SafeTensorsFile};
+use topwork_weights::{Named, Op, SafeTensorsFile};
 
 /// Relative to the scale of the tensor compared.
 const FORWARD: f64 = 1e-5;
@@ -40,9 +44,10 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 29] = [
+const FAMILIES: [&str; 31] = [
     "bert",
     "ernie",
+    "bert-generation",
     "roberta",
     "distilbert",
     "albert",
@@ -53,6 +58,7 @@ const FAMILIES: [&str; 29] = [
     "deberta-v2",
     "gpt",
     "gpt2",
+    "clip-text",
     "llama",
     "mistral",
     "qwen2",
@@ -82,7 +88,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 148, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 155, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -145,13 +151,37 @@ fn targets(golden: &Golden, spec: &HeadSpec) -> Targets {
     }
 }
 
+/// The loss that the golden file has: the head's own, of vectors the mean square of what is missing to the labels.
+fn loss(model: &Model, pass: &Pass, golden: &Golden) -> Tensor<1> {
+    let input = packed(golden);
+    if matches!(model.spec(), HeadSpec::Embed { .. }) {
+        return loss_from(model, pass, model.features(pass, &input).unwrap(), golden);
+    }
+    model.loss(pass, &input, &targets(golden, model.spec()), &LossOptions::default()).unwrap()
+}
+
+/// [`loss`] from features.
+fn loss_from(model: &Model, pass: &Pass, features: Tensor<2>, golden: &Golden) -> Tensor<1> {
+    let input = packed(golden);
+    if matches!(model.spec(), HeadSpec::Embed { .. }) {
+        let vectors = model.head(pass, features, &input).unwrap();
+        let labels = TensorData::new(floats(golden, "labels"), vectors.dims());
+        let missing = vectors - Tensor::from_data(labels, model.store.device());
+        return (missing.clone() * missing).mean();
+    }
+    let (targets, options) = (targets(golden, model.spec()), LossOptions::default());
+    model.head_loss(pass, features, &input, &targets, &options).unwrap()
+}
+
 fn token(label: i64) -> u32 {
     if label < 0 { IGNORE } else { label as u32 }
 }
 
 /// Outputs as the reference has them: of an encoder-decoder the scores of whole targets.
 fn logits(model: &Model, golden: &Golden, precision: Precision) -> Vec<f32> {
-    let Targets::Texts { ids, offsets } = targets(golden, model.spec()) else {
+    let embeds = matches!(model.spec(), HeadSpec::Embed { .. });
+    let texts = (!embeds).then(|| targets(golden, model.spec()));
+    let Some(Targets::Texts { ids, offsets }) = texts else {
         return model.predict(&packed(golden), precision).unwrap();
     };
     let pass = Pass::eval(&model.store, precision);
@@ -182,7 +212,7 @@ impl Tap for Layers {
 }
 
 fn bare(folder: &Path) -> bool {
-    folder.ends_with("no-pooler") || folder.ends_with("bare")
+    folder.ends_with("no-pooler") || folder.ends_with("bare") || folder.ends_with("vector")
 }
 
 fn open(folder: &Path) -> Model {
@@ -199,9 +229,9 @@ fn open(folder: &Path) -> Model {
 /// The name of a parameter in the golden file, with the prefix it has there, and what is done to the tensor of that name on its
 /// way in.
 fn upstream(model: &Model, golden: &Golden, path: &str) -> (String, Op) {
-    let table = &model.family.weights;
-    let names = table.prefixes.iter().map(|base| table.export_with(path, base).unwrap());
-    names.clone().find(|(name, _)| golden.has(&format!("grad.{name}"))).or(names.clone().next()).unwrap()
+    let names = model.names().every(path);
+    let there = names.iter().find(|(name, _)| golden.has(&format!("grad.{name}")));
+    there.or(names.first()).unwrap().clone()
 }
 
 /// A tensor of the golden file as the parameter lies here.
@@ -243,7 +273,10 @@ fn hidden_states_of_every_layer_of_the_side_that_writes() {
     let mut seen = 0;
     for folder in folders().iter().filter(|f| !bare(f)) {
         let (model, golden) = (open(folder), golden(folder));
-        let Targets::Texts { ids, offsets } = targets(&golden, model.spec()) else { continue };
+        if *model.spec() != HeadSpec::Seq2Seq {
+            continue;
+        }
+        let Targets::Texts { ids, offsets } = targets(&golden, model.spec()) else { unreachable!() };
         let sources = sources(&model, &Pass::eval(&model.store, Precision::F32), &golden);
         let layers = Layers::default();
         let pass = Pass::eval(&model.store, Precision::F32).with_tap(&layers);
@@ -262,7 +295,7 @@ fn hidden_states_of_every_layer_of_the_side_that_writes() {
             .unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         seen += 1;
     }
-    assert_eq!(seen, 9);
+    assert_eq!(seen, 14);
 }
 
 #[test]
@@ -283,8 +316,7 @@ fn logits_and_loss() {
             two += 1;
         }
         let pass = Pass::eval(&model.store, Precision::F32);
-        let loss =
-            model.loss(&pass, &input, &targets(&golden, model.spec()), &LossOptions::default()).unwrap();
+        let loss = loss(&model, &pass, &golden);
         let expected = golden.scalar("loss").unwrap() as f32;
         close(&[loss.into_scalar::<f32>()], &[expected], FORWARD)
             .unwrap_or_else(|e| panic!("{} loss: {e}", folder.display()));
@@ -296,8 +328,7 @@ fn logits_and_loss() {
 fn gradients(model: &Model, golden: &Golden, precision: Precision) -> (f32, Gradients) {
     let trainable = vec![true; model.store.len()];
     let pass = Pass::train(&model.store, precision, 0, &trainable);
-    let loss =
-        model.loss(&pass, &packed(golden), &targets(golden, model.spec()), &LossOptions::default()).unwrap();
+    let loss = loss(model, &pass, golden);
     let value = loss.clone().into_scalar::<f32>();
     (value, pass.backward(&loss).unwrap())
 }
@@ -328,8 +359,7 @@ fn recomputing_layers_changes_no_bit_of_a_gradient() {
             let trainable: Vec<bool> = model.store.iter().map(|(_, p)| trained.contains(&p.group)).collect();
             let run = |recompute| {
                 let pass = Pass::train(&model.store, Precision::F32, 5, &trainable).with_recompute(recompute);
-                let (input, targets) = (packed(&golden), targets(&golden, model.spec()));
-                let loss = model.loss(&pass, &input, &targets, &LossOptions::default()).unwrap();
+                let loss = loss(&model, &pass, &golden);
                 (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
             };
             let ((loss, kept), (again_loss, again)) = (run(false), run(true));
@@ -361,8 +391,8 @@ fn a_frozen_part_computed_before_changes_no_bit_of_a_gradient() {
     let mut seen = 0;
     for folder in folders().iter().filter(|f| !bare(f)) {
         let (model, golden) = (open(folder), golden(folder));
-        let (input, targets) = (packed(&golden), targets(&golden, model.spec()));
-        if matches!(targets, Targets::Permuted(_)) {
+        let input = packed(&golden);
+        if *model.spec() == HeadSpec::PermutationLm {
             // Which words are asked for enters with the embeddings: there is no part that could be computed before.
             continue;
         }
@@ -377,8 +407,7 @@ fn a_frozen_part_computed_before_changes_no_bit_of_a_gradient() {
                 } else {
                     model.features(&pass, &input).unwrap()
                 };
-                let loss =
-                    model.head_loss(&pass, features, &input, &targets, &LossOptions::default()).unwrap();
+                let loss = loss_from(&model, &pass, features, &golden);
                 (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
             };
             let ((loss, whole), (other_loss, upper)) = (run(false), run(true));
@@ -462,7 +491,11 @@ fn ten_steps_of_adamw() {
         }
         seen += 1;
     }
-    assert_eq!(seen, FAMILIES.len() + 1, "one folder of each family has steps, and one with batch norms");
+    assert_eq!(
+        seen,
+        FAMILIES.len() + 2,
+        "one folder of each family has steps, one with batch norms, and a pair"
+    );
 }
 
 #[test]

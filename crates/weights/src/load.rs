@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::{Checkpoint, Error, Import, LoadReport, Named, Op, Table, pattern};
+use crate::{Checkpoint, Error, Import, LoadReport, Named, Names, Op, pattern};
 
 /// A parameter with its numbers, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +23,8 @@ pub struct Param {
 /// What a model wants of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// How the family's checkpoints name their tensors.
-    pub table: &'a Table,
+    /// How the checkpoint names its tensors.
+    pub names: &'a Names,
     /// Every parameter of the model with its shape.
     pub wanted: &'a [(String, Vec<usize>)],
     /// [`Pattern`](crate::Pattern)s of parameters to start anew even when the checkpoint has them: the head
@@ -56,7 +56,7 @@ pub fn load(source: impl AsRef<Path>, request: &Request) -> Result<(Vec<Param>, 
 }
 
 fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, LoadReport), Error> {
-    let Request { table, wanted, fresh, optional } = *request;
+    let Request { names, wanted, fresh, optional } = *request;
     let any = |patterns: &[&str], path: &str| patterns.iter().any(|wild| pattern::matches(wild, path));
     let shapes: HashMap<&str, &[usize]> =
         wanted.iter().map(|(path, shape)| (path.as_str(), shape.as_slice())).collect();
@@ -65,13 +65,13 @@ fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, 
     let mut targets: HashMap<String, Target> = HashMap::new();
     let mut tied: Vec<(&str, String)> = Vec::new();
     for name in checkpoint.names() {
-        let paths = match table.import(name)? {
+        let paths = match names.import(name)? {
             Import::Ignored(reason) => {
                 report.ignored.push((name.to_string(), reason.to_string()));
                 continue;
             }
             Import::Tied(path) => {
-                let wanted = table.ties(name).find(|path| shapes.contains_key(path.as_str()));
+                let wanted = names.ties(name).into_iter().find(|path| shapes.contains_key(path.as_str()));
                 tied.push((name, wanted.unwrap_or(path)));
                 continue;
             }
@@ -88,10 +88,12 @@ fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, 
                     return Err(Error::Duplicate { path, first: first.name, second });
                 }
             }
-            None if let Some(path) = table.ties(name).find(|path| shapes.contains_key(path.as_str())) => {
+            None if let Some(path) =
+                names.ties(name).into_iter().find(|path| shapes.contains_key(path.as_str())) =>
+            {
                 tied.push((name, path));
             }
-            None => match paths.iter().find_map(|(path, _)| table.unused_reason(path)) {
+            None => match paths.iter().find_map(|(path, _)| names.unused_reason(path)) {
                 Some(reason) => report.ignored.push((name.to_string(), reason.to_string())),
                 None => {
                     let path = paths.into_iter().next().map(|(path, _)| path).unwrap_or_default();
@@ -105,7 +107,7 @@ fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, 
     let mut repeats: Vec<(&str, String)> = Vec::new();
     for (name, path) in tied {
         if !shapes.contains_key(path.as_str()) {
-            match table.unused_reason(&path) {
+            match names.unused_reason(&path) {
                 Some(reason) => report.ignored.push((name.to_string(), reason.to_string())),
                 None => return Err(Error::Unwanted { name: name.to_string(), path }),
             }
@@ -124,7 +126,7 @@ fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, 
     let missing: Vec<String> = wanted
         .iter()
         .filter(|(path, _)| !targets.contains_key(path) && !any(fresh, path) && !any(optional, path))
-        .map(|(path, _)| match table.export(path) {
+        .map(|(path, _)| match names.export(path) {
             Ok((name, _)) => format!("{path} (\"{name}\")"),
             Err(_) => path.clone(),
         })
@@ -169,7 +171,7 @@ fn load_from(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Param>, 
     report
         .ignored
         .extend(repeats.into_iter().map(|(name, path)| (name.to_string(), format!("tied to {path}"))));
-    report.notes = notes(checkpoint, table, &report);
+    report.notes = notes(checkpoint, names, &report);
     Ok((params, report))
 }
 
@@ -190,9 +192,9 @@ fn check_shape(
 }
 
 /// What else a reader of the report should know.
-fn notes(checkpoint: &Checkpoint, table: &Table, report: &LoadReport) -> Vec<String> {
+fn notes(checkpoint: &Checkpoint, names: &Names, report: &LoadReport) -> Vec<String> {
     let mut notes = Vec::new();
-    let old = report.loaded.iter().filter(|(name, _)| table.renamed(name).is_some()).count();
+    let old = report.loaded.iter().filter(|(name, _)| names.renamed(name).is_some()).count();
     if old > 0 {
         notes.push(format!(
             "{old} tensors have old names (gamma, beta), written with the current ones on saving"
@@ -211,27 +213,30 @@ fn notes(checkpoint: &Checkpoint, table: &Table, report: &LoadReport) -> Vec<Str
     notes
 }
 
-/// Names a model's parameters as the family's checkpoints do, ready to be written.
-///
-/// `base` takes the place of `{base}` in the table's names: its first prefix for a model with a head, `""`
-/// for a bare encoder.
+/// Names a model's parameters as its checkpoints do, ready to be written; what two sides share is written for each.
 ///
 /// # Errors
-/// [`Error::NoName`] for a parameter the table does not know, [`Error::BadOperation`], [`Error::WrongLength`].
+/// [`Error::NoName`] for a parameter that has no name, [`Error::BadOperation`], [`Error::WrongLength`].
 pub fn export<'a>(
-    table: &Table,
-    base: &str,
+    names: &Names,
     params: impl IntoIterator<Item = (&'a str, Vec<usize>, Cow<'a, [f32]>)>,
 ) -> Result<Vec<Named<'a>>, Error> {
     let mut named = Vec::new();
     for (path, shape, data) in params {
-        let (name, op) = table.export_with(path, base)?;
-        let op = op.inverse();
-        let out_shape = op.shape(&name, &shape)?;
-        let data = if op == Op::Keep { data } else { op.apply(&name, &shape, data.into_owned())?.into() };
-        named.push(Named { name, shape: out_shape, data });
+        if let Some(again) = names.repeated(path) {
+            named.push(written(again, &shape, data.clone())?);
+        }
+        named.push(written(names.export(path)?, &shape, data)?);
     }
     Ok(named)
+}
+
+/// A parameter in the form it has in a file.
+fn written<'a>((name, op): (String, Op), shape: &[usize], data: Cow<'a, [f32]>) -> Result<Named<'a>, Error> {
+    let op = op.inverse();
+    let out_shape = op.shape(&name, shape)?;
+    let data = if op == Op::Keep { data } else { op.apply(&name, shape, data.into_owned())?.into() };
+    Ok(Named { name, shape: out_shape, data })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Loading by a table: every way a checkpoint and a model can disagree.
 
 use super::*;
-use crate::safetensors;
+use crate::{Table, safetensors};
 
 const TABLE: Table = Table {
     rules: &[
@@ -54,7 +54,7 @@ fn run(
     safetensors::write(&path, &tensors).unwrap();
     let wanted: Vec<(String, Vec<usize>)> =
         wanted.iter().map(|(path, shape)| (path.to_string(), shape.to_vec())).collect();
-    load(&path, &Request { table: &TABLE, wanted: &wanted, fresh, optional })
+    load(&path, &Request { names: &Names::of(&TABLE, "bert."), wanted: &wanted, fresh, optional })
 }
 
 fn with(extra: &[Shaped]) -> Vec<Named<'static>> {
@@ -184,11 +184,13 @@ fn loading_and_exporting_gives_the_same_bytes() {
     let tensors = with(&[("classifier.weight", &[3, 2])]);
     let before = safetensors::to_bytes(&tensors).unwrap();
     let (params, _) = run(tensors, WANTED, &[], &[]).unwrap();
-    let out =
-        export(&TABLE, "bert.", params.iter().map(|p| (p.path.as_str(), p.shape.clone(), (&p.data).into())))
-            .unwrap();
+    let out = export(
+        &Names::of(&TABLE, "bert."),
+        params.iter().map(|p| (p.path.as_str(), p.shape.clone(), (&p.data).into())),
+    )
+    .unwrap();
     assert_eq!(safetensors::to_bytes(&out).unwrap(), before);
-    let error = export(&TABLE, "bert.", [("nowhere", vec![1], vec![0.0].into())]).unwrap_err();
+    let error = export(&Names::of(&TABLE, "bert."), [("nowhere", vec![1], vec![0.0].into())]).unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
 }
 
@@ -206,7 +208,7 @@ fn a_name_may_be_a_parameter_in_one_model_and_repeat_one_in_another() {
         safetensors::write(&path, tensors).unwrap();
         let wanted: Vec<(String, Vec<usize>)> =
             wanted.iter().map(|(path, shape)| (path.to_string(), shape.to_vec())).collect();
-        load(&path, &Request { table: &SHARED, wanted: &wanted, fresh: &[], optional: &[] })
+        load(&path, &Request { names: &Names::of(&SHARED, ""), wanted: &wanted, fresh: &[], optional: &[] })
     };
     let bias =
         |name: &str, value: f32| Named { name: name.to_string(), shape: vec![1], data: vec![value].into() };

@@ -133,6 +133,8 @@ pub struct Table {
     pub rules: &'static [Rule],
     /// Checkpoint names left out on purpose, with the reason.
     pub ignored: &'static [(&'static str, &'static str)],
+    /// What names of another model begin with that lies in the same file and is not read, with the reason.
+    pub beside: &'static [(&'static str, &'static str)],
     /// Checkpoint names that repeat a parameter: name and path. On the way in they are compared with it (or
     /// fill it, when nothing else does); they are never written. A name may appear with several paths, and be that of
     /// a rule too: the path that the model has wins, those of rules first.
@@ -178,6 +180,7 @@ impl Table {
     pub const EMPTY: Table = Table {
         rules: &[],
         ignored: &[],
+        beside: &[],
         tied: &[],
         unused: &[],
         prefixes: &[""],
@@ -211,7 +214,9 @@ impl Table {
                 return Ok(Import::Tied(fill(to, &holes, "")));
             }
         }
-        match self.ignored.iter().find(|&&(from, _)| self.holes(from, current).is_some()) {
+        let ignored = self.ignored.iter().find(|&&(from, _)| self.holes(from, current).is_some());
+        let beside = || self.beside.iter().find(|&&(start, _)| current.starts_with(start));
+        match ignored.or_else(beside) {
             Some(&(_, reason)) => Ok(Import::Ignored(reason)),
             None => Err(Error::Unmapped {
                 name: name.to_string(),

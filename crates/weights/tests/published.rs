@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use topwork_testkit::Golden;
-use topwork_weights::{Checkpoint, Error, Named, Op, Request, Table, load, safetensors};
+use topwork_weights::{Checkpoint, Error, Named, Names, Op, Request, Table, load, safetensors};
 
 /// BERT's encoder as far as these tests need it, every layer's tensors under their own names.
 const TABLE: Table = Table {
@@ -119,7 +119,7 @@ fn the_oldest_kind_of_checkpoint_loads_with_an_account_of_everything() {
     let folder = fixture("bert/old-names");
     let checkpoint = Checkpoint::open(&folder).unwrap();
     let wanted = wanted(&checkpoint, "pooler");
-    let request = Request { table: &TABLE, wanted: &wanted, fresh: &[], optional: &[] };
+    let request = Request { names: &Names::of(&TABLE, ""), wanted: &wanted, fresh: &[], optional: &[] };
     let (params, report) = load(&folder, &request).unwrap();
     assert_eq!(params.len(), 42);
     assert_eq!(report.ignored.len(), 7, "{report}");
@@ -141,7 +141,7 @@ fn the_oldest_kind_of_checkpoint_loads_with_an_account_of_everything() {
 fn a_classifier_is_no_part_of_this_table_and_is_refused_by_name() {
     let checkpoint = Checkpoint::open(fixture("bert/no-pooler")).unwrap();
     let wanted = wanted(&checkpoint, "-");
-    let request = Request { table: &TABLE, wanted: &wanted, fresh: &[], optional: &[] };
+    let request = Request { names: &Names::of(&TABLE, ""), wanted: &wanted, fresh: &[], optional: &[] };
     assert_eq!(load(fixture("bert/no-pooler"), &request).unwrap().0.len(), wanted.len());
     let error = load(fixture("bert/relu"), &request).unwrap_err();
     assert!(matches!(&error, Error::Unmapped { name, .. } if name.starts_with("classifier.")), "{error}");
@@ -156,7 +156,7 @@ fn a_published_checkpoint_loads() {
     }
     let checkpoint = Checkpoint::open(&folder).unwrap();
     let wanted = wanted(&checkpoint, "-");
-    let request = Request { table: &TABLE, wanted: &wanted, fresh: &[], optional: &[] };
+    let request = Request { names: &Names::of(&TABLE, ""), wanted: &wanted, fresh: &[], optional: &[] };
     let (params, report) = load(&folder, &request).unwrap();
     assert_eq!((params.len(), report.ignored.len()), (42, 0), "{report}");
     assert_eq!(

@@ -3,7 +3,8 @@
 //! Paper: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
 //! section 3, <https://arxiv.org/abs/1810.04805>. Reference code:
 //! <https://github.com/huggingface/transformers/blob/main/src/transformers/models/bert/modeling_bert.py>.
-//! Decoder use (`is_decoder`) and the relative position types, which no published BERT has, are refused.
+//! A BERT that is a decoder alone, and the relative position types, which no published BERT has, are refused; beside an encoder it
+//! can write ([`crate::joined`]).
 
 use serde_json::json;
 use topwork_kernels::activation::Activation;
@@ -12,7 +13,8 @@ use topwork_weights::Table;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::family::{ClassifierStyle, DenseStyle, Family, Size};
+use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size};
+use crate::joined;
 use crate::post_norm::{PostNorm, PostNormConfig};
 
 /// The entry in the list.
@@ -30,6 +32,7 @@ pub const BERT: Family = Family {
         ("next-sentence", "BertForNextSentencePrediction"),
         ("pretraining", "BertForPreTraining"),
         ("multiple-choice", "BertForMultipleChoice"),
+        ("seq2seq", joined::CLASS),
     ],
     weights: Table {
         rules: &[
@@ -53,6 +56,28 @@ pub const BERT: Family = Family {
                 Keep,
             ),
             ("{base}encoder.layer.{i}.attention.output.LayerNorm.bias", "layers.{i}.attn.norm.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.query.weight", "layers.{i}.across.q.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.query.bias", "layers.{i}.across.q.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.key.weight", "layers.{i}.across.k.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.key.bias", "layers.{i}.across.k.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.value.weight", "layers.{i}.across.v.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.value.bias", "layers.{i}.across.v.bias", Keep),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.dense.weight",
+                "layers.{i}.across.out.weight",
+                Keep,
+            ),
+            ("{base}encoder.layer.{i}.crossattention.output.dense.bias", "layers.{i}.across.out.bias", Keep),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.LayerNorm.weight",
+                "layers.{i}.across.norm.weight",
+                Keep,
+            ),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.LayerNorm.bias",
+                "layers.{i}.across.norm.bias",
+                Keep,
+            ),
             ("{base}encoder.layer.{i}.intermediate.dense.weight", "layers.{i}.ffn.up.weight", Keep),
             ("{base}encoder.layer.{i}.intermediate.dense.bias", "layers.{i}.ffn.up.bias", Keep),
             ("{base}encoder.layer.{i}.output.dense.weight", "layers.{i}.ffn.down.weight", Keep),
@@ -107,6 +132,7 @@ pub const ERNIE: Family = Family {
         ("next-sentence", "ErnieForNextSentencePrediction"),
         ("pretraining", "ErnieForPreTraining"),
         ("multiple-choice", "ErnieForMultipleChoice"),
+        ("seq2seq", joined::CLASS),
     ],
     weights: Table { prefixes: &["ernie.", ""], ..BERT.weights },
     build: |config, store| {
@@ -116,6 +142,80 @@ pub const ERNIE: Family = Family {
             false => 0,
         };
         Ok(Box::new(PostNorm::declare(store, PostNormConfig { tasks, ..settings(config)? })))
+    },
+};
+
+/// BERT as Rothe et al. published it to write with: the same network, without a table of segments and a pooler.
+///
+/// Paper: Rothe, Narayan, Severyn 2020, "Leveraging Pre-trained Checkpoints for Sequence Generation Tasks", section 2,
+/// <https://arxiv.org/abs/1907.12461>. Reference code:
+/// <https://github.com/huggingface/transformers/blob/main/src/transformers/models/bert_generation/modeling_bert_generation.py>.
+pub const BERT_GENERATION: Family = Family {
+    name: "bert-generation",
+    summary: "BERT as one side of an encoder-decoder, without segments",
+    paper: "https://arxiv.org/abs/1907.12461",
+    model_types: &["bert-generation"],
+    architectures: &[("embed", "BertGenerationEncoder"), ("seq2seq", joined::CLASS)],
+    weights: Table {
+        rules: &[
+            ("{base}embeddings.word_embeddings.weight", "embed.word.weight", Keep),
+            ("{base}embeddings.position_embeddings.weight", "embed.position.weight", Keep),
+            ("{base}embeddings.LayerNorm.weight", "embed.norm.weight", Keep),
+            ("{base}embeddings.LayerNorm.bias", "embed.norm.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.self.query.weight", "layers.{i}.attn.q.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.self.query.bias", "layers.{i}.attn.q.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.self.key.weight", "layers.{i}.attn.k.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.self.key.bias", "layers.{i}.attn.k.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.self.value.weight", "layers.{i}.attn.v.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.self.value.bias", "layers.{i}.attn.v.bias", Keep),
+            ("{base}encoder.layer.{i}.attention.output.dense.weight", "layers.{i}.attn.out.weight", Keep),
+            ("{base}encoder.layer.{i}.attention.output.dense.bias", "layers.{i}.attn.out.bias", Keep),
+            (
+                "{base}encoder.layer.{i}.attention.output.LayerNorm.weight",
+                "layers.{i}.attn.norm.weight",
+                Keep,
+            ),
+            ("{base}encoder.layer.{i}.attention.output.LayerNorm.bias", "layers.{i}.attn.norm.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.query.weight", "layers.{i}.across.q.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.query.bias", "layers.{i}.across.q.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.key.weight", "layers.{i}.across.k.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.key.bias", "layers.{i}.across.k.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.value.weight", "layers.{i}.across.v.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.value.bias", "layers.{i}.across.v.bias", Keep),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.dense.weight",
+                "layers.{i}.across.out.weight",
+                Keep,
+            ),
+            ("{base}encoder.layer.{i}.crossattention.output.dense.bias", "layers.{i}.across.out.bias", Keep),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.LayerNorm.weight",
+                "layers.{i}.across.norm.weight",
+                Keep,
+            ),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.LayerNorm.bias",
+                "layers.{i}.across.norm.bias",
+                Keep,
+            ),
+            ("{base}encoder.layer.{i}.intermediate.dense.weight", "layers.{i}.ffn.up.weight", Keep),
+            ("{base}encoder.layer.{i}.intermediate.dense.bias", "layers.{i}.ffn.up.bias", Keep),
+            ("{base}encoder.layer.{i}.output.dense.weight", "layers.{i}.ffn.down.weight", Keep),
+            ("{base}encoder.layer.{i}.output.dense.bias", "layers.{i}.ffn.down.bias", Keep),
+            ("{base}encoder.layer.{i}.output.LayerNorm.weight", "layers.{i}.ffn.norm.weight", Keep),
+            ("{base}encoder.layer.{i}.output.LayerNorm.bias", "layers.{i}.ffn.norm.bias", Keep),
+            ("lm_head.bias", "head.lm.bias", Keep),
+        ],
+        tied: &[("lm_head.decoder.weight", "embed.word.weight"), ("lm_head.decoder.bias", "head.lm.bias")],
+        ..BERT.weights
+    },
+    build: |config, store| {
+        let config = Config(config);
+        let mut settings = settings(config)?;
+        settings.size.types = 0;
+        settings.language_model =
+            LanguageModelStyle { transform: None, tied: true, bias: Some("head.lm.bias") };
+        Ok(Box::new(PostNorm::declare(store, settings)))
     },
 };
 

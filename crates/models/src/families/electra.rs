@@ -14,6 +14,7 @@ use topwork_weights::Table;
 use crate::config::Config;
 use crate::error::Error;
 use crate::family::{ClassifierStyle, DenseStyle, Family, LanguageModelStyle, Size, TaggerStyle};
+use crate::joined;
 use crate::post_norm::{PostNorm, PostNormConfig};
 
 /// The entry in the list.
@@ -30,6 +31,7 @@ pub const ELECTRA: Family = Family {
         ("span", "ElectraForQuestionAnswering"),
         ("replaced-token", "ElectraForPreTraining"),
         ("multiple-choice", "ElectraForMultipleChoice"),
+        ("seq2seq", joined::CLASS),
     ],
     weights: Table {
         rules: &[
@@ -54,6 +56,28 @@ pub const ELECTRA: Family = Family {
                 Keep,
             ),
             ("{base}encoder.layer.{i}.attention.output.LayerNorm.bias", "layers.{i}.attn.norm.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.query.weight", "layers.{i}.across.q.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.query.bias", "layers.{i}.across.q.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.key.weight", "layers.{i}.across.k.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.key.bias", "layers.{i}.across.k.bias", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.value.weight", "layers.{i}.across.v.weight", Keep),
+            ("{base}encoder.layer.{i}.crossattention.self.value.bias", "layers.{i}.across.v.bias", Keep),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.dense.weight",
+                "layers.{i}.across.out.weight",
+                Keep,
+            ),
+            ("{base}encoder.layer.{i}.crossattention.output.dense.bias", "layers.{i}.across.out.bias", Keep),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.LayerNorm.weight",
+                "layers.{i}.across.norm.weight",
+                Keep,
+            ),
+            (
+                "{base}encoder.layer.{i}.crossattention.output.LayerNorm.bias",
+                "layers.{i}.across.norm.bias",
+                Keep,
+            ),
             ("{base}encoder.layer.{i}.intermediate.dense.weight", "layers.{i}.ffn.up.weight", Keep),
             ("{base}encoder.layer.{i}.intermediate.dense.bias", "layers.{i}.ffn.up.bias", Keep),
             ("{base}encoder.layer.{i}.output.dense.weight", "layers.{i}.ffn.down.weight", Keep),

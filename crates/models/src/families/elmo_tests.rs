@@ -8,7 +8,7 @@ use serde_json::Value;
 use topwork_kernels::gemm::Precision;
 use topwork_testkit::close;
 use topwork_text::Tokenizer;
-use topwork_weights::{Checkpoint, Request};
+use topwork_weights::{Checkpoint, Names, Request};
 
 use super::*;
 use crate::model::plain;
@@ -32,7 +32,8 @@ fn open(folder: &std::path::Path) -> (Elmo, ParamStore) {
     let mut store = ParamStore::new(&Device::flex());
     let elmo = Elmo::declare(&mut store, Config(&config)).unwrap();
     let wanted: Vec<_> = store.iter().map(|(_, p)| (p.path.clone(), p.shape.clone())).collect();
-    let request = Request { table: &ELMO.weights, wanted: &wanted, fresh: &["head.**"], optional: &[] };
+    let request =
+        Request { names: &Names::of(&ELMO.weights, ""), wanted: &wanted, fresh: &["head.**"], optional: &[] };
     let (params, report) = topwork_weights::load(folder, &request).unwrap();
     assert_eq!((report.loaded.len(), report.fresh.len()), (33, 4), "{report}");
     for param in params {

@@ -5,6 +5,7 @@ pub mod awd_lstm;
 pub mod bart;
 pub mod bert;
 pub mod bilstm;
+pub mod clip;
 pub mod cnn;
 pub mod deberta;
 pub mod deberta_v2;

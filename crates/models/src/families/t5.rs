@@ -278,7 +278,7 @@ fn settings(config: Config, habits: Habits) -> Result<Settings, Error> {
             pad,
             end: config.ids("eos_token_id", &[1])?,
             scale: if tied { 1.0 / (hidden as f32).sqrt() } else { 1.0 },
-            tied,
+            words: LanguageModelStyle { transform: None, tied, bias: None },
             fixed: false,
         },
     })
@@ -362,7 +362,7 @@ impl Encoder for T5Encoder {
     }
 
     fn language_model(&self) -> LanguageModelStyle {
-        LanguageModelStyle { transform: None, tied: self.settings.style.tied, bias: None }
+        self.settings.style.words
     }
 
     fn declare_target(&self, store: &mut ParamStore) -> Option<Box<dyn TargetSide>> {

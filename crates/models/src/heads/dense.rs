@@ -6,7 +6,7 @@ use topwork_nn::layers::{LayerNorm, Linear};
 use topwork_nn::{ParamStore, Pass};
 
 use crate::error::Error;
-use crate::family::{DenseStyle, Encoder};
+use crate::family::{DenseStyle, Encoder, Size};
 use crate::onnx::{Graph, Value};
 
 /// Dropout, linear map, activation and, where the family has one, a norm.
@@ -19,20 +19,20 @@ pub struct Dense {
 impl Dense {
     /// Declares the map and the norm at the paths of the style.
     pub fn declare(store: &mut ParamStore, encoder: &dyn Encoder, style: DenseStyle) -> Self {
-        Self::declare_in(store, encoder, style, encoder.size().hidden, encoder.parts() + 1)
+        let Size { std, hidden, .. } = *encoder.size();
+        Self::declare_in(store, std, style, hidden, encoder.parts() + 1)
     }
 
-    /// [`Dense::declare`] over rows of another width, in a depth group of the caller's choice.
+    /// [`Dense::declare`] over rows of another width, in a depth group of the caller's choice; `std` is that of fresh weights.
     pub fn declare_in(
         store: &mut ParamStore,
-        encoder: &dyn Encoder,
+        std: f32,
         style: DenseStyle,
         inputs: usize,
         group: usize,
     ) -> Self {
-        let size = encoder.size();
         let sizes = [style.width, inputs];
-        let linear = Linear::declare_with(store, style.path, sizes, group, size.std, style.bias);
+        let linear = Linear::declare_with(store, style.path, sizes, group, std, style.bias);
         let norm = style
             .norm
             .map(|(path, eps, bias)| LayerNorm::declare_with(store, path, style.width, group, eps, bias));

@@ -77,7 +77,7 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
         norm: None,
     });
     let width = style.map_or(hidden, |style| style.width);
-    let dense = style.map(|style| Dense::declare_in(store, encoder, style, hidden, group));
+    let dense = style.map(|style| Dense::declare_in(store, encoder.size().std, style, hidden, group));
     Ok(Box::new(Embed { width, pool, dense, normalise: *normalise }))
 }
 

@@ -199,7 +199,8 @@ impl RowOutputs {
         group: usize,
     ) -> Self {
         let std = encoder.size().std;
-        let dense = style.dense.map(|dense| Dense::declare_in(store, encoder, dense, inputs, group));
+        let dense =
+            style.dense.map(|dense| Dense::declare_in(store, encoder.size().std, dense, inputs, group));
         let width = style.dense.map_or(inputs, |dense| dense.width);
         let out = Linear::declare_with(store, style.out, [outputs, width], group, std, style.bias);
         RowOutputs { pool: style.pool, dense, dropout: style.dropout, outputs, out }

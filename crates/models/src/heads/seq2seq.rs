@@ -16,8 +16,9 @@ use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass};
 use topwork_text::Packed;
 
 use crate::error::Error;
-use crate::family::Encoder;
+use crate::family::{Encoder, LanguageModelStyle, Size};
 use crate::head::{Head, HeadEntry, HeadSpec, LossOptions, Targets};
+use crate::heads::dense::Dense;
 use crate::target::{Sources, Start, TargetSide};
 
 /// The entry in the list.
@@ -31,28 +32,41 @@ pub const ENTRY: HeadEntry = HeadEntry {
 /// The side that writes, and what scores its words.
 pub struct Seq2Seq {
     target: Box<dyn TargetSide>,
+    /// The layer before the scores, where there is one.
+    transform: Option<Dense>,
     /// The token table, or a matrix of its own.
     table: ParamId,
+    bias: Option<ParamId>,
     /// Added to the scores: `[1, vocab]`, as checkpoints have it.
     fixed: Option<ParamId>,
 }
 
 fn build(_: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Result<Box<dyn Head>, Error> {
     let target = encoder.declare_target(store).ok_or(Error::NoTarget { head: ENTRY.name })?;
-    let (size, style) = (target.size().clone(), target.style().clone());
-    let group = encoder.parts() + size.layers + 1;
-    let table = if style.tied {
-        target.word_table()
-    } else {
-        Linear::declare_with(store, "head.lm", [size.vocab, size.hidden], group, size.std, false).weight
-    };
-    let fixed = style
-        .fixed
-        .then(|| store.declare("head.lm.fixed", &[1, size.vocab], group, ParamKind::Fixed, Init::Zeros));
-    Ok(Box::new(Seq2Seq { target, table, fixed }))
+    Ok(Box::new(Seq2Seq::declare(target, encoder.parts() + 1, store)))
 }
 
 impl Seq2Seq {
+    /// Declares what scores the words of a side that writes, whose first depth group is given.
+    pub fn declare(target: Box<dyn TargetSide>, first: usize, store: &mut ParamStore) -> Self {
+        let (size, style) = (target.size().clone(), target.style().clone());
+        let group = first + size.layers;
+        let Size { std, hidden, vocab, .. } = size;
+        let LanguageModelStyle { transform, tied, bias } = style.words;
+        let width = transform.map_or(hidden, |dense| dense.width);
+        let transform = transform.map(|dense| Dense::declare_in(store, std, dense, hidden, group));
+        let table = if tied {
+            target.word_table()
+        } else {
+            Linear::declare_with(store, "head.lm", [vocab, width], group, std, false).weight
+        };
+        let bias = bias.map(|path| store.declare(path, &[vocab], group, ParamKind::Bias, Init::Zeros));
+        let fixed = style
+            .fixed
+            .then(|| store.declare("head.lm.fixed", &[1, vocab], group, ParamKind::Fixed, Init::Zeros));
+        Seq2Seq { target, transform, table, bias, fixed }
+    }
+
     /// The side that writes.
     pub fn target(&self) -> &dyn TargetSide {
         self.target.as_ref()
@@ -67,8 +81,11 @@ impl Seq2Seq {
     /// A parameter without values.
     pub fn scores(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
         let scale = self.target.style().scale;
-        let x = if scale == 1.0 { x } else { x * scale };
-        let scores = pass.linear(x, self.table, None)?;
+        let mut x = if scale == 1.0 { x } else { x * scale };
+        if let Some(transform) = &self.transform {
+            x = transform.forward(pass, x)?;
+        }
+        let scores = pass.linear(x, self.table, self.bias)?;
         Ok(match self.fixed {
             None => scores,
             Some(fixed) => scores + pass.matrix(fixed)?,

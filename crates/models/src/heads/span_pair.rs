@@ -67,7 +67,7 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     let pair = 4 * inputs * if *row == SpanRow::Ends { 2 } else { 1 };
     // The family has no head of this kind: its own body is none.
     let style = body.dense(None, dropout);
-    let dense = style.map(|style| Dense::declare_in(store, encoder, style, pair, group));
+    let dense = style.map(|style| Dense::declare_in(store, encoder.size().std, style, pair, group));
     let width = style.map_or(pair, |style| style.width);
     let out = Linear::declare(store, "head.out", [labels.len(), width], group, std);
     Ok(Box::new(SpanPair { layers, mix, lstm, row: *row, dense, dropout, out }))

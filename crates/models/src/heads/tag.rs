@@ -55,7 +55,7 @@ fn build(spec: &HeadSpec, encoder: &dyn Encoder, store: &mut ParamStore) -> Resu
     let inputs = layers.width_mixed(encoder);
     let lstm = BiLstm::declare(store, encoder, *body, inputs, style.dropout);
     let inputs = lstm.as_ref().map_or(inputs, |lstm| lstm.width);
-    let dense = style.dense.map(|dense| Dense::declare_in(store, encoder, dense, inputs, group));
+    let dense = style.dense.map(|dense| Dense::declare_in(store, encoder.size().std, dense, inputs, group));
     let width = style.dense.map_or(inputs, |dense| dense.width);
     let out = Linear::declare(store, style.path, [labels.len(), width], group, std);
     let (labels, dropout) = (labels.len(), style.dropout);

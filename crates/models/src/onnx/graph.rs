@@ -264,6 +264,12 @@ impl<'m> Graph<'m> {
                 let gate = self.step("Sigmoid", &[x], &[]);
                 self.mul(x, &gate)
             }
+            Activation::QuickGelu => {
+                let steep = self.number(1.702);
+                let scaled = self.mul(x, &steep);
+                let gate = self.step("Sigmoid", &[&scaled], &[]);
+                self.mul(x, &gate)
+            }
             Activation::Gelu => {
                 let root = self.number(std::f32::consts::SQRT_2);
                 let scaled = self.div(x, &root);

@@ -51,23 +51,41 @@ pub struct Embeddings {
     task: Option<ParamId>,
     norm: LayerNorm,
     widen: Option<Linear>,
+    site: String,
+    /// The number of the first layer above, counted through both sides of a model.
+    place: usize,
 }
 
 impl Embeddings {
     /// Declares `embed.word`, `embed.position`, `embed.type` (if there are types), `embed.task` (if there are tasks),
     /// `embed.norm` and `embed.widen` (if there is a map) in group 0.
     pub fn declare(store: &mut ParamStore, config: EmbeddingsConfig) -> Self {
+        Self::declare_below(store, "", 0, 0, config)
+    }
+
+    /// [`Embeddings::declare`] at paths that begin with `base`, in a depth group of the caller's choice; `place` is the number of
+    /// the first layer above.
+    pub fn declare_below(
+        store: &mut ParamStore,
+        base: &str,
+        group: usize,
+        place: usize,
+        config: EmbeddingsConfig,
+    ) -> Self {
         let (width, init) = (config.width, Init::Normal(config.std));
-        let mut table = |path: &str, rows| store.declare(path, &[rows, width], 0, ParamKind::Weight, init);
+        let mut table = |path: &str, rows| {
+            store.declare(&format!("{base}{path}"), &[rows, width], group, ParamKind::Weight, init)
+        };
         let word = table("embed.word.weight", config.vocab);
         let position = table("embed.position.weight", config.positions);
         let types = (config.types > 0).then(|| table("embed.type.weight", config.types));
         let task = (config.tasks > 0).then(|| table("embed.task.weight", config.tasks));
-        let norm = LayerNorm::declare(store, "embed.norm", width, 0, config.eps);
-        let widen = config
-            .widened
-            .map(|hidden| Linear::declare(store, "embed.widen", [hidden, width], 0, config.std));
-        Embeddings { config, word, position, types, task, norm, widen }
+        let norm = LayerNorm::declare(store, &format!("{base}embed.norm"), width, group, config.eps);
+        let widen = config.widened.map(|hidden| {
+            Linear::declare(store, &format!("{base}embed.widen"), [hidden, width], group, config.std)
+        });
+        let site = format!("{base}embed");
+        Embeddings { config, word, position, types, task, norm, widen, site, place }
     }
 
     /// Longest sequence the position table allows.
@@ -91,7 +109,26 @@ impl Embeddings {
             let first = self.config.first_position as u32;
             positions.extend(first..first + tokens as u32);
         }
-        let mut sum = pass.lookup(self.word, &input.ids)? + pass.lookup(self.position, &positions)?;
+        self.forward_at(pass, input, &positions, None)
+    }
+
+    /// The embeddings of tokens that stand at rows of the position table which the caller knows; the row of the token `still`
+    /// learns nothing.
+    ///
+    /// # Shapes
+    /// - `positions`: `[tokens]`; returns `[tokens, hidden]`
+    ///
+    /// # Errors
+    /// As [`Embeddings::forward`].
+    pub fn forward_at(
+        &self,
+        pass: &Pass,
+        input: &Packed,
+        positions: &[u32],
+        still: Option<u32>,
+    ) -> Result<Tensor<2>, Error> {
+        let mut sum =
+            pass.lookup_but(self.word, &input.ids, still)? + pass.lookup(self.position, positions)?;
         if let Some(types) = self.types {
             sum = sum + pass.lookup(types, &input.type_ids)?;
         }
@@ -99,10 +136,10 @@ impl Embeddings {
             sum = sum + pass.lookup(task, &vec![0; input.ids.len()])?;
         }
         let normed = self.norm.forward(pass, sum)?;
-        let mut x = topwork_ops::dropout(normed, pass.dropout(self.config.dropout, "embed"));
+        let mut x = topwork_ops::dropout(normed, pass.dropout(self.config.dropout, &self.site));
         if let Some(widen) = &self.widen {
             x = widen.forward(pass, x)?;
         }
-        Ok(pass.at(Site::Embedded, 0, x))
+        Ok(pass.at(Site::Embedded, self.place, x))
     }
 }

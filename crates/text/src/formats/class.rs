@@ -482,7 +482,9 @@ pub(super) fn find(folder: &Path, settings: &Settings) -> Result<(Option<&'stati
         }
         said = said.or_else(|| Some(format!("{name:?}")));
     }
-    if let Some(kind) = text("model_type") {
+    // Two models that became one have the tokenizer of the one that reads.
+    let reads = || config.get("encoder")?.get("model_type")?.as_str();
+    if let Some(kind) = text("model_type").map(|kind| reads().unwrap_or(kind)) {
         if let Some(class) = CLASSES.iter().find(|class| class.models.contains(&kind)) {
             return Ok((Some(class), None));
         }

@@ -54,8 +54,7 @@ impl Errors {
         let logits = logits(model, &golden, Precision::F32);
         self.outputs = self.outputs.max(apart(&logits, &floats(&golden, "logits"), 0.0).unwrap());
         let pass = Pass::eval(&model.store, Precision::F32);
-        let loss =
-            model.loss(&pass, &input, &targets(&golden, model.spec()), &LossOptions::default()).unwrap();
+        let loss = loss(model, &pass, &golden);
         let expected = golden.scalar("loss").unwrap() as f32;
         self.loss = self.loss.max(apart(&[loss.into_scalar::<f32>()], &[expected], 0.0).unwrap());
         let (_, found) = gradients(model, &golden, Precision::F32);
