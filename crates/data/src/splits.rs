@@ -48,7 +48,7 @@ fn named(folder: &Path) -> Option<Splits> {
 }
 
 /// 0, 1 and 2 for train, dev and test.
-fn role(name: &str) -> Option<usize> {
+pub(crate) fn role(name: &str) -> Option<usize> {
     let name = name.to_ascii_lowercase();
     let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let has = |names: &[&str], fits: fn(&str, &str) -> bool| {

@@ -236,6 +236,15 @@ fn a_folder_of_parquet_files_is_one_table() {
     assert_eq!((found[0].2, &found[5].0, found[5].2), (1, &found[0].0, 7), "rows are counted through");
     assert_eq!(dataset.report.skipped[0].first, [6, 12]);
     assert_eq!(dataset.report.format, Format::Parquet);
+    // Parts that are to be kept apart are not one table.
+    let test = folder.path().join("test-00000-of-00001.parquet");
+    std::fs::rename(folder.path().join("0001.parquet"), &test).unwrap();
+    std::fs::rename(folder.path().join("0000.parquet"), folder.path().join("train-00000-of-00001.parquet"))
+        .unwrap();
+    let error = read(folder.path(), &options).unwrap_err().to_string();
+    assert!(error.contains("several parts") && error.contains("a folder of its own"), "{error}");
+    std::fs::remove_file(test).unwrap();
+    assert_eq!(read(folder.path(), &options).unwrap().len(), 5);
     // Anything else beside them, and it is what it was before: a folder that is no table.
     std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
     assert!(read(folder.path(), &options).is_err());

@@ -1,11 +1,13 @@
 //! A folder of files that are one table: large splits come as `0000.parquet`, `0001.parquet`, ..., reviews as
 //! `negative.review` and `positive.review`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::dataset::Dataset;
 use crate::report::ReadReport;
+use crate::splits::role;
 use crate::{Error, Format, ReadOptions, Result};
 
 /// Formats whose files may be parts of one table.
@@ -35,6 +37,16 @@ pub(super) fn read(
     files: &[PathBuf],
     options: &ReadOptions,
 ) -> Result<Dataset> {
+    let part = |file: &PathBuf| role(&file.file_name().unwrap_or_default().to_string_lossy());
+    let parts: BTreeSet<usize> = files.iter().filter_map(part).collect();
+    if parts.len() > 1 {
+        return Err(Error::Empty {
+            path: folder.into(),
+            what: "its files are those of several parts (training, test), which are not one table; name a file, or give each \
+                   part a folder of its own"
+                .into(),
+        });
+    }
     let options = ReadOptions { format: Some(format), ..options.clone() };
     let mut whole: Option<Dataset> = None;
     for file in files {

@@ -17,7 +17,7 @@ use super::merges::Merges;
 use super::{Part, Piece, Unsure, Work};
 
 /// Words that are looked up in one go, so that no one waits for the memory of each.
-const SOME: usize = 16;
+const SOME: usize = 32;
 /// Characters a page of the table of classes.
 const PAGE: usize = 64;
 

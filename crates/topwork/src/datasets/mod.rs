@@ -10,6 +10,7 @@
 
 mod choices;
 mod files;
+mod folder;
 pub(crate) mod glue;
 mod languages;
 mod pairs;

@@ -12,12 +12,15 @@ use crate::hub::{Hub, Progress};
 use crate::recipe::{DataRecipe, Kind, Recipe, TaskRecipe};
 use crate::tasks::task;
 
-/// A recipe whose `data.set` has become files and settings, and what was decided, as lines for the user. One without a set, or
-/// with files already, stays as it is.
+/// A recipe whose `data.set`, or folder of parts, has become files and settings, and what was decided, as lines for the user. One
+/// with files already stays as it is.
 ///
 /// # Errors
 /// [`Error::UnknownDataSet`], and [`Error::DataSet`] for files that are missing or a set that cannot be trained on.
 pub fn settle(recipe: &Recipe, hub: &Hub, progress: &dyn Progress) -> Result<(Recipe, Vec<String>), Error> {
+    if recipe.data.set.is_none() {
+        return Ok(super::folder::settle(recipe));
+    }
     let mut recipe = recipe.clone();
     let Some(name) = recipe.data.set.as_deref().filter(|_| recipe.data.train.as_os_str().is_empty()) else {
         return Ok((recipe, Vec::new()));
