@@ -71,6 +71,15 @@ pub fn fitted<'a>(
     })
 }
 
+/// The token that targets of a model are read from, where it is always the same one; of a model that would become a pair too.
+///
+/// # Errors
+/// As [`fitted`].
+pub fn start(source: &Source) -> Result<Option<u32>, Error> {
+    let config = fitted(source.config(), &HeadSpec::Seq2Seq, Some(source))?;
+    Ok(Config(&config).ids("decoder_start_token_id", &[])?.first().copied())
+}
+
 /// A pair of which both sides are what the settings say.
 fn pair(config: &Value, source: Option<&Source>) -> Result<Value, Error> {
     let tokenizer = source.filter(|source| !source.is_carried()).map(Source::folder);

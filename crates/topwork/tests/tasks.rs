@@ -344,6 +344,30 @@ fn a_text_is_written_for_a_text() {
 }
 
 #[test]
+fn an_encoder_alone_learns_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = (0..400).map(|n| {
+        let words = words(n);
+        let words = &words[..3];
+        let other: Vec<&str> = words.iter().map(|word| partner(word)).collect();
+        format!("{}\t{}", words.join(" "), other.join(" "))
+    });
+    let data = write(folder.path(), "pairs.tsv", std::iter::once("source\ttarget".to_string()).chain(lines));
+    let more = epochs(60, 5e-3, "kind = \"seq2seq\"\nmetric = \"rouge-l\"");
+    let run = train(&fixtures("bert"), &data, folder.path(), &more).unwrap();
+    let said = run.load.to_string();
+    assert!(said.contains("attention to the source is new"), "{said}");
+    assert!(test_value(&run, "perplexity") < 1.5, "{}", run.test.unwrap().evaluation);
+    assert!(measured_again(&run, &data, "rouge-l") > 0.9);
+    // The token that a target is read from is not learnt a second time.
+    let generator = Generator::open(run.best()).unwrap();
+    let prompt = generator.prompt("the a of").unwrap();
+    let written = generator.generate(&[prompt], &GenerateOptions::default(), &mut |_, _| true).unwrap();
+    assert_eq!(written[0].text.trim(), ["the", "a", "of"].map(partner).join(" "));
+    assert_eq!(written[0].tokens, 4, "three words and the end");
+}
+
+#[test]
 fn an_answer_is_found_in_a_passage_that_is_longer_than_a_window() {
     let folder = tempfile::tempdir().unwrap();
     let article = |n: usize| {

@@ -5,8 +5,8 @@
 //! <https://arxiv.org/abs/1910.10683>
 
 use topwork_data::{Dataset, Example, Inputs, Label, Labels, Ragged};
-use topwork_models::HeadSpec;
 use topwork_models::generate::{self, Beam, Choice};
+use topwork_models::{HeadSpec, Source};
 use topwork_text::Packed;
 use topwork_train::metrics::Task as MetricTask;
 
@@ -70,9 +70,15 @@ impl LanguageTask for Seq2Seq {
         let most = encode.max_length.map(|_| encode.task.max_target.unwrap_or(TARGET));
         let tokenizer = encode.targets.unwrap_or(encode.tokenizer);
         let encodings = tokenizer.encode_batch(&targets, most)?;
+        let start = topwork_models::joined::start(&Source::find(encode.model)?)?;
         let mut ids = Ragged::new();
-        for encoding in encodings {
+        for mut encoding in encodings {
             inputs.count_cut(encoding.cut);
+            // A tokenizer that puts there what the target is read from anyway would teach the model to write it once more, and
+            // then, before it knows better, for ever.
+            if encoding.ids.len() > 1 && encoding.ids.first().copied() == start {
+                encoding.ids.remove(0);
+            }
             ids.push(encoding.ids);
         }
         inputs.labels = Labels::Texts(ids);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use topwork_models::Source;
+
 use super::*;
 
 fn opened(folder: &str, spec: &HeadSpec) -> (Model, topwork_weights::LoadReport) {
@@ -66,6 +68,11 @@ fn targets_begin_and_end_as_the_tokenizer_says() {
     let said = |key: &str| model.config[key].as_u64().unwrap();
     assert_eq!([said("decoder_start_token_id"), said("eos_token_id"), said("pad_token_id")], [2, 3, 0]);
     assert_eq!(model.seq2seq().unwrap().target().style().start, topwork_models::Start::Id(2));
+    let start = |folder: &str| {
+        topwork_models::joined::start(&Source::find(fixtures().join(folder)).unwrap()).unwrap()
+    };
+    let all = ["bert", "bert/pair", "bart", "mbart", "marian", "gpt2"].map(start);
+    assert_eq!(all, [Some(2), Some(2), Some(2), None, Some(39), None]);
     // Where nothing says what a text begins with, that is what is asked for.
     let folder = tempfile::tempdir().unwrap();
     for file in ["config.json", "model.safetensors"] {
