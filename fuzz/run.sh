@@ -35,10 +35,10 @@ in=fixtures/tokenizers-in
 weights=fixtures/weights
 case $target in
 safetensors) single $weights/pytorch/golden.safetensors $weights/gguf/{store,bert,phi3}.safetensors ;;
-pytorch_zip) single $weights/pytorch/{zip-?.bin,plain.pt,big-endian.bin,checkpoint.ckpt} $weights/hostile/*.bin fixtures/flair/published/{forward,bare}.pt ;;
-pytorch_legacy) single $weights/pytorch/legacy-?.bin $weights/hostile/os-system-legacy.bin fixtures/flair/published/old.pt ;;
+pytorch_zip) single $weights/pytorch/{zip-?.bin,plain.pt,big-endian.bin,checkpoint.ckpt} $weights/hostile/*.bin fixtures/flair-published/{forward,bare}.pt ;;
+pytorch_legacy) single $weights/pytorch/legacy-?.bin $weights/hostile/os-system-legacy.bin fixtures/flair-published/old.pt ;;
 pytorch_pickle)
-    for file in $weights/pytorch/{zip-?.bin,plain.pt,checkpoint.ckpt} $weights/hostile/{eval,getattr,load-from-bytes,whole-model}-?.bin fixtures/flair/published/{forward,backward}.pt; do
+    for file in $weights/pytorch/{zip-?.bin,plain.pt,checkpoint.ckpt} $weights/hostile/{eval,getattr,load-from-bytes,whole-model}-?.bin fixtures/flair-published/{forward,backward}.pt; do
         unzip -p "$file" '*/data.pkl' >"$(mktemp -p "$seeds")"
     done
     ;;

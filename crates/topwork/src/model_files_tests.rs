@@ -12,7 +12,7 @@ use crate::convert::{Form, convert};
 use crate::tasks::tag;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flair/published")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flair-published")
 }
 
 fn sentences() -> Vec<Vec<String>> {

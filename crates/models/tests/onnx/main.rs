@@ -57,7 +57,10 @@ fn folders() -> Vec<PathBuf> {
     let mut open: Vec<PathBuf> = FAMILIES.iter().map(|name| fixtures().join(name)).collect();
     while let Some(folder) = open.pop() {
         let below = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        open.extend(below.filter(|path| path.is_dir()));
+        // Two models that became one write texts, which no graph does.
+        let pair =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pair"));
+        open.extend(below.filter(|path| path.is_dir() && !pair(path)));
         if folder.join("golden.safetensors").is_file() && folder.join("config.json").is_file() {
             found.push(folder.strip_prefix(fixtures()).unwrap().to_path_buf());
         }

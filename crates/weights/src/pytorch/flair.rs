@@ -117,7 +117,7 @@ mod tests {
     use super::super::PyTorchFile;
 
     fn published(name: &str) -> Vec<u8> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flair/published");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flair-published");
         std::fs::read(folder.join(name)).unwrap()
     }
 
