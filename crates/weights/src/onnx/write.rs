@@ -34,7 +34,7 @@ pub fn write(path: impl AsRef<Path>, computation: &Computation) -> Result<Option
 /// The same with another limit to the length of the one file, in bytes.
 ///
 /// # Errors
-/// As [`write`]; [`Error::NoOnnx`] if the graph alone takes more, or for a path that is no text.
+/// As [`write()`]; [`Error::NoOnnx`] if the graph alone takes more, or for a path that is no text.
 pub fn write_within(
     path: impl AsRef<Path>,
     computation: &Computation,
