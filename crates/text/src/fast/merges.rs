@@ -27,7 +27,7 @@ const RANK: u32 = 22;
 /// Bits that tell pairs that do not merge: 64 kilobytes.
 const HASHES: usize = 1 << 19;
 /// Bytes up to which the lowest rank is looked for one by one. Above, what that takes grows with their square.
-const FEW: usize = 128;
+const FEW: usize = 512;
 
 /// What a BPE model merges.
 ///
