@@ -199,7 +199,7 @@ pub struct TaskRecipe {
     pub smoothing: f32,
     /// The exponent of the focal loss, such as 2: what the model is already sure of counts less. 0 = cross-entropy.
     pub focal: f32,
-    /// For labels in order, such as stars: how sharp they are, such as 2. A label `d` places away is asked for in proportion to
+    /// For labels in order, such as stars: how sharp they are, such as 1. A label `d` places away is asked for in proportion to
     /// `exp(-ordinal d)`. 0 = labels without an order.
     pub ordinal: f32,
     /// Those labels from the lowest to the highest, where they are no numbers.

@@ -139,8 +139,8 @@ pub struct Start {
     /// Exponent of the focal loss, such as 2: examples that the model is sure of count less
     #[arg(long, value_name = "GAMMA")]
     focal: Option<f32>,
-    /// Labels are in order, as stars are: near misses count as less wrong; how sharply, if not 2
-    #[arg(long, value_name = "SHARPNESS", num_args = 0..=1, default_missing_value = "2", require_equals = true)]
+    /// Labels are in order, as stars are: near misses count as less wrong; how sharply, if not 1
+    #[arg(long, value_name = "SHARPNESS", num_args = 0..=1, default_missing_value = "1", require_equals = true)]
     ordinal: Option<f32>,
     /// Draw texts of rare classes as often as those of the most frequent one
     #[arg(long)]
