@@ -135,23 +135,23 @@ impl Results {
 
     /// What context adds: the gain of the best of the other ways over static vectors, where the first way is one of those.
     pub fn gain(&self) -> Option<String> {
-        let first = self.ways.first().filter(|way| [VECTORS, STATIC].contains(&way.as_str()))?;
-        let (way, value) = self.best_gain(first)?;
+        let (first, way, value) = self.best_gain()?;
         let seeds = self.differences(way).len();
         let sure = if seeds > 1 { "" } else { " (one seed: it may be chance)" };
         Some(format!("gain over {first}: {value} by {way}{sure}"))
     }
 
-    /// The way that is furthest above the first, and how far.
-    fn best_gain(&self, first: &str) -> Option<(&str, String)> {
-        if !self.comparable() {
+    /// The first way, if it is one of static vectors, the way that is furthest above it, and how far.
+    fn best_gain(&self) -> Option<(&str, &str, String)> {
+        let first = self.ways.first()?.as_str();
+        if ![VECTORS, STATIC].contains(&first) || !self.comparable() {
             return None;
         }
         let gain = |way: &&str| mean(&self.differences(way)).map(|(gain, _)| gain);
         let others = self.rows().into_iter().filter(|way| ![first, BASELINE, VECTORS, STATIC].contains(way));
         let ranked = others.filter_map(|way| Some((way, gain(&way)?)));
         let (way, _) = ranked.max_by(|a, b| a.1.total_cmp(&b.1))?;
-        Some((way, self.against(way, first)))
+        Some((first, way, self.against(way, first)))
     }
 
     fn against(&self, way: &str, first: &str) -> String {
@@ -228,14 +228,10 @@ impl Results {
                 ),
             }));
         }
-        let over = self.ways.first().filter(|way| [VECTORS, STATIC].contains(&way.as_str()));
-        headline.extend(over.and_then(|first| {
-            let (way, value) = self.best_gain(first)?;
-            Some(Headline {
-                name: format!("gain over {first}"),
-                value,
-                detail: format!("{way}, the best of the others"),
-            })
+        headline.extend(self.best_gain().map(|(first, way, value)| Headline {
+            name: format!("gain over {first}"),
+            value,
+            detail: format!("{way}, the best of the others"),
         }));
         let about = |way: &str| {
             let known = WAYS.iter().find(|known| known.name == way);
