@@ -21,6 +21,7 @@ pub use crate::heads::body::Body;
 pub use crate::heads::compared::{Compared, VectorLoss, VectorLossKind};
 pub use crate::heads::embed::EmbedDense;
 pub use crate::heads::groups::Groups;
+pub use crate::heads::sliced::{Members, Slices};
 pub use crate::heads::span_pair::SpanRow;
 pub use crate::loss_options::LossOptions;
 
@@ -79,6 +80,9 @@ pub enum HeadSpec {
         /// the labels of its own task. Empty where all labels are of one.
         #[serde(default, skip_serializing_if = "is_default")]
         groups: Groups,
+        /// Parts of the data that have an expert each. None where all texts are answered alike.
+        #[serde(default, skip_serializing_if = "is_default")]
+        slices: Slices,
     },
     /// A number.
     Regress {
@@ -175,8 +179,8 @@ pub enum HeadSpec {
 impl HeadSpec {
     /// One label of several, or any number of them, with the body and the layers of the family's own classifier.
     pub fn classifier(labels: Vec<String>, several: bool, pool: Pooling) -> Self {
-        let groups = Groups::default();
-        HeadSpec::Classify { labels, several, pool, body: Body::Own, layers: Layers::Last, groups }
+        let (groups, slices) = Default::default();
+        HeadSpec::Classify { labels, several, pool, body: Body::Own, layers: Layers::Last, groups, slices }
     }
 
     /// A number, with the body and the layers of the family's own classifier.
@@ -263,6 +267,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub enum Targets {
     /// A class number for each text.
     Classes(Arc<[u32]>),
+    /// A class number for each text, and which parts of the data it is in.
+    Sliced(Arc<[u32]>, Members),
     /// 0 or 1 for each text and label, row-major.
     Several(Vec<f32>),
     /// A number for each text.
@@ -358,6 +364,7 @@ impl Targets {
     pub fn kind(&self) -> &'static str {
         match self {
             Targets::Classes(_) => "classes",
+            Targets::Sliced(..) => "classes and slices",
             Targets::Several(_) => "several labels",
             Targets::Scores(_) => "scores",
             Targets::Tokens(_) => "tokens",

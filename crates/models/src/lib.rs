@@ -40,8 +40,8 @@ pub use family::{
     TwoStreams, family,
 };
 pub use head::{
-    Body, Compared, EmbedDense, Groups, HEADS, Head, HeadEntry, HeadSpec, LossOptions, Permuted, Pooling,
-    SpanRow, Targets, VectorLoss, VectorLossKind,
+    Body, Compared, EmbedDense, Groups, HEADS, Head, HeadEntry, HeadSpec, LossOptions, Members, Permuted,
+    Pooling, Slices, SpanRow, Targets, VectorLoss, VectorLossKind,
 };
 pub use model::{Model, SaveOptions};
 pub use source::Source;

@@ -17,6 +17,7 @@ use crate::states::Layers;
 /// own has none there.
 pub fn class_name(spec: &HeadSpec) -> &'static str {
     match spec {
+        HeadSpec::Classify { slices, .. } if !slices.is_empty() => "embed",
         HeadSpec::Classify { pool, body, layers, .. } | HeadSpec::Regress { pool, body, layers } => {
             if (*pool, *body, *layers) == (Pooling::Family, Body::Own, Layers::Last) {
                 "classify"

@@ -20,6 +20,7 @@ use crate::job::Outcomes;
 use crate::nearest::methods;
 use crate::prepare::labelled;
 use crate::recipe::Recipe;
+use crate::slices::SliceScore;
 use crate::tasks::{Judge, Measured};
 use crate::vectors::word_model;
 
@@ -129,6 +130,11 @@ pub const WAYS: &[Way] = &[
         apply: |recipe| technique(recipe, "r-drop", &[]),
     },
     Way {
+        name: SLICES,
+        about: "the head has an expert for each part of the data that is named",
+        apply: |recipe| recipe.task.slices.clone_from(&recipe.report.slices),
+    },
+    Way {
         name: "hold",
         about: "hidden states are held near those of the pretrained model",
         apply: |recipe| technique(recipe, "hold", &[]),
@@ -140,6 +146,9 @@ pub const BASELINE: &str = "linear";
 
 /// Name of the way that reads the model's lowest states.
 pub const STATIC: &str = "static";
+
+/// Name of the way whose head has experts for parts of the data.
+pub const SLICES: &str = "slices";
 
 /// Name of the way that takes static word vectors in place of the model.
 pub const VECTORS: &str = "vectors";
@@ -217,6 +226,9 @@ pub struct Run {
     pub total: usize,
     /// Seconds of training, with its evaluations.
     pub seconds: f64,
+    /// The score on the parts of the test data that were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<SliceScore>,
     /// Why it failed, if it did.
     pub failed: Option<String>,
 }
@@ -248,6 +260,12 @@ pub fn run(
 ) -> Result<Results, Error> {
     let mut models: Vec<&str> = plan.tasks.iter().map(|(_, recipe)| recipe.model.as_str()).collect();
     models.dedup();
+    let sliced = plan.ways.iter().any(|way| way.name == SLICES);
+    if let Some((task, _)) = plan.tasks.iter().find(|(_, recipe)| sliced && recipe.report.slices.is_empty()) {
+        return Err(Error::Task(format!(
+            "the method {SLICES} needs parts of the data, and {task} names none: say --slice CONDITION"
+        )));
+    }
     let ways = plan.ways.iter().map(|way| way.name.to_string()).collect();
     let mut results = Results { model: models.join(", "), ways, ..Results::default() };
     let tasks = with_words(plan, context)?;
@@ -373,9 +391,16 @@ fn runs(outcomes: &Outcomes, empty: Run) -> Result<Vec<Run>, Error> {
         interval: test.and_then(|test| test.interval(&name)).map(|interval| (interval.lower, interval.upper)),
         trained: outcomes.run.trainable_values,
         seconds: outcomes.run.seconds,
+        slices: asked_for(outcomes),
         ..known
     });
     Ok(runs)
+}
+
+/// The parts that the recipe names, of those that were measured.
+fn asked_for(outcomes: &Outcomes) -> Vec<SliceScore> {
+    let named = &outcomes.resolved.report.slices;
+    outcomes.slices.iter().filter(|slice| named.contains(&slice.name)).cloned().collect()
 }
 
 /// The recipe of one run.
@@ -395,8 +420,9 @@ mod tests {
 
     #[test]
     fn ways_have_names_and_change_a_recipe_each_in_its_own_manner() {
-        assert_eq!(WAYS.len(), 22, "count the ways when you add one");
-        let base = Recipe::new("m", "d.csv");
+        assert_eq!(WAYS.len(), 23, "count the ways when you add one");
+        let mut base = Recipe::new("m", "d.csv");
+        base.report.slices = vec!["words > 5".to_string()];
         let mut seen = Vec::new();
         for way in WAYS {
             assert!(way.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));

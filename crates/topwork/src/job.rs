@@ -32,7 +32,7 @@ use crate::report::Mistakes;
 use crate::saved::{COSTS, SavedNotes};
 use crate::scoring;
 use crate::sentence::SENTENCES;
-use crate::slices::{Predicate, SliceScore, slices};
+use crate::slices::{self, SliceScore, predicates, slices};
 use crate::tasks::{self, Judge, Measured, Part, Run};
 use crate::text_task::{TextTask, TextTaskSettings};
 use crate::vectors::start_from_vectors;
@@ -191,6 +191,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     let JobContext { folder, hub, progress, stop, observer } = context;
     // Before anything takes time.
     predicates(&asked.report.slices)?;
+    predicates(&asked.task.slices)?;
     let ready = ready(asked, hub, progress, &mut |line| observer.note(line))?;
     let Ready { recipe, source, tokenizer, hidden, sentence, seed, data } = ready;
     let recipe = &recipe;
@@ -199,6 +200,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     options.seed = recipe.seeds.order.unwrap_or(seed);
     imbalance::check(&resolved.task, data.kind)?;
     imbalance::costs(&resolved.report.costs, &data)?;
+    slices::check(&resolved.task, data.kind, &data.train)?;
     check_unchanged(recipe, &resolved)?;
     if resume {
         // What a killed process had begun to write.
@@ -333,10 +335,6 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     Ok(outcomes)
 }
 
-fn predicates(texts: &[String]) -> Result<Vec<Predicate>, Error> {
-    texts.iter().map(|text| text.parse()).collect()
-}
-
 /// Parameters of the layers above those that the head reads, which nothing would teach.
 fn unread(model: &Model) -> Vec<String> {
     let above = model.parts_read()..model.depth();
@@ -418,7 +416,19 @@ fn measure(
         outcomes.costs = Some(Costs::of(matrix, outcome, &data.test.inputs.labels)?);
     }
     outcomes.layers = model.layer_weights()?;
-    let predicates = predicates(&outcomes.resolved.report.slices)?;
+    // What has an expert is measured, too.
+    let mut named = outcomes.resolved.report.slices.clone();
+    named.extend(
+        outcomes
+            .resolved
+            .task
+            .slices
+            .iter()
+            .filter(|part| !named.contains(part))
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
+    let predicates = predicates(&named)?;
     let mut mistakes = data.task().mistakes(&test, data);
     let one_task = outcomes.resolved.task.groups.is_empty();
     if let (Kind::Classify, true, Some(mistakes)) = (data.kind, one_task, &mut mistakes) {

@@ -208,6 +208,9 @@ pub struct TaskRecipe {
     /// The labels of several tasks, with a head each in one model: a text is told only from the labels of its own task.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Vec<String>>,
+    /// Parts of the data that have an expert each in the head, as conditions like those of `report.slices`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<String>,
     /// The metric the best checkpoint is chosen by; decided by the task when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,

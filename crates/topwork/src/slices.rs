@@ -13,6 +13,7 @@ use topwork_data::{Example, Label};
 use topwork_train::metrics::{Interval, Metric, MetricError};
 
 use crate::error::Error;
+use crate::recipe::{Kind, TaskRecipe};
 use crate::tasks::measured::bootstrap;
 use crate::tasks::{Answers, Measured, Part, Units};
 
@@ -115,6 +116,45 @@ fn condition(text: &str) -> Result<Condition, String> {
         }
         _ => Err(format!("{of} {how} is not known")),
     }
+}
+
+/// Parts as they are written.
+///
+/// # Errors
+/// [`Error::Task`] with what is no condition.
+pub fn predicates(texts: &[String]) -> Result<Vec<Predicate>, Error> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+/// Refuses parts that a head can have no experts for: of another task than one label of several, named twice, or without a text
+/// inside or outside among those to learn from.
+pub(crate) fn check(task: &TaskRecipe, kind: Kind, train: &Part) -> Result<(), Error> {
+    let wrong = |what: String| Err(Error::Task(format!("task.slices: {what}")));
+    if task.slices.is_empty() {
+        return Ok(());
+    }
+    if kind != Kind::Classify || !task.groups.is_empty() {
+        return wrong(format!(
+            "only a head for one label of several has experts for parts of the data, not {}; leave it out",
+            if task.groups.is_empty() { kind.name() } else { "one for several tasks (task.groups)" }
+        ));
+    }
+    let Units::Sliced(members) = &train.units else { return Ok(()) };
+    let texts = train.len();
+    for (part, name) in task.slices.iter().enumerate() {
+        if task.slices[..part].contains(name) {
+            return wrong(format!("{name:?} twice"));
+        }
+        let inside = members.holds.iter().skip(part).step_by(members.parts).filter(|holds| **holds).count();
+        if inside == 0 || inside == texts {
+            return wrong(format!(
+                "{name:?} holds of {} of the {texts} training texts, so there is nothing to tell apart; leave it out or say it \
+                 otherwise",
+                if inside == 0 { "none" } else { "all" }
+            ));
+        }
+    }
+    Ok(())
 }
 
 impl Predicate {

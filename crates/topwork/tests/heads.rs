@@ -21,7 +21,10 @@ use topwork_kernels::loss::IGNORE;
 use topwork_models::model::{HEAD_WEIGHTS, plain};
 use topwork_models::tagging::forbidden;
 use topwork_models::trees::Attached;
-use topwork_models::{Body, HeadSpec, Layers, LossOptions, Model, Pooling, SaveOptions, SpanRow, Targets};
+use topwork_models::{
+    Body, Groups, HeadSpec, Layers, LossOptions, Members, Model, Pooling, SaveOptions, Slices, SpanRow,
+    Targets,
+};
 use topwork_nn::{Gradients, ParamId, Pass};
 use topwork_testkit::{Golden, close};
 use topwork_text::{Marks, Packed};
@@ -41,7 +44,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let text = fs::read_to_string(folder().join("cases.json")).unwrap();
     let specs: BTreeMap<String, HeadSpec> = serde_json::from_str(&text).unwrap();
-    assert_eq!(specs.len(), 21, "count the cases when you add one");
+    assert_eq!(specs.len(), 23, "count the cases when you add one");
     let case = |(name, spec): (String, HeadSpec)| {
         let golden = Golden::open(folder().join(format!("{name}.safetensors"))).unwrap();
         let input = Packed { marks: marks(&golden), ..packed(&golden) };
@@ -78,6 +81,11 @@ impl Case {
 
     fn targets(&self) -> Targets {
         match &self.spec {
+            HeadSpec::Classify { slices, .. } if !slices.is_empty() => {
+                let holds = numbers(&self.golden, "members").into_iter().map(|member| member == 1).collect();
+                let members = Members { parts: slices.len(), holds };
+                Targets::Sliced(numbers(&self.golden, "labels").into(), members)
+            }
             HeadSpec::Classify { .. } | HeadSpec::SpanPair { .. } => {
                 Targets::Classes(numbers(&self.golden, "labels").into())
             }
@@ -153,7 +161,7 @@ fn ten_steps_of_adamw() {
         ten_steps(&case.name, &case.golden, case.open(), |model| case.gradients(model, false));
         seen += 1;
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 5);
 }
 
 #[test]
@@ -345,7 +353,7 @@ fn the_shares_of_layers_can_be_read() {
         close(&shares, &expected, 1e-6).unwrap();
         seen += 1;
     }
-    assert_eq!(seen, 9);
+    assert_eq!(seen, 10);
 }
 
 #[test]
@@ -394,7 +402,8 @@ fn families_of_every_kind_read_any_layers_with_any_body() {
                 pool,
                 body,
                 layers,
-                groups: topwork_models::Groups::default(),
+                groups: Groups::default(),
+                slices: Slices::default(),
             };
             let specs = [
                 classify(Pooling::Family, Body::Own),

@@ -399,3 +399,48 @@ fn an_answer_is_found_in_a_passage_that_is_longer_than_a_window() {
     let error = predictor.predict(&["of"]).unwrap_err().to_string();
     assert!(error.contains("--pair"), "{error}");
 }
+
+/// Texts with a label that is turned round in those with "and": a part of the data in which what else holds is wrong.
+fn turned(folder: &Path) -> PathBuf {
+    let row = |n: usize| {
+        let words = words(n);
+        let first = words.iter().filter(|word| ["the", "a"].contains(word)).count() * 2 > words.len() / 2;
+        let label = if first == words.contains(&"and") { "up" } else { "down" };
+        format!("{{\"text\": {:?}, \"label\": {label:?}}}", words.join(" "))
+    };
+    write(folder, "turned.jsonl", (0..300).map(row))
+}
+
+#[test]
+fn parts_of_the_data_have_experts_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = turned(folder.path());
+    let sliced = |slices: &str| epochs(8, 2e-3, &format!("kind = \"classify\"\nslices = {slices}"));
+    let run =
+        train(&fixtures("bert"), &data, folder.path(), &sliced("[\"text contains and\", \"words > 5\"]"))
+            .unwrap();
+    let spec = topwork_models::saved::saved_spec(&run.best()).unwrap();
+    let topwork_models::HeadSpec::Classify { slices, .. } = &spec else { panic!("{spec:?}") };
+    assert_eq!(slices, &["text contains and", "words > 5"]);
+    // What has an expert is measured apart, without being asked for.
+    let part = run.slices.iter().find(|slice| slice.name == "text contains and").unwrap();
+    assert!(part.examples > 0 && part.value.is_some(), "{part:?}");
+    let learnt = test_value(&run, "accuracy");
+    assert!(learnt > 0.8, "{learnt}");
+    // The loss that is measured is that of the answers alone: below that of guessing, which that of all experts is not.
+    let loss = run.test.as_ref().unwrap().evaluation.loss.unwrap();
+    assert!(loss < 0.69, "{loss}");
+    let refused = |slices: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let data = turned(folder.path());
+        train(&fixtures("bert"), &data, folder.path(), &sliced(slices)).err().unwrap().to_string()
+    };
+    assert!(refused("[\"text contains xyz\"]").contains("holds of none of the"));
+    assert!(refused("[\"words > 0\"]").contains("holds of all of the"));
+    assert!(refused("[\"words > 5\", \"words > 5\"]").contains("twice"));
+    let tags = tempfile::tempdir().unwrap();
+    let tagged = epochs(1, 1e-3, "kind = \"tag\"\nslices = [\"words > 5\"]");
+    let error =
+        train(&fixtures("bert"), &entities(tags.path()), tags.path(), &tagged).err().unwrap().to_string();
+    assert!(error.contains("task.slices") && error.contains("not tag"), "{error}");
+}

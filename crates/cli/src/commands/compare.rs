@@ -23,7 +23,7 @@ use crate::training::Training;
     after_help = "The methods are full (every parameter is trained), features (the model stays, a linear head learns), static (the same on its lowest
 states: words without those around them), scalar-mix (the same on a learnt mix of all layers), vectors (the same on the word
 vectors of --vectors in place of the model), lora, dora, ia3, houlsby, pfeiffer, bitfit, gradual, chain-thaw, last-then-all, layer-decay, l2-sp,
-ema, wise-ft, mixout, reinit, r-drop and hold. The others are held against the first one named. TF-IDF and a linear model stand
+ema, wise-ft, mixout, reinit, r-drop, slices (an expert for each part of --slice) and hold. The others are held against the first one named. TF-IDF and a linear model stand
 beside them. Each run chooses its checkpoint on the development data and is measured on the test data; a seed gives all methods
 the same split and order. Finished runs are taken as they are and interrupted ones gone on with, so the same command again goes
 on.
@@ -67,6 +67,9 @@ pub struct Compare {
     /// Precision of matrix products [default: bf16 where the CPU has it, else f32]
     #[arg(long)]
     precision: Option<PrecisionName>,
+    /// Measure a part of the test data by itself, such as "text contains not"; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    slice: Vec<String>,
     /// Keep the models and checkpoints of all runs
     #[arg(long)]
     keep_models: bool,
@@ -94,7 +97,10 @@ impl Compare {
             precision: self.precision,
             settings: &self.settings,
         };
-        let tasks = asked.tasks(&hub, &progress)?;
+        let mut tasks = asked.tasks(&hub, &progress)?;
+        if !self.slice.is_empty() {
+            tasks.iter_mut().for_each(|(_, recipe)| recipe.report.slices.clone_from(&self.slice));
+        }
         let Some((_, first)) = tasks.first() else {
             bail!("no data: say --data FILE, the name of a data set, or recipe files");
         };
@@ -140,6 +146,10 @@ impl Compare {
         let grid = results.grid();
         writeln!(out, "{}", grid.title)?;
         table(&grid, 1, out)?;
+        if let Some(parts) = results.parts() {
+            writeln!(out, "\n{}", parts.title)?;
+            table(&parts, 1, out)?;
+        }
         if let Some(gain) = results.gain() {
             writeln!(out, "\n{gain}")?;
         }

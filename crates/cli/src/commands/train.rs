@@ -186,6 +186,9 @@ pub struct Start {
     /// Measure a part of the test data by itself, such as "text contains not", "words > 30 and label = spam"; may be repeated
     #[arg(long, value_name = "CONDITION")]
     slice: Vec<String>,
+    /// Give the head an expert for each --slice
+    #[arg(long, requires = "slice")]
+    slice_heads: bool,
     /// Do not train the TF-IDF baseline
     #[arg(long)]
     no_baseline: bool,
@@ -410,6 +413,9 @@ impl Start {
         recipe.report.baseline &= !self.no_baseline;
         if !self.slice.is_empty() {
             recipe.report.slices.clone_from(&self.slice);
+            if self.slice_heads {
+                recipe.task.slices.clone_from(&self.slice);
+            }
         }
         if !self.cost.is_empty() {
             recipe.report.costs.clone_from(&self.cost);

@@ -23,6 +23,7 @@ pub mod pretraining;
 pub mod regress;
 pub mod replaced_token;
 pub mod seq2seq;
+pub mod sliced;
 pub mod span;
 pub mod span_pair;
 pub mod tag;

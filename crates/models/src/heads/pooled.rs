@@ -59,6 +59,8 @@ pub struct RowOutputs {
     dense: Option<Dense>,
     dropout: f32,
     outputs: usize,
+    /// Numbers that the outputs read.
+    width: usize,
     out: Linear,
 }
 
@@ -149,6 +151,44 @@ impl PooledOutputs {
         }
     }
 
+    /// Numbers of the vector that the outputs read; `None` where they read more than one vector.
+    pub fn width(&self) -> Option<usize> {
+        let Outputs::Row(row) = &self.outputs else { return None };
+        Some(row.width)
+    }
+
+    /// What the outputs read, where that is one vector: see [`PooledOutputs::width`].
+    ///
+    /// # Shapes
+    /// - `x` as in [`PooledOutputs::forward`]; returns `[batch, width]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn vector(&self, pass: &Pass, mut x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        if let Some(mix) = &self.mix {
+            x = mix.forward(pass, x)?;
+        }
+        match &self.outputs {
+            Outputs::Row(row) if self.pool().is_some() => row.vector(pass, x),
+            Outputs::Row(row) => row.vector(pass, self.vectors(row.pool, pass, x, input)?),
+            Outputs::Concat(_) | Outputs::Again(..) => Ok(x),
+        }
+    }
+
+    /// The outputs of such vectors.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, width]`; returns `[batch, outputs]`
+    ///
+    /// # Errors
+    /// A parameter without values.
+    pub fn last(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+        match &self.outputs {
+            Outputs::Row(row) | Outputs::Again(row, _) => Ok(row.out.forward(pass, x)?),
+            Outputs::Concat(_) => Ok(x),
+        }
+    }
+
     /// Vectors of texts, from states that have not been pooled.
     fn vectors(&self, pool: Pool, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
         some_tokens(&input.offsets)?;
@@ -203,7 +243,7 @@ impl RowOutputs {
             style.dense.map(|dense| Dense::declare_in(store, encoder.size().std, dense, inputs, group));
         let width = style.dense.map_or(inputs, |dense| dense.width);
         let out = Linear::declare_with(store, style.out, [outputs, width], group, std, style.bias);
-        RowOutputs { pool: style.pool, dense, dropout: style.dropout, outputs, out }
+        RowOutputs { pool: style.pool, dense, dropout: style.dropout, outputs, width, out }
     }
 
     /// The operation over tokens.
@@ -216,12 +256,16 @@ impl RowOutputs {
     ///
     /// # Errors
     /// A parameter without values.
-    pub fn forward(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
+    pub fn forward(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, Error> {
+        Ok(self.out.forward(pass, self.vector(pass, x)?)?)
+    }
+
+    /// What the outputs read: `[batch, width]`.
+    fn vector(&self, pass: &Pass, mut x: Tensor<2>) -> Result<Tensor<2>, Error> {
         if let Some(dense) = &self.dense {
             x = dense.forward(pass, x)?;
         }
-        let x = topwork_ops::dropout(x, pass.dropout(self.dropout, "head.out"));
-        Ok(self.out.forward(pass, x)?)
+        Ok(topwork_ops::dropout(x, pass.dropout(self.dropout, "head.out")))
     }
 }
 

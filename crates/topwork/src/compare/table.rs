@@ -21,6 +21,15 @@ fn mean(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean, (squares / (count - 1.0).max(1.0)).sqrt()))
 }
 
+/// A mean, and how the values scatter.
+fn scattered(values: &[f64]) -> String {
+    match (mean(values), values.len()) {
+        (None, _) => "no value".to_string(),
+        (Some((mean, _)), 1) => format!("{mean:.3}"),
+        (Some((mean, spread)), _) => format!("{mean:.3} ± {spread:.3}"),
+    }
+}
+
 /// Half the width of the 95% interval of a mean of so many values that scatter so.
 fn half_width(spread: f64, count: usize) -> Option<f64> {
     let freedom = count.checked_sub(1).filter(|&freedom| freedom > 0)?;
@@ -96,11 +105,6 @@ impl Results {
         head.extend(several.then(|| "mean".to_string()));
         head.extend(self.comparable().then(|| format!("against {first}")));
         head.extend(["trained", "stored", "time"].map(str::to_string));
-        let scattered = |values: &[f64]| match (mean(values), values.len()) {
-            (None, _) => "no value".to_string(),
-            (Some((mean, _)), 1) => format!("{mean:.3}"),
-            (Some((mean, spread)), _) => format!("{mean:.3} ± {spread:.3}"),
-        };
         let row = |way: &str| {
             let mut row = vec![way.to_string()];
             for task in &tasks {
@@ -131,6 +135,44 @@ impl Results {
             if seeds > 1 { " and its 95% interval by Student's t over seeds" } else { "" }
         );
         Grid { title: "Ways to adapt the model".to_string(), about, head, rows, sum: false }
+    }
+
+    /// A row a way and task: its score on each part of the test data that was asked for, and how many texts those have; `None` where
+    /// none was.
+    pub fn parts(&self) -> Option<Grid> {
+        let mut names: Vec<(&str, usize)> = Vec::new();
+        for slice in self.runs.iter().flat_map(|run| &run.slices) {
+            if !names.iter().any(|(name, _)| *name == slice.name) {
+                names.push((&slice.name, slice.examples));
+            }
+        }
+        let tasks = self.tasks();
+        let named =
+            |way: &str, task: &str| if tasks.len() > 1 { format!("{way}, {task}") } else { way.to_string() };
+        let mut rows = Vec::new();
+        for (task, way) in tasks.iter().flat_map(|task| self.rows().into_iter().map(move |way| (*task, way)))
+        {
+            let cell = |name: &str| {
+                let slices =
+                    self.of(way, task).flat_map(|run| &run.slices).filter(|slice| slice.name == name);
+                scattered(&slices.filter_map(|slice| slice.value).collect::<Vec<_>>())
+            };
+            if self.of(way, task).any(|run| !run.slices.is_empty()) {
+                rows.push(
+                    std::iter::once(named(way, task))
+                        .chain(names.iter().map(|(name, _)| cell(name)))
+                        .collect(),
+                );
+            }
+        }
+        let head = names.iter().map(|(name, texts)| format!("{name} ({texts})"));
+        (!rows.is_empty()).then(|| Grid {
+            title: "Parts of the test data".to_string(),
+            about: "The same metric on each part; in brackets its texts, with the first seed.".to_string(),
+            head: std::iter::once("method".to_string()).chain(head).collect(),
+            rows,
+            sum: false,
+        })
     }
 
     /// What context adds: the gain of the best of the other ways over static vectors, where the first way is one of those.
@@ -276,6 +318,7 @@ impl Results {
             notes: failed,
             methods: self.comparable().then_some(methods),
             grid: Some(self.grid()),
+            tables: self.parts().into_iter().collect(),
             environment: vec![
                 fact("topwork", env!("CARGO_PKG_VERSION").to_string()),
                 fact("runs", self.runs.iter().filter(|run| run.way != BASELINE).count().to_string()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use topwork_data::{Dataset, Inputs, Labels, Ragged};
-use topwork_models::Targets;
+use topwork_models::{Members, Targets};
 use topwork_text::Packed;
 
 use super::dialog::Exchanges;
@@ -11,6 +11,7 @@ use super::language_model::Hiding;
 use super::pairing::Together;
 use super::question::Window;
 use crate::scoring::targets;
+use crate::slices::Predicate;
 
 /// One of the sets.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Part {
 pub enum Units {
     /// One sequence of the inputs for each example.
     Examples,
+    /// The same, with the parts of the data that each example is in.
+    Sliced(Members),
     /// The same, with the numbers of the words that the labelled tokens stand for.
     Words(Ragged),
     /// Parts of passages.
@@ -64,6 +67,17 @@ impl Part {
     /// A set in which each example is a sequence.
     pub fn examples(dataset: Dataset, inputs: Inputs) -> Self {
         Part { dataset, inputs, units: Units::Examples }
+    }
+
+    /// The same with the parts of the data that each example is in, if there are any.
+    pub fn sliced(self, parts: &[Predicate]) -> Self {
+        if parts.is_empty() {
+            return self;
+        }
+        let examples = &self.dataset.examples;
+        let holds =
+            examples.iter().flat_map(|example| parts.iter().map(|part| part.holds(example))).collect();
+        Part { units: Units::Sliced(Members { parts: parts.len(), holds }), ..self }
     }
 
     /// Units there are.
@@ -144,6 +158,17 @@ impl Part {
             cut_texts: 0,
             cut_tokens: 0,
         };
-        Part { dataset: self.dataset.select(examples), inputs, units: Units::Examples }
+        let units = match &self.units {
+            Units::Sliced(members) => Units::Sliced(select(members, examples)),
+            _ => Units::Examples,
+        };
+        Part { dataset: self.dataset.select(examples), inputs, units }
     }
+}
+
+/// The parts that some of the examples are in.
+pub(super) fn select(members: &Members, examples: &[usize]) -> Members {
+    let parts = members.parts;
+    let rows = examples.iter().flat_map(|&at| &members.holds[at * parts..(at + 1) * parts]);
+    Members { parts, holds: rows.copied().collect() }
 }

@@ -2,16 +2,20 @@
 //!
 //! Paper: Devlin et al. 2019, "BERT", section 3.2 (fine-tuning), <https://arxiv.org/abs/1810.04805>
 
+use std::sync::Arc;
+
 use topwork_data::{Dataset, Inputs, LabelMap, Labels};
-use topwork_models::{Groups, HeadSpec, Pooling};
+use topwork_models::{Groups, HeadSpec, Pooling, Targets};
 use topwork_train::metrics::{Metric, MetricError, Outcome, Task as MetricTask};
 
-use super::{Encode, Judge, LanguageTask, Measured, Part, Run};
+use super::part::select;
+use super::{Encode, Judge, LanguageTask, Measured, Part, Run, TaskBatch, Units};
 use crate::error::Error;
 use crate::prepare::Prepared;
 use crate::recipe::{Kind, TaskRecipe};
 use crate::report::{Mistake, Mistakes};
 use crate::scoring::outcome;
+use crate::slices::predicates;
 
 /// One label of several.
 pub const CLASSIFY: Texts = Texts(Kind::Classify);
@@ -84,7 +88,7 @@ impl LanguageTask for Texts {
 
     fn encode(&self, dataset: Dataset, encode: &Encode) -> Result<Part, Error> {
         let inputs = Inputs::new(&dataset, encode.tokenizer, encode.max_length, encode.map)?;
-        Ok(Part::examples(dataset, inputs))
+        Ok(Part::examples(dataset, inputs).sliced(&predicates(&encode.task.slices)?))
     }
 
     fn head(&self, task: &TaskRecipe, labels: &[String]) -> HeadSpec {
@@ -95,7 +99,8 @@ impl LanguageTask for Texts {
             kind => {
                 let several = kind == Kind::MultiLabel;
                 let groups = Groups::new(task.groups.iter().map(Vec::len).collect());
-                HeadSpec::Classify { labels: labels.to_vec(), several, pool, body, layers, groups }
+                let slices = task.slices.clone();
+                HeadSpec::Classify { labels: labels.to_vec(), several, pool, body, layers, groups, slices }
             }
         }
     }
@@ -104,6 +109,30 @@ impl LanguageTask for Texts {
         if task.ordinal > 0.0 {
             task.metric.get_or_insert_with(|| "quadratic-kappa".to_string());
         }
+    }
+
+    fn batch(&self, part: &Part, units: &[usize], draw: Option<u64>) -> Result<TaskBatch, Error> {
+        let mut batch = part.batch(units);
+        // What parts a text is in is learnt, not measured: the loss of other texts is that of the answers alone.
+        if let (Units::Sliced(members), Some(Targets::Classes(classes)), true) =
+            (&part.units, &batch.targets, draw.is_some())
+        {
+            batch.targets = Some(Targets::Sliced(Arc::clone(classes), select(members, units)));
+        }
+        Ok(batch)
+    }
+
+    fn remarks(&self, train: &Part) -> Vec<String> {
+        let Units::Sliced(members) = &train.units else { return Vec::new() };
+        let inside = |part: usize| {
+            members.holds.iter().skip(part).step_by(members.parts).filter(|holds| **holds).count()
+        };
+        let counts: Vec<String> = (0..members.parts).map(|part| inside(part).to_string()).collect();
+        vec![format!(
+            "training texts in the parts that have experts: {} of {}",
+            counts.join(", "),
+            train.len()
+        )]
     }
 
     fn default_metric(&self, data: &Prepared) -> &'static str {
