@@ -23,6 +23,8 @@ pub struct Sampler {
     seed: u64,
     /// The texts of each class; empty if none is drawn more often than once.
     classes: Vec<Vec<usize>>,
+    /// How often each text is drawn in an epoch, on average; empty if each is once.
+    weights: Vec<f64>,
 }
 
 impl Sampler {
@@ -47,7 +49,7 @@ impl Sampler {
         if lengths.is_empty() {
             return Err(wrong("at least one text to batch", "none".into()));
         }
-        Ok(Self { lengths, size, seed, classes: Vec::new() })
+        Ok(Self { lengths, size, seed, classes: Vec::new(), weights: Vec::new() })
     }
 
     /// Draws the texts of every class as often as those of the most frequent one: an epoch holds each text as often as that
@@ -74,8 +76,47 @@ impl Sampler {
         Ok(self)
     }
 
-    /// The texts of an epoch, in order, those of rare classes more than once.
+    /// Draws texts in proportion to weights: an epoch is as long as without them, and holds each text as often as its share says,
+    /// rounded up or down by chance, in each epoch anew (systematic resampling).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there is not one weight for each text, or one is negative or no number, or all are 0; for a sampler
+    /// that draws by class already.
+    pub fn weighted(mut self, weights: &[f64]) -> Result<Self> {
+        let wrong = |expected: String, got: String| Err(Error::Setting { what: "weights", expected, got });
+        if weights.len() != self.len() {
+            return wrong(format!("one for each of {} texts", self.len()), weights.len().to_string());
+        }
+        if !self.classes.is_empty() {
+            return wrong("texts that are not drawn by their class too".into(), "classes".into());
+        }
+        let sum: f64 = weights.iter().sum();
+        if let Some(bad) = weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+            return wrong("numbers of at least 0".into(), bad.to_string());
+        }
+        if !(sum.is_finite() && sum > 0.0) {
+            return wrong("a sum above 0".into(), sum.to_string());
+        }
+        let each = weights.len() as f64 / sum;
+        self.weights = weights.iter().map(|weight| weight * each).collect();
+        Ok(self)
+    }
+
+    /// The texts of an epoch, in order, those of rare classes and of large weight more than once.
     fn texts(&self, epoch: u64) -> Vec<usize> {
+        if !self.weights.is_empty() {
+            let mut ahead = Stream(derive(self.seed, &format!("batches/weights/epoch {epoch}"))).next_f64();
+            let mut texts = Vec::with_capacity(self.len());
+            let mut passed = 0.0;
+            for (text, weight) in self.weights.iter().enumerate() {
+                passed += weight;
+                while ahead < passed && texts.len() < self.len() {
+                    texts.push(text);
+                    ahead += 1.0;
+                }
+            }
+            return texts;
+        }
         let most = self.classes.iter().map(Vec::len).max();
         let Some(most) = most else { return (0..self.len()).collect() };
         let mut texts = Vec::with_capacity(most * self.classes.len());
@@ -170,6 +211,33 @@ mod tests {
         assert!(extra.len() > 1 && !extra.contains(&None), "the one drawn once more is not always the same");
         let wrong = Sampler::new([1, 1], size(Some(1), None), 0).unwrap().oversampled(&[0]);
         assert!(wrong.unwrap_err().to_string().contains("one for each of 2 texts"));
+    }
+
+    #[test]
+    fn texts_of_large_weight_are_drawn_more_often() {
+        let weights = [0.0, 1.0, 2.5, 0.5];
+        let sampler = || Sampler::new([2; 4], size(Some(2), None), 5).unwrap();
+        let weighted = sampler().weighted(&weights).unwrap();
+        let mut counts = [0_u32; 4];
+        for epoch in 0..2000 {
+            let drawn = weighted.epoch(epoch).concat();
+            assert_eq!((drawn.len(), weighted.steps(epoch)), (4, 2));
+            let of = |text: usize| drawn.iter().filter(|&&other| other == text).count();
+            assert!(of(1) == 1 && (2..=3).contains(&of(2)) && of(3) <= 1, "{drawn:?}");
+            drawn.iter().for_each(|&text| counts[text] += 1);
+        }
+        assert_eq!((counts[0], counts[1]), (0, 2000));
+        assert!(counts[2].abs_diff(5000) < 150 && counts[3].abs_diff(1000) < 150, "{counts:?}");
+        for (wrong, said) in [
+            (&[1.0, 1.0][..], "one for each of 4"),
+            (&[0.0; 4], "a sum above 0"),
+            (&[1.0, -1.0, 1.0, 1.0], "at least 0"),
+            (&[1.0, f64::NAN, 1.0, 1.0], "at least 0"),
+        ] {
+            let error = sampler().weighted(wrong).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(sampler().oversampled(&[0, 0, 1, 1]).unwrap().weighted(&[1.0; 4]).is_err());
     }
 
     fn size(examples: Option<usize>, tokens: Option<usize>) -> BatchSize {

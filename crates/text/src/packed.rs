@@ -108,6 +108,23 @@ impl Packed {
         self.chars.extend_from_slice(&encoding.chars);
     }
 
+    /// Adds the sequences of another batch at the end.
+    ///
+    /// # Panics
+    /// If one of the two has characters or ranges and the other does not, or the batch passes 2³² tokens.
+    pub fn append(&mut self, other: &Self) {
+        let (own, more) = (self.batch(), other.batch());
+        let alike = own == 0 || more == 0;
+        assert!(alike || self.chars.is_empty() == other.chars.is_empty(), "characters of some of the texts");
+        assert!(alike || self.marks.is_empty() == other.marks.is_empty(), "ranges of some of the texts");
+        for index in 0..more {
+            let (ids, types) = other.sequence(index);
+            self.push(ids, types);
+        }
+        self.chars.extend_from_slice(&other.chars);
+        (0..other.marks.len()).for_each(|index| self.marks.push(other.marks.of(index)));
+    }
+
     /// Number of sequences.
     pub fn batch(&self) -> usize {
         self.offsets.len() - 1

@@ -37,6 +37,8 @@ pub(crate) enum Set {
     Train,
     /// For development.
     Dev,
+    /// Beside those for training: nothing is kept of them.
+    Beside,
 }
 
 /// Where to keep what is computed.
@@ -115,8 +117,8 @@ impl Frozen {
         if self.depth == 0 {
             return Ok(model.features(pass, packed)?);
         }
-        let lower = match &self.kept {
-            Some(kept) => kept[set as usize].of(indices, model),
+        let lower = match self.kept.as_ref().and_then(|kept| kept.get(set as usize)) {
+            Some(kept) => kept.of(indices, model),
             None => model.features_to(&Pass::eval(&model.store, pass.precision()), packed, self.depth)?,
         };
         Ok(model.features_from(pass, lower, packed, self.depth)?)

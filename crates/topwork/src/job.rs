@@ -14,6 +14,7 @@ use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
 use topwork_weights::{LoadReport, WordVectors};
 
 use crate::adapter;
+use crate::beside::{self, Beside};
 use crate::conversation::{Conversation, TEMPLATE};
 use crate::convert::tokenizer_files;
 use crate::embedder::{self, EmbedOptions};
@@ -201,6 +202,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     imbalance::check(&resolved.task, data.kind)?;
     imbalance::costs(&resolved.report.costs, &data)?;
     slices::check(&resolved.task, data.kind, &data.train)?;
+    beside::check(&resolved, data.kind)?;
     check_unchanged(recipe, &resolved)?;
     if resume {
         // What a killed process had begun to write.
@@ -263,6 +265,8 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     let adapter = adapter::attach(&resolved, (&mut model, opened), init, &mut options)?;
     adapter.iter().for_each(|adapter| observer.note(adapter.about()));
     let total_values = model.store.values_total();
+    let beside = Beside::new(data.beside.as_ref(), &resolved, &mut model, options.seed)?;
+    let like = data.beside.as_ref().filter(|_| beside.is_none());
     let metric = Metric::parse(
         resolved.task.metric.as_deref().unwrap_or("loss"),
         data.task().measures(),
@@ -295,6 +299,8 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     };
     let mut task = TextTask::new(data.task(), model, &tokenizer, [&data.train, &data.dev], settings)?
         .with_adapter(adapter)
+        .with_beside(beside)
+        .drawn_like(like)?
         .opened_from(&source.path);
     let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
     if let Some(said) = task.keep_frozen(&options.freeze, folder, most_bytes, stop)? {

@@ -19,6 +19,7 @@
 
 mod adapter;
 pub mod bench;
+pub mod beside;
 pub mod chat;
 pub mod compare;
 pub mod continual;

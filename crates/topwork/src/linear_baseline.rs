@@ -146,7 +146,7 @@ fn flags(values: &[f32]) -> Vec<bool> {
 }
 
 /// Texts as the baseline sees them: a pair is one text.
-fn texts(dataset: &Dataset) -> Vec<String> {
+pub(crate) fn texts(dataset: &Dataset) -> Vec<String> {
     let join = |e: &topwork_data::Example| match &e.pair {
         Some(pair) => format!("{} {pair}", e.text),
         None => e.text.clone(),

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use topwork_data::{
-    ClassWeights, Dataset, Encoder, Format, GroupCache, Label, LabelMap, LengthReport, NearOptions,
+    ClassWeights, Dataset, Encoder, Format, GroupCache, Inputs, Label, LabelMap, LengthReport, NearOptions,
     ReadOptions, ReadReport, SplitOptions, SplitReport, Task, Unit, few, read,
 };
 
 use crate::error::Error;
 use crate::imbalance;
-use crate::recipe::{DataRecipe, Kind, Recipe};
+use crate::recipe::{DataRecipe, Kind, Lesson, Recipe};
 use crate::sentence::SentenceTexts;
 use crate::tasks::{self, Encode, Judge, LanguageTask, Part, TASKS, task};
 
@@ -28,6 +28,8 @@ pub struct Prepared {
     pub dev: Part,
     /// For the final score.
     pub test: Part,
+    /// Learnt from beside the training data.
+    pub beside: Option<Part>,
     /// Lengths of the training texts before any cut.
     pub lengths: LengthReport,
     /// Longest text in tokens.
@@ -140,7 +142,24 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
             )));
         }
     };
-    let fingerprint = fingerprint(&sets);
+    let beside = match &recipe.beside {
+        None => None,
+        Some(beside) => {
+            let reader = match beside.lesson {
+                Lesson::Labels => task.reader(),
+                Lesson::Domain | Lesson::Likeness => Task::Unlabelled,
+            };
+            let mut dataset = read(&beside.data, &read_options(data, reader)?)?;
+            if beside.lesson == Lesson::Labels {
+                task.settle(&mut dataset, &mut scheme);
+            }
+            notes.push(format!("{} texts beside, from {}", dataset.len(), beside.data.display()));
+            Some((dataset, beside.lesson))
+        }
+    };
+    let mut hashed: Vec<&Dataset> = sets.iter().collect();
+    hashed.extend(beside.iter().map(|(dataset, _)| dataset));
+    let fingerprint = fingerprint(&hashed);
     let [train, dev, test] = sets;
     let seed = topwork_kernels::rng::derive(seed, "pairs");
     let settings = &recipe.task;
@@ -173,6 +192,14 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
     encode.max_length = Some(max_length);
     let (train, dev, test) =
         (task.encode(train, &encode)?, task.encode(dev, &encode)?, task.encode(test, &encode)?);
+    let beside = match beside {
+        None => None,
+        Some((dataset, Lesson::Labels)) => Some(task.encode(dataset, &encode)?),
+        Some((dataset, _)) => {
+            let inputs = Inputs::of_texts(&dataset, tokenizer, Some(max_length))?;
+            Some(Part::examples(dataset, inputs))
+        }
+    };
     notes.extend(task.remarks(&train));
     let labels = map.as_ref().map(|m| m.names().to_vec()).unwrap_or_default();
     if recipe.task.ordinal > 0.0 {
@@ -194,6 +221,7 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
         train,
         dev,
         test,
+        beside,
         lengths,
         max_length,
         class_weights,
@@ -418,7 +446,7 @@ fn positive(
     }
 }
 
-fn fingerprint(sets: &[Dataset]) -> String {
+fn fingerprint(sets: &[&Dataset]) -> String {
     let mut hash = Sha256::new();
     for set in sets {
         hash.update((set.len() as u64).to_le_bytes());

@@ -17,6 +17,12 @@ use crate::error::Error;
 use crate::hub::{self, Hub};
 use crate::job::{JobContext, Outcomes, Quiet};
 
+mod beside;
+mod kind;
+
+pub use beside::{BesideRecipe, Lesson};
+pub use kind::Kind;
+
 /// What a user asks for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -36,6 +42,9 @@ pub struct Recipe {
     pub data: DataRecipe,
     /// What is learnt.
     pub task: TaskRecipe,
+    /// Texts of another domain or task that are learnt from beside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<BesideRecipe>,
     /// How batches are composed.
     pub batch: BatchRecipe,
     /// An adapter that learns in place of the encoder: its `kind` (`topwork list adapters`) and its options.
@@ -266,66 +275,6 @@ impl TaskRecipe {
     /// Whether texts are parts of one running text.
     pub fn joins(&self) -> bool {
         !self.apart
-    }
-}
-
-/// Kinds of task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// One label a text.
-    Classify,
-    /// Any number of labels a text.
-    MultiLabel,
-    /// A number a text.
-    Regress,
-    /// A label for each word.
-    Tag,
-    /// What each word depends on.
-    Parse,
-    /// How two spans are related.
-    Relation,
-    /// A span of a passage that answers a question.
-    QuestionAnswering,
-    /// Which of several texts goes with a text.
-    MultipleChoice,
-    /// Vectors by which texts that belong together find each other.
-    Embed,
-    /// How alike two texts are.
-    Similarity,
-    /// A text for a text.
-    #[serde(rename = "seq2seq")]
-    Seq2Seq,
-    /// Replies in conversations.
-    Dialog,
-    /// The next word.
-    CausalLm,
-    /// Words behind masks.
-    MaskedLm,
-}
-
-impl Kind {
-    /// Every kind by its name in recipes.
-    pub const ALL: &[(Kind, &str)] = &[
-        (Kind::Classify, "classify"),
-        (Kind::MultiLabel, "multi-label"),
-        (Kind::Regress, "regress"),
-        (Kind::Tag, "tag"),
-        (Kind::Parse, "parse"),
-        (Kind::Relation, "relation"),
-        (Kind::QuestionAnswering, "question-answering"),
-        (Kind::MultipleChoice, "multiple-choice"),
-        (Kind::Embed, "embed"),
-        (Kind::Similarity, "similarity"),
-        (Kind::Seq2Seq, "seq2seq"),
-        (Kind::Dialog, "dialog"),
-        (Kind::CausalLm, "causal-lm"),
-        (Kind::MaskedLm, "masked-lm"),
-    ];
-
-    /// The name in recipes.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 }
 

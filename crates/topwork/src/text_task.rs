@@ -13,11 +13,12 @@ use topwork_models::{HeadSpec, LossOptions, Model, SaveOptions, Targets};
 use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_text::Tokenizer;
 use topwork_train::metrics::{Metric, MetricError, Task as MetricTask};
-use topwork_train::plan::ParamInfo;
+use topwork_train::plan::{ParamInfo, Progress};
 use topwork_train::techniques::freeze;
 use topwork_train::{Answers, BatchLoss, Importance, Scores, Task, TaskError, Twice};
 
 use crate::adapter::Adapter;
+use crate::beside::{Beside, apart, drawn_by_likeness, rows};
 use crate::error::Error;
 use crate::fisher::fisher;
 use crate::frozen::{Frozen, Place, Set};
@@ -73,6 +74,7 @@ pub struct TextTask<'a> {
     settings: TextTaskSettings,
     frozen: Frozen,
     adapter: Option<Adapter>,
+    beside: Option<Beside<'a>>,
     /// Where the model was opened.
     origin: Option<PathBuf>,
     /// True once this process has written the whole model folder.
@@ -107,6 +109,7 @@ impl<'a> TextTask<'a> {
             settings,
             frozen: Frozen::default(),
             adapter: None,
+            beside: None,
             origin: None,
             saved: Cell::new(false),
         })
@@ -115,6 +118,41 @@ impl<'a> TextTask<'a> {
     /// The same with an adapter on its model, which is saved beside it.
     pub(crate) fn with_adapter(self, adapter: Option<Adapter>) -> Self {
         TextTask { adapter, ..self }
+    }
+
+    /// The same with texts beside those of the task.
+    pub(crate) fn with_beside(self, beside: Option<Beside<'a>>) -> Self {
+        TextTask { beside, ..self }
+    }
+
+    /// The same, drawing training texts the more often the more they are like these, if there are any.
+    ///
+    /// # Errors
+    /// Texts without a single word; texts that are drawn by their class too.
+    pub(crate) fn drawn_like(self, like: Option<&Part>) -> Result<Self, Error> {
+        let Some(like) = like else { return Ok(self) };
+        let sampler = drawn_by_likeness(self.sampler, &self.train.dataset, &like.dataset)?;
+        Ok(TextTask { sampler, ..self })
+    }
+
+    /// The loss of a batch that has texts beside.
+    fn loss_beside(&self, pass: &Pass, units: &[usize], beside: &Beside) -> Result<BatchLoss, Error> {
+        let (own, other) = apart(units, self.train.len());
+        let own = self.task.batch(self.train, &own, pass.seed())?;
+        let other = self.task.batch(beside.part, &other, pass.seed())?;
+        // One batch, so that dropout is another one for each text.
+        let mut both = own.packed.clone();
+        both.append(&other.packed);
+        let features = self.frozen.features(&self.model, pass, &both, Set::Beside, &[])?;
+        let (first, all) = (rows(&self.model, &own.packed), features.dims()[0]);
+        let head = |batch: &TaskBatch, rows: std::ops::Range<usize>| -> Result<Tensor<1>, Error> {
+            let targets = labelled(batch)?;
+            let features = features.clone().slice_dim(0, rows);
+            Ok(self.model.head_loss(pass, features, &batch.packed, targets, &self.settings.loss)?)
+        };
+        let (ours, theirs) = (head(&own, 0..first)?, || head(&other, first..all));
+        let loss = beside.loss(pass, ours, theirs, (features.clone(), first))?;
+        Ok(BatchLoss { loss, examples: own.units + other.units, tokens: both.tokens() })
     }
 
     /// The same, with the place that its model was opened from, for techniques that ask what it did there.
@@ -181,6 +219,11 @@ impl<'a> TextTask<'a> {
     }
 }
 
+/// What is asked of a batch to learn from.
+fn labelled(batch: &TaskBatch) -> Result<&Targets, Error> {
+    batch.targets.as_ref().ok_or_else(|| Error::Task("the training data has no labels".into()))
+}
+
 /// The answers of two looks, one below the other, each by itself; of words those that are asked for.
 pub fn halves(answers: Tensor<2>, targets: Option<&Targets>) -> [Tensor<2>; 2] {
     let rows = answers.dims()[0] / 2;
@@ -204,14 +247,27 @@ impl Task for TextTask<'_> {
     }
 
     fn batches(&self, epoch: usize) -> Result<Vec<Vec<usize>>, TaskError> {
-        Ok(self.sampler.epoch(epoch as u64))
+        let batches = self.sampler.epoch(epoch as u64);
+        Ok(match &self.beside {
+            Some(beside) => beside.join(batches, epoch, self.train.len()),
+            None => batches,
+        })
+    }
+
+    fn at(&mut self, progress: Progress) {
+        if let Some(beside) = &mut self.beside {
+            beside.at(progress);
+        }
     }
 
     fn loss(&self, pass: &Pass, units: &[usize]) -> Result<BatchLoss, TaskError> {
+        if let Some(beside) = &self.beside {
+            return Ok(self.loss_beside(pass, units, beside)?);
+        }
         let batch = self.task.batch(self.train, units, pass.seed())?;
         let features = self.frozen.features(&self.model, pass, &batch.packed, Set::Train, &batch.texts)?;
-        let targets = batch.targets.ok_or_else(|| Error::Task("the training data has no labels".into()))?;
-        let loss = self.model.head_loss(pass, features, &batch.packed, &targets, &self.settings.loss)?;
+        let loss =
+            self.model.head_loss(pass, features, &batch.packed, labelled(&batch)?, &self.settings.loss)?;
         Ok(BatchLoss { loss, examples: batch.units, tokens: batch.packed.tokens() })
     }
 
@@ -232,7 +288,8 @@ impl Task for TextTask<'_> {
 
     fn answers(&self) -> Option<Answers> {
         match self.model.spec() {
-            _ if !self.task.fixed() => None,
+            // A batch has texts of two sets then, which no view knows of.
+            _ if !self.task.fixed() || self.beside.is_some() => None,
             HeadSpec::Classify { several: false, .. } | HeadSpec::Tag { crf: false, .. } => {
                 Some(Answers::OneOf)
             }
@@ -251,11 +308,7 @@ impl Task for TextTask<'_> {
         let half = features.clone().slice_dim(0, 0..features.dims()[0] / 2);
         let answers = self.model.head(pass, features.clone(), &two.packed)?;
         let loss = |batch: &TaskBatch, features| -> Result<Tensor<1>, Error> {
-            let targets = batch
-                .targets
-                .as_ref()
-                .ok_or_else(|| Error::Task("the training data has no labels".into()))?;
-            Ok(self.model.head_loss(pass, features, &batch.packed, targets, &self.settings.loss)?)
+            Ok(self.model.head_loss(pass, features, &batch.packed, labelled(batch)?, &self.settings.loss)?)
         };
         Ok(Twice {
             both: loss(&two, features)?,

@@ -350,6 +350,7 @@ impl<T: Task> Running<'_, '_, T> {
         if changed && !self.options.techniques.is_empty() {
             self.log.write(&Event::Plan { step: self.at.step, learning: self.learning(&plan) })?;
         }
+        self.task.at(progress);
         let trainable: Vec<bool> = plan.iter().map(|p| p.train).collect();
         let learning_rate =
             self.options.learning_rate * self.schedule.lr_scale(self.at.step as u64, self.total as u64);

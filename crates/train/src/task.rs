@@ -6,6 +6,7 @@ use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
 use topwork_nn::{ParamId, ParamStore, Pass};
 
+use crate::plan::Progress;
 use crate::view::{Answers, Twice};
 
 /// An error from outside this crate, carried through the loop as it is.
@@ -26,6 +27,9 @@ pub trait Task {
     /// # Errors
     /// Whatever stands in the way of composing batches.
     fn batches(&self, epoch: usize) -> Result<Vec<Vec<usize>>, TaskError>;
+
+    /// Is told which step comes next, before its batches.
+    fn at(&mut self, _progress: Progress) {}
 
     /// The mean loss of a batch.
     ///

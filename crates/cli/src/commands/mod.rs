@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_step;
+pub mod beside;
 mod chat;
 mod compare;
 mod completions;

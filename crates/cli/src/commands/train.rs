@@ -10,6 +10,7 @@ use topwork::recipe::Kind;
 use topwork::{Recipe, datasets, hub};
 use topwork_models::{Body, Layers, Pooling, VectorLossKind};
 
+use super::beside::Beside;
 use crate::Ended;
 use crate::given::named as with_options;
 use crate::global::Global;
@@ -183,12 +184,8 @@ pub struct Start {
     /// Stop as soon as the development score is as good as this
     #[arg(long, value_name = "SCORE")]
     stop_at: Option<f64>,
-    /// Measure a part of the test data by itself, such as "text contains not", "words > 30 and label = spam"; may be repeated
-    #[arg(long, value_name = "CONDITION")]
-    slice: Vec<String>,
-    /// Give the head an expert for each --slice
-    #[arg(long, requires = "slice")]
-    slice_heads: bool,
+    #[command(flatten)]
+    beside: Beside,
     /// Do not train the TF-IDF baseline
     #[arg(long)]
     no_baseline: bool,
@@ -411,12 +408,7 @@ impl Start {
         recipe.few_shot |= self.few_shot;
         recipe.from_scratch |= self.from_scratch;
         recipe.report.baseline &= !self.no_baseline;
-        if !self.slice.is_empty() {
-            recipe.report.slices.clone_from(&self.slice);
-            if self.slice_heads {
-                recipe.task.slices.clone_from(&self.slice);
-            }
-        }
+        self.beside.put_into(&mut recipe);
         if !self.cost.is_empty() {
             recipe.report.costs.clone_from(&self.cost);
         }

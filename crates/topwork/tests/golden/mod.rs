@@ -44,8 +44,14 @@ pub fn packed(golden: &Golden) -> Packed {
 
 /// The model, with the head's values that the file has.
 pub fn open(spec: &HeadSpec, golden: &Golden) -> Model {
+    open_with(spec, golden, |_| {})
+}
+
+/// The same with what something attaches to it.
+pub fn open_with(spec: &HeadSpec, golden: &Golden, attach: impl FnOnce(&mut Model)) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/heads/encoder");
     let (mut model, _) = Model::open(&folder, spec, 1, &Device::flex()).unwrap();
+    attach(&mut model);
     for path in golden.below("param.").map(str::to_string).collect::<Vec<_>>() {
         let id = model.store.id(&path).unwrap();
         model.store.set(id, floats(golden, &format!("param.{path}"))).unwrap();
@@ -55,7 +61,7 @@ pub fn open(spec: &HeadSpec, golden: &Golden) -> Model {
 
 /// The name of a parameter in the file.
 pub fn upstream(model: &Model, path: &str) -> String {
-    match path.starts_with("head.") {
+    match path.starts_with("head.") || path.starts_with("domain.") {
         true => path.to_string(),
         false => model.family.weights.export_with(path, "").unwrap().0,
     }

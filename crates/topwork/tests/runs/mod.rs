@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use topwork::hub::{self, Hub, Settings};
-use topwork::job::{self, JobContext, Outcomes, Quiet};
+use topwork::job::{self, JobContext, JobObserver, Outcomes, Quiet};
 use topwork::recipe::DataRecipe;
 use topwork::{Error, Recipe, evaluate};
 use topwork_kernels::gemm::Precision;
@@ -21,7 +21,16 @@ pub fn train(model: &Path, data: &Path, folder: &Path, more: &str) -> Result<Out
     let text = format!(
         "model = {model:?}\n{more}\n[data]\ntrain = {data:?}\n[batch]\nexamples = 16\n[report]\nresamples = 20\n"
     );
-    let recipe = Recipe::parse(&text, "test")?;
+    start(&Recipe::parse(&text, "test")?, folder, &mut Quiet, &AtomicBool::new(false))
+}
+
+/// Trains by a recipe into `folder/run`, or goes on with what is there, with nothing of the user's own.
+pub fn start(
+    recipe: &Recipe,
+    folder: &Path,
+    observer: &mut dyn JobObserver,
+    stop: &AtomicBool,
+) -> Result<Outcomes, Error> {
     let hub = Hub::with(Settings {
         cache: folder.join("cache"),
         offline: true,
@@ -31,10 +40,9 @@ pub fn train(model: &Path, data: &Path, folder: &Path, more: &str) -> Result<Out
         search_path: std::ffi::OsString::new(),
         data_home: None,
     });
-    let (run, stop, mut observer) = (folder.join("run"), AtomicBool::new(false), Quiet);
-    let context =
-        JobContext { folder: &run, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut observer };
-    job::train(&recipe, context)
+    let run = folder.join("run");
+    let context = JobContext { folder: &run, hub: &hub, progress: &hub::Silent, stop, observer };
+    if run.join(job::RESOLVED).is_file() { job::resume(context) } else { job::train(recipe, context) }
 }
 
 /// The recipe of a run of so many epochs.

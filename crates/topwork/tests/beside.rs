@@ -1,0 +1,189 @@
+//! Texts of another domain beside those of a task: losses, the gradient of every parameter and AdamW steps against PyTorch
+//! (`fixtures/make/beside.py`), and whole runs on tiny checkpoints.
+
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
+
+// Shared with other tests, which use all of it.
+#[allow(dead_code)]
+mod golden;
+mod gradients;
+#[allow(dead_code)]
+mod runs;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+use golden::{FORWARD, every_gradient, floats, numbers, packed, ten_steps};
+use runs::{fixtures, start, test_value, words, write};
+use topwork::beside::{DomainNet, strength};
+use topwork::job::{JobObserver, Outcomes, Quiet};
+use topwork::{Error, Recipe};
+use topwork_kernels::gemm::Precision;
+use topwork_models::{HeadSpec, LossOptions, Model, Pooling, Targets};
+use topwork_nn::{Gradients, Pass};
+use topwork_testkit::{Golden, close};
+use topwork_text::Packed;
+use topwork_train::plan::Progress;
+use topwork_train::{Event, Observer};
+
+/// A case: its model, and the net that tells domains apart if it has one.
+fn open(name: &str) -> (Golden, Model, Option<DomainNet>) {
+    let golden = Golden::open(fixtures("beside").join(format!("{name}.safetensors"))).unwrap();
+    let labels = ["a", "b", "c"].map(String::from).to_vec();
+    let spec = HeadSpec::classifier(labels, false, Pooling::Family);
+    let mut net = None;
+    let model = golden::open_with(&spec, &golden, |model| {
+        let group = model.store.top_group();
+        net = (name == "domain").then(|| DomainNet::attach(&mut model.store, 8, group, 1).unwrap());
+    });
+    (golden, model, net)
+}
+
+/// The loss and the gradients, with a strength or a share.
+fn gradients(golden: &Golden, model: &Model, net: Option<&DomainNet>, weight: f32) -> (f32, Gradients) {
+    let trainable = vec![true; model.store.len()];
+    let pass = Pass::train(&model.store, Precision::F32, 0, &trainable);
+    let own = packed(golden);
+    let beside = Packed {
+        ids: numbers(golden, "beside.ids"),
+        type_ids: numbers(golden, "beside.type_ids"),
+        offsets: numbers(golden, "beside.offsets"),
+        ..Packed::default()
+    };
+    let mut both = own.clone();
+    both.append(&beside);
+    let (first, all) = (own.batch(), both.batch());
+    let features = model.features(&pass, &both).unwrap();
+    let head = |input: &Packed, rows: std::ops::Range<usize>, labels: &str| {
+        let labels: Arc<[u32]> = numbers(golden, labels).into();
+        let features = features.clone().slice_dim(0, rows);
+        model.head_loss(&pass, features, input, &Targets::Classes(labels), &LossOptions::default()).unwrap()
+    };
+    let ours = head(&own, 0..first, "labels");
+    let loss = match net {
+        Some(net) => ours + net.loss(&pass, features.clone(), first, weight).unwrap(),
+        None => ours * (1.0 - weight) + head(&beside, first..all, "beside.labels") * weight,
+    };
+    (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
+}
+
+#[test]
+fn losses_gradients_and_steps_are_those_of_pytorch() {
+    for (name, weight) in [("domain", "strength"), ("labels", "weight")] {
+        let (golden, model, net) = open(name);
+        let (loss, found) = gradients(&golden, &model, net.as_ref(), golden.scalar(weight).unwrap() as f32);
+        close(&[loss], &[golden.scalar("loss").unwrap() as f32], FORWARD)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(every_gradient(name, &golden, &model, &found) > 60);
+        let strengths = floats(&golden, "strengths");
+        if name == "domain" {
+            let own = |step| strength(Progress { epoch: 0, step, total: 10 }) as f32;
+            close(&(0..10).map(own).collect::<Vec<_>>(), &strengths, 1e-6).unwrap();
+        }
+        let step = std::cell::Cell::new(0);
+        ten_steps(name, &golden, model, |model| {
+            let strength = strengths[step.replace(step.get() + 1)];
+            gradients(&golden, model, net.as_ref(), strength)
+        });
+    }
+}
+
+/// Texts whose label is whether a word is in them; in the other domain every text begins with another word.
+fn domain(folder: &Path, name: &str, before: &str, rows: std::ops::Range<usize>, labels: bool) -> PathBuf {
+    let row = |n: usize| {
+        let words = words(n);
+        let label = if words.contains(&"of") { "yes" } else { "no" };
+        let text = format!("{before}{}", words.join(" "));
+        if labels { format!("{{\"text\": {text:?}, \"label\": {label:?}}}") } else { text }
+    };
+    write(folder, name, rows.map(row))
+}
+
+/// A recipe with other texts beside.
+fn recipe(train: &Path, test: &Path, epochs: usize, beside: &str) -> Recipe {
+    let text = format!(
+        "model = {:?}\n[data]\ntrain = {train:?}\ntest = {test:?}\n[task]\nkind = \"classify\"\n[batch]\nexamples = 8\n\
+         [train]\nepochs = {epochs}\nlearning-rate = 2e-3\nprecision = \"f32\"\n[report]\nresamples = 20\n{beside}",
+        fixtures("bert")
+    );
+    Recipe::parse(&text, "test").unwrap()
+}
+
+fn run(recipe: &Recipe) -> Result<Outcomes, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    start(recipe, folder.path(), &mut Quiet, &AtomicBool::new(false))
+}
+
+#[test]
+fn labels_beside_are_learnt_where_the_task_has_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = domain(folder.path(), "few.jsonl", "", 0..40, true);
+    let test = domain(folder.path(), "test.jsonl", "", 1000..1200, true);
+    let many = domain(folder.path(), "many.jsonl", "it it ", 2000..2400, true);
+    let score = |beside: &str| test_value(&run(&recipe(&few, &test, 30, beside)).unwrap(), "accuracy");
+    let (alone, with) = (score(""), score(&format!("[beside]\ndata = {many:?}\n")));
+    assert!(with > 0.9 && with > alone + 0.02, "{alone} {with}");
+}
+
+/// Stops a run after a step.
+struct StopAfter<'a>(usize, &'a AtomicBool);
+
+impl Observer for StopAfter<'_> {
+    fn event(&mut self, event: &Event) {
+        if matches!(event, Event::Step { step, .. } if *step == self.0) {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl JobObserver for StopAfter<'_> {
+    fn note(&mut self, _: &str) {}
+}
+
+#[test]
+fn domains_are_not_saved_and_a_run_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = domain(folder.path(), "own.jsonl", "", 0..60, true);
+    let test = domain(folder.path(), "test.jsonl", "it it ", 1000..1100, true);
+    let other = domain(folder.path(), "other.txt", "it it ", 2000..2090, false);
+    let bytes = |run: &Outcomes| fs::read(run.best().join("model.safetensors")).unwrap();
+    let lesson = |lesson: &str| format!("[beside]\ndata = {other:?}\nlesson = {lesson:?}\n");
+    for (lesson, attached) in [(lesson("domain"), true), (lesson("likeness"), false)] {
+        let recipe = recipe(&own, &test, 3, &lesson);
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let all = start(&recipe, whole.path(), &mut Quiet, &AtomicBool::new(false)).unwrap();
+        let stop = AtomicBool::new(false);
+        let stopped = start(&recipe, parts.path(), &mut StopAfter(9, &stop), &stop).unwrap();
+        assert!(stopped.run.interrupted);
+        let rest = start(&recipe, parts.path(), &mut Quiet, &AtomicBool::new(false)).unwrap();
+        assert_eq!(bytes(&all), bytes(&rest), "{lesson}");
+        let (model, report) = Model::open_saved(&all.best(), &Device::flex()).unwrap();
+        assert!(model.store.iter().all(|(_, param)| !param.path.starts_with("domain.")));
+        assert!(report.to_string().contains(", 0 fresh"), "{report}");
+        // What tells domains apart learns too.
+        let extra = all.run.trainable_values - model.store.values_total();
+        assert_eq!(extra > 0, attached, "{extra}");
+    }
+}
+
+#[test]
+fn what_teaches_nothing_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = domain(folder.path(), "own.jsonl", "", 0..60, true);
+    let refused = |more: &str, said: &str| {
+        let error = run(&recipe(&own, &own, 1, &format!("[beside]\ndata = {own:?}\n{more}"))).err().unwrap();
+        assert!(error.to_string().contains(said), "{error}");
+    };
+    refused("weight = 1.0\n", "a share between 0 and 1, got 1");
+    refused("lesson = \"domain\"\nweight = -1.0\n", "a number above 0, got -1");
+    refused("lesson = \"likeness\"\nweight = 0.5\n", "likeness has none");
+    let mut frozen = recipe(&own, &own, 1, &format!("[beside]\ndata = {own:?}\nlesson = \"domain\"\n"));
+    frozen.train.insert("freeze".into(), vec!["encoder"].into());
+    assert!(run(&frozen).err().unwrap().to_string().contains("which is frozen"));
+    let mut twice = recipe(&own, &own, 1, &format!("[beside]\ndata = {own:?}\n"));
+    twice.train.insert("techniques".into(), toml::toml! { [r-drop] }.into());
+    assert!(run(&twice).err().unwrap().to_string().contains("r-drop"));
+}
