@@ -17,6 +17,7 @@
 //! }
 //! ```
 
+pub mod adapt;
 mod adapter;
 pub mod bench;
 pub mod beside;
@@ -28,6 +29,7 @@ pub mod convert;
 pub mod corpus;
 pub mod datasets;
 pub mod demo;
+mod divided;
 pub mod embedder;
 mod erasure;
 pub mod error;
@@ -60,6 +62,7 @@ pub mod seeds;
 pub mod sentence;
 pub mod slices;
 pub mod soup;
+mod spread;
 mod stream;
 pub mod tasks;
 pub mod text_task;

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod adapt;
 mod bench;
 mod bench_step;
 pub mod beside;
@@ -48,6 +49,7 @@ pub enum Command {
     Glue(Box<glue::Glue>),
     Compare(Box<compare::Compare>),
     Seeds(Box<seeds::Seeds>),
+    Adapt(Box<adapt::Adapt>),
     Continual(Box<continual::Continual>),
     TransferMatrix(Box<transfer_matrix::TransferMatrix>),
     LearningCurve(Box<learning_curve::LearningCurve>),
@@ -76,7 +78,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 35;
+pub const COUNT: usize = 36;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -90,6 +92,7 @@ impl Command {
             Command::Glue(command) => command.run(global, out),
             Command::Compare(command) => command.run(global, out),
             Command::Seeds(command) => command.run(global, out),
+            Command::Adapt(command) => command.run(global, out),
             Command::Continual(command) => command.run(global, out),
             Command::TransferMatrix(command) => command.run(global, out),
             Command::LearningCurve(command) => command.run(global, out),

@@ -10,7 +10,6 @@
 //! Paper: van de Ven, Tolias 2019, "Three scenarios for continual learning", section 2 (task- and domain-incremental),
 //! <https://arxiv.org/abs/1904.07734>
 
-mod data;
 pub mod measures;
 mod table;
 
@@ -21,25 +20,16 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use topwork_models::Model;
 
-pub use data::Stage;
+pub use crate::divided::{Heads, Stage};
 pub use measures::{Matrix, Measures};
 
+use crate::divided;
 use crate::error::Error;
 use crate::evaluate::{evaluate, evaluate_model};
 use crate::glue::{Context, keep, precision, read_kept, same_settings};
 use crate::job::seed_of;
 use crate::nearest::methods;
 use crate::recipe::{DataRecipe, Kind, Recipe};
-
-/// Whether tasks have heads of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Heads {
-    /// A head a task.
-    Own,
-    /// One head for all.
-    Shared,
-}
 
 /// A way to learn one task after the other.
 pub struct Way {
@@ -213,7 +203,7 @@ pub fn run(
     };
     for &seed in &plan.seeds {
         let folder = plan.folder.join(format!("seed-{seed}"));
-        let stages = data::stages(plan, seed, &folder.join("data"), context)?;
+        let stages = divided::stages(plan.tasks, plan.heads, seed, &folder.join("data"), context)?;
         results.texts = stages.iter().map(|stage| stage.texts).collect();
         let study = Study { plan, seed, folder: &folder, stages: &stages, metric: &results.metric, context };
         let mut alone = Vec::new();
@@ -314,7 +304,7 @@ impl Study<'_> {
             None => self.plan.tasks[0].1.model.clone(),
         };
         let train = if way.name == REPLAY {
-            data::mix(self.stages, task, self.plan.replay, self.seed)?
+            divided::mix(self.stages, task, self.plan.replay, self.seed)?
         } else {
             stage.file("train")
         };

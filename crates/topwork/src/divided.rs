@@ -1,4 +1,5 @@
-//! The texts of the tasks, divided once and written down, so that every way and step learns from and is measured on the same.
+//! The texts of several tasks, divided once and written down, so that every way and step of a study learns from and is measured on
+//! the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +9,20 @@ use serde_json::json;
 use topwork_data::{Dataset, Label, few};
 use topwork_kernels::rng::derive;
 
-use super::{Heads, Plan};
 use crate::error::Error;
 use crate::glue::{Context, keep, read_kept};
 use crate::ready::ready;
 use crate::recipe::{DataRecipe, Kind, Recipe};
+
+/// Whether tasks have heads of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Heads {
+    /// A head a task.
+    Own,
+    /// One head for all.
+    Shared,
+}
 
 /// A task and where its texts lie: `task.json` in their folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,12 +46,12 @@ pub struct Stage {
 
 impl Stage {
     /// The file of a part: train, dev or test.
-    pub(super) fn file(&self, part: &str) -> PathBuf {
+    pub(crate) fn file(&self, part: &str) -> PathBuf {
         self.folder.join(format!("{part}.jsonl"))
     }
 
     /// The columns of its files.
-    pub(super) fn columns(&self) -> DataRecipe {
+    pub(crate) fn columns(&self) -> DataRecipe {
         DataRecipe {
             text: Some("text".to_string()),
             pair: self.pairs.then(|| "pair".to_string()),
@@ -51,7 +61,7 @@ impl Stage {
     }
 
     /// Its test data, to be measured on.
-    pub(super) fn measured_on(&self) -> DataRecipe {
+    pub(crate) fn measured_on(&self) -> DataRecipe {
         DataRecipe { train: self.file("test"), ..self.columns() }
     }
 }
@@ -61,14 +71,20 @@ impl Stage {
 /// # Errors
 /// A task without labels of texts; with one head, labels that are not those of the first task; pairs among single texts;
 /// a folder with other data.
-pub(super) fn stages(plan: &Plan, seed: u64, folder: &Path, context: &Context) -> Result<Vec<Stage>, Error> {
+pub(crate) fn stages(
+    tasks: &[(String, Recipe)],
+    heads: Heads,
+    seed: u64,
+    folder: &Path,
+    context: &Context,
+) -> Result<Vec<Stage>, Error> {
     let mut stages: Vec<Stage> = Vec::new();
-    for task in plan.tasks {
-        stages.push(stage(task, plan.heads, seed, &folder.join(&task.0), context)?);
+    for task in tasks {
+        stages.push(stage(task, heads, seed, &folder.join(&task.0), context)?);
     }
     let first = &stages[0];
     for other in &stages[1..] {
-        if plan.heads == Heads::Shared && other.labels != first.labels {
+        if heads == Heads::Shared && other.labels != first.labels {
             return Err(Error::Task(format!(
                 "--head shared: {} has the labels {}, {} has {}: one head takes the same in all; --head own gives each its own",
                 first.name,
@@ -163,7 +179,7 @@ fn write(path: &Path, dataset: &Dataset, name: &dyn Fn(&str) -> String) -> Resul
 ///
 /// # Errors
 /// A file that cannot be read or written.
-pub(super) fn mix(stages: &[Stage], task: usize, share: f64, seed: u64) -> Result<PathBuf, Error> {
+pub(crate) fn mix(stages: &[Stage], task: usize, share: f64, seed: u64) -> Result<PathBuf, Error> {
     let path = stages[task].folder.join(format!("replay-{share}.jsonl"));
     let read = |stage: &Stage| {
         let path = stage.file("train");
@@ -188,4 +204,31 @@ pub(super) fn mix(stages: &[Stage], task: usize, share: f64, seed: u64) -> Resul
     }
     topwork_weights::atomic::write(&path, text.as_bytes())?;
     Ok(path)
+}
+
+/// A file of so many of a task's training texts, all classes in proportion, the same ones whenever it is asked for; and how many
+/// there are in it. All of them without a number.
+///
+/// # Errors
+/// A file that cannot be read or written; fewer texts than classes.
+pub(crate) fn few_labels(stage: &Stage, count: Option<usize>, seed: u64) -> Result<(PathBuf, usize), Error> {
+    let Some(count) = count.filter(|&count| count < stage.texts[0]) else {
+        return Ok((stage.file("train"), stage.texts[0]));
+    };
+    let path = stage.folder.join(format!("train-{count}.jsonl"));
+    let from = stage.file("train");
+    let options = crate::prepare::read_options(&stage.columns(), topwork_data::Task::Class)?;
+    let dataset = topwork_data::read(&from, &options)?;
+    let all: Vec<usize> = (0..dataset.len()).collect();
+    let mut chosen = few(&dataset, &all, count, derive(seed, "few labels"))?;
+    chosen.sort_unstable();
+    let text = fs::read_to_string(&from).map_err(Error::file(&from))?;
+    let lines: Vec<&str> = text.lines().collect();
+    let mut kept = String::new();
+    for line in chosen.iter().filter_map(|&at| lines.get(at)) {
+        kept.push_str(line);
+        kept.push('\n');
+    }
+    topwork_weights::atomic::write(&path, kept.as_bytes())?;
+    Ok((path, chosen.len()))
 }
