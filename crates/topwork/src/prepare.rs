@@ -145,11 +145,10 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
     let beside = match &recipe.beside {
         None => None,
         Some(beside) => {
-            let reader = match beside.lesson {
-                Lesson::Labels => task.reader(),
-                Lesson::Domain | Lesson::Likeness => Task::Unlabelled,
+            let mut dataset = match beside.lesson {
+                Lesson::Labels => read(&beside.data, &read_options(data, task.reader())?)?,
+                Lesson::Domain | Lesson::Likeness => unlabelled(&beside.data, data)?,
             };
-            let mut dataset = read(&beside.data, &read_options(data, reader)?)?;
             if beside.lesson == Lesson::Labels {
                 task.settle(&mut dataset, &mut scheme);
             }
@@ -276,6 +275,23 @@ pub fn read_options(data: &DataRecipe, task: Task) -> Result<ReadOptions, Error>
         };
     }
     Ok(options)
+}
+
+/// How the texts of another file are read whose labels are not looked at: by the same columns, unless it is plain text and has
+/// none.
+pub(crate) fn texts_alone(path: &Path, data: &DataRecipe) -> DataRecipe {
+    match Format::of(path) == Some(Format::Text) {
+        true => DataRecipe::default(),
+        false => DataRecipe { label: Vec::new(), ..data.clone() },
+    }
+}
+
+/// The texts of such a file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn unlabelled(path: &Path, data: &DataRecipe) -> Result<Dataset, Error> {
+    Ok(read(path, &read_options(&texts_alone(path, data), Task::Unlabelled)?)?)
 }
 
 /// The labelled files of a recipe, as they are read.

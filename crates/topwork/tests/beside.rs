@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::Device;
 use golden::{FORWARD, every_gradient, floats, numbers, packed, ten_steps};
 use runs::{fixtures, start, test_value, words, write};
+use topwork::adapt::{self, Plan, WAYS};
 use topwork::beside::{DomainNet, strength};
+use topwork::glue::Context;
 use topwork::job::{JobObserver, Outcomes, Quiet};
 use topwork::{Error, Recipe};
 use topwork_kernels::gemm::Precision;
@@ -186,4 +188,88 @@ fn what_teaches_nothing_is_refused() {
     let mut twice = recipe(&own, &own, 1, &format!("[beside]\ndata = {own:?}\n"));
     twice.train.insert("techniques".into(), toml::toml! { [r-drop] }.into());
     assert!(run(&twice).err().unwrap().to_string().contains("r-drop"));
+}
+
+#[test]
+fn every_way_from_one_domain_to_another_and_what_is_done_is_not_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = |name: &str, before: &str, from: usize| {
+        let data = domain(folder.path(), &format!("{name}.jsonl"), before, from..from + 120, true);
+        let text = format!(
+            "model = {:?}\n[data]\ntrain = {data:?}\n[batch]\nexamples = 16\n[train]\nepochs = 2\nprecision = \"f32\"\n",
+            fixtures("bert")
+        );
+        (name.to_string(), Recipe::parse(&text, "test").unwrap())
+    };
+    let tasks = [task("source", "", 0), task("target", "it it ", 500)];
+    let (out, hub) = (folder.path().join("out"), runs::hub(folder.path()));
+    let trained = std::cell::RefCell::new(Vec::new());
+    let note = |line: &str| trained.borrow_mut().push(line.to_string());
+    let stop = AtomicBool::new(false);
+    let observe = |_: &Path| -> Box<dyn JobObserver> { Box::new(Quiet) };
+    let context =
+        Context { hub: &hub, progress: &topwork::hub::Silent, stop: &stop, observe: &observe, note: &note };
+    let plan = Plan {
+        tasks: &tasks,
+        unlabelled: None,
+        labels: Some(20),
+        share: Some(0.3),
+        masked_epochs: 1,
+        ways: WAYS.iter().collect(),
+        seeds: vec![1],
+        keep_models: false,
+        folder: &out,
+    };
+    let results = adapt::run(&plan, &context, &mut |_| Ok(())).unwrap();
+    assert_eq!(results.runs.len(), WAYS.len());
+    assert!(results.runs.iter().all(|run| run.target.is_some() && run.source.is_some()));
+    assert_eq!((results.texts[1][0], results.unlabelled), (20, results.texts[0][0]));
+    let labelled = |way: &str| results.runs.iter().find(|run| run.way == way).unwrap().labelled;
+    assert_eq!((labelled("target-only"), labelled("dann")), ([0, 20], [results.texts[0][0], 0]));
+    assert_eq!(labelled("mult")[1], 20);
+    let resolved = fs::read_to_string(out.join("seed-1/mult/resolved.toml")).unwrap();
+    assert!(resolved.contains("weight = 0.3") && resolved.contains("lesson = \"labels\""), "{resolved}");
+    let lines = trained.borrow().len();
+    let again = adapt::run(&plan, &context, &mut |_| Ok(())).unwrap();
+    assert_eq!((again.runs, trained.borrow().len()), (results.runs, lines));
+    // Nothing large is left.
+    assert!(!out.join("seed-1/source-only/best").exists() && !out.join("seed-1/masked/best").exists());
+}
+
+#[test]
+fn with_other_labels_each_task_has_a_head_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = |name: &str, yes: &str| {
+        let row = |n: usize| {
+            format!(
+                "{{\"text\": {:?}, \"label\": {:?}}}",
+                words(n).join(" "),
+                if n % 2 == 0 { yes } else { "no" }
+            )
+        };
+        let data = write(folder.path(), &format!("{name}.jsonl"), (0..60).map(row));
+        let mut recipe = Recipe::new(fixtures("bert").display().to_string(), data);
+        recipe.train.insert("epochs".into(), 1.into());
+        (name.to_string(), recipe)
+    };
+    let tasks = [task("source", "spam"), task("target", "ham")];
+    let (out, hub, stop) = (folder.path().join("out"), runs::hub(folder.path()), AtomicBool::new(false));
+    let observe = |_: &Path| -> Box<dyn JobObserver> { Box::new(Quiet) };
+    let context =
+        Context { hub: &hub, progress: &topwork::hub::Silent, stop: &stop, observe: &observe, note: &|_| {} };
+    let plan = Plan {
+        tasks: &tasks,
+        unlabelled: None,
+        labels: None,
+        share: None,
+        masked_epochs: 1,
+        ways: adapt::ways(&["target-only", "source-only", "mult"].map(String::from)).unwrap(),
+        seeds: vec![1],
+        keep_models: false,
+        folder: &out,
+    };
+    let results = adapt::run(&plan, &context, &mut |_| Ok(())).unwrap();
+    let known: Vec<[bool; 2]> =
+        results.runs.iter().map(|run| [run.source.is_some(), run.target.is_some()]).collect();
+    assert_eq!(known, [[false, true], [true, false], [true, true]]);
 }

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::evaluate::evaluate;
 use crate::glue::{Context, keep, precision, read_kept, same_settings};
 use crate::nearest::methods;
+use crate::prepare;
 use crate::recipe::{BesideRecipe, DataRecipe, Kind, Lesson, Recipe};
 
 /// Where a way starts.
@@ -290,8 +291,7 @@ impl<'a> Study<'a> {
             Some(path) => path.to_path_buf(),
             None => target.file("train"),
         };
-        let options = crate::prepare::read_options(&texts_of(target), topwork_data::Task::Unlabelled)?;
-        let unlabelled_texts = topwork_data::read(&unlabelled, &options)?.len();
+        let unlabelled_texts = prepare::unlabelled(&unlabelled, &target.columns())?.len();
         Ok(Study {
             plan,
             seed,
@@ -430,7 +430,8 @@ impl<'a> Study<'a> {
         }
         let base = &self.plan.tasks[1].1;
         let mut recipe = Recipe { model: base.model.clone(), ..Recipe::default() };
-        recipe.data = DataRecipe { train: self.unlabelled.clone(), ..texts_of(self.target) };
+        let columns = prepare::texts_alone(&self.unlabelled, &self.target.columns());
+        recipe.data = DataRecipe { train: self.unlabelled.clone(), ..columns };
         recipe.task.kind = Some(Kind::MaskedLm);
         recipe.task.apart = true;
         recipe.task.max_length = Some(self.target.max_length);
@@ -467,11 +468,6 @@ impl<'a> Study<'a> {
         }
         Ok(())
     }
-}
-
-/// The columns of a task's texts, without their labels.
-fn texts_of(stage: &Stage) -> DataRecipe {
-    DataRecipe { label: Vec::new(), ..stage.columns() }
 }
 
 #[cfg(test)]

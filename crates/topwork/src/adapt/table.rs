@@ -55,7 +55,8 @@ impl Results {
         ];
         let row = |way: &str| {
             let values = |value: fn(&Run) -> Option<f64>| self.of(way).filter_map(value).collect::<Vec<_>>();
-            let source = values(|run| run.source);
+            let shown =
+                |values: Vec<f64>| if values.is_empty() { "–".to_string() } else { scattered(&values) };
             let labelled = |task: usize| self.of(way).map(|run| run.labelled[task]).max().unwrap_or(0) as u64;
             let count = |task: usize| match labelled(task) {
                 0 => "–".to_string(),
@@ -64,9 +65,9 @@ impl Results {
             let seconds = mean(&self.of(way).map(|run| run.seconds).collect::<Vec<_>>());
             vec![
                 way.to_string(),
-                scattered(&values(|run| run.target)),
+                shown(values(|run| run.target)),
                 self.against(way),
-                if source.is_empty() { "–".to_string() } else { scattered(&source) },
+                shown(values(|run| run.source)),
                 count(0),
                 count(1),
                 seconds.map_or(String::new(), |(seconds, _)| report::seconds(seconds)),
@@ -81,8 +82,8 @@ impl Results {
             title: format!("From {source} to {target}"),
             about: format!(
                 "{seeds}; the column \"against\" is the mean difference to {first} on {target}{interval}, in the same seeds. What \
-                 learns the labels of {source} alone chooses its checkpoint on {source}; of {target} it sees no label. Time: of \
-                 training, with what a method starts from."
+                 learns the labels of {source} alone chooses its checkpoint on {source}; of {target} it sees no label. A dash: the head \
+                 knows nothing of these labels. Time: of training, with what a method starts from."
             ),
             head: head.to_vec(),
             rows: self.rows().into_iter().map(row).collect(),

@@ -31,7 +31,15 @@ pub fn start(
     observer: &mut dyn JobObserver,
     stop: &AtomicBool,
 ) -> Result<Outcomes, Error> {
-    let hub = Hub::with(Settings {
+    let hub = hub(folder);
+    let run = folder.join("run");
+    let context = JobContext { folder: &run, hub: &hub, progress: &hub::Silent, stop, observer };
+    if run.join(job::RESOLVED).is_file() { job::resume(context) } else { job::train(recipe, context) }
+}
+
+/// A hub that knows nothing of the user's own.
+pub fn hub(folder: &Path) -> Hub {
+    Hub::with(Settings {
         cache: folder.join("cache"),
         offline: true,
         hf_endpoint: String::new(),
@@ -39,10 +47,7 @@ pub fn start(
         certificates: None,
         search_path: std::ffi::OsString::new(),
         data_home: None,
-    });
-    let run = folder.join("run");
-    let context = JobContext { folder: &run, hub: &hub, progress: &hub::Silent, stop, observer };
-    if run.join(job::RESOLVED).is_file() { job::resume(context) } else { job::train(recipe, context) }
+    })
 }
 
 /// The recipe of a run of so many epochs.
