@@ -539,7 +539,7 @@ pub(crate) fn write_recipe(folder: &Path, name: &str, recipe: &Recipe) -> Result
 }
 
 /// Events of a run from its log: a resumed run's report tells all of it.
-fn read_events(folder: &Path) -> Result<Vec<Event>, Error> {
+pub(crate) fn read_events(folder: &Path) -> Result<Vec<Event>, Error> {
     let path = folder.join("log.jsonl");
     let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())

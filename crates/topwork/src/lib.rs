@@ -67,6 +67,7 @@ mod stream;
 pub mod tasks;
 pub mod text_task;
 pub mod transfer;
+pub mod tune;
 pub mod vectors;
 
 pub use chat::{Answered, Chat};

@@ -29,6 +29,7 @@ mod soup;
 mod tokenize;
 mod train;
 mod transfer_matrix;
+mod tune;
 mod vectors;
 
 use std::io::Write;
@@ -49,6 +50,7 @@ pub enum Command {
     Glue(Box<glue::Glue>),
     Compare(Box<compare::Compare>),
     Seeds(Box<seeds::Seeds>),
+    Tune(Box<tune::Tune>),
     Adapt(Box<adapt::Adapt>),
     Continual(Box<continual::Continual>),
     TransferMatrix(Box<transfer_matrix::TransferMatrix>),
@@ -78,7 +80,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 36;
+pub const COUNT: usize = 37;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -92,6 +94,7 @@ impl Command {
             Command::Glue(command) => command.run(global, out),
             Command::Compare(command) => command.run(global, out),
             Command::Seeds(command) => command.run(global, out),
+            Command::Tune(command) => command.run(global, out),
             Command::Adapt(command) => command.run(global, out),
             Command::Continual(command) => command.run(global, out),
             Command::TransferMatrix(command) => command.run(global, out),

@@ -28,6 +28,7 @@ use crate::glue::{Context, keep, precision, read_kept, same_settings};
 use crate::nearest::methods;
 use crate::prepare;
 use crate::recipe::{BesideRecipe, DataRecipe, Kind, Lesson, Recipe};
+use crate::seeds::seconds;
 
 /// Where a way starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,7 +377,7 @@ impl<'a> Study<'a> {
             seed: self.seed,
             target: of(Labels::Target, self.target)?,
             source: of(Labels::Source, self.source)?,
-            seconds: outcomes.run.seconds + start.seconds,
+            seconds: seconds(&outcomes.events) + start.seconds,
             labelled: [
                 if source { self.source.texts[0] } else { 0 },
                 if way.labels == Labels::Target { self.labelled } else { 0 },
@@ -452,9 +453,10 @@ impl<'a> Study<'a> {
         if outcomes.run.interrupted {
             return Ok(None);
         }
-        keep(&path, &json!(outcomes.run.seconds))?;
+        let seconds = seconds(&outcomes.events);
+        keep(&path, &json!(seconds))?;
         self.sweep(&[MASKED], &["checkpoints"])?;
-        Ok(Some(Done { model, seconds: outcomes.run.seconds }))
+        Ok(Some(Done { model, seconds }))
     }
 
     /// Removes what is large of some runs, unless everything is to be kept.

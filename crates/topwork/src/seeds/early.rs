@@ -5,7 +5,6 @@
 //! Paper: Dodge et al. 2020, "Fine-Tuning Pretrained Language Models", section 5 ("start many, stop early, continue some"),
 //! <https://arxiv.org/abs/2002.06305>
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +14,7 @@ use topwork_train::{Event, Observer};
 use super::{FINISHED, Plan, Run, finish, planned, remove, run_folder};
 use crate::error::Error;
 use crate::glue::{Context, keep, read_kept, same_settings};
-use crate::job::JobObserver;
+use crate::job::{JobObserver, read_events};
 
 /// How runs are stopped early.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,12 +168,6 @@ fn choose(all: &mut [Paused], keep: usize) {
     }
 }
 
-fn events(folder: &Path) -> Result<Vec<Event>, Error> {
-    let path = folder.join("log.jsonl");
-    let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-}
-
 /// Asks the loop to stop after the first evaluation past a share of the steps, or when the user asks.
 struct Watch<'a> {
     inner: &'a mut dyn JobObserver,
@@ -199,7 +192,8 @@ impl Observer for Watch<'_> {
             self.total = *total_steps;
             self.from = ((self.share * *total_steps as f64).ceil() as usize).max(1);
             // A process that was killed between that evaluation and its pause left it in the log.
-            let before = if *done_steps > 0 { events(self.folder).unwrap_or_default() } else { Vec::new() };
+            let before =
+                if *done_steps > 0 { read_events(self.folder).unwrap_or_default() } else { Vec::new() };
             if before.iter().any(|event| self.counts(event)) {
                 self.pause.store(true, Ordering::Relaxed);
             }

@@ -332,7 +332,7 @@ fn said(outcomes: &Outcomes, seed: u64) -> Result<Run, Error> {
 }
 
 /// The steps of a whole run, as its log says.
-fn planned(events: &[Event]) -> Option<usize> {
+pub(crate) fn planned(events: &[Event]) -> Option<usize> {
     events.iter().rev().find_map(|event| match event {
         Event::Start { total_steps, .. } => Some(*total_steps),
         _ => None,
@@ -340,7 +340,7 @@ fn planned(events: &[Event]) -> Option<usize> {
 }
 
 /// Seconds of training with its evaluations, over all processes that had a part in it.
-fn seconds(events: &[Event]) -> f64 {
+pub(crate) fn seconds(events: &[Event]) -> f64 {
     let took = |event: &Event| match event {
         Event::Step { seconds, .. } | Event::Evaluation { seconds, .. } => *seconds,
         _ => 0.0,

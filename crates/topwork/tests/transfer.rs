@@ -1,5 +1,5 @@
 //! Texts of another domain beside those of a task: losses, the gradient of every parameter and AdamW steps against PyTorch
-//! (`fixtures/make/beside.py`), and whole runs on tiny checkpoints.
+//! (`fixtures/make/beside.py`), whole runs on tiny checkpoints, and the studies `adapt` and `tune`.
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
@@ -22,7 +22,9 @@ use topwork::adapt::{self, Plan, WAYS};
 use topwork::beside::{DomainNet, strength};
 use topwork::glue::Context;
 use topwork::job::{JobObserver, Outcomes, Quiet};
-use topwork::{Error, Recipe};
+use topwork::tune::space::Knob;
+use topwork::tune::suggest::Search;
+use topwork::{Error, Recipe, tune};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, Targets};
 use topwork_nn::{Gradients, Pass};
@@ -244,7 +246,7 @@ fn with_other_labels_each_task_has_a_head_of_its_own() {
             format!(
                 "{{\"text\": {:?}, \"label\": {:?}}}",
                 words(n).join(" "),
-                if n % 2 == 0 { yes } else { "no" }
+                if n.is_multiple_of(2) { yes } else { "no" }
             )
         };
         let data = write(folder.path(), &format!("{name}.jsonl"), (0..60).map(row));
@@ -272,4 +274,54 @@ fn with_other_labels_each_task_has_a_head_of_its_own() {
     let known: Vec<[bool; 2]> =
         results.runs.iter().map(|run| [run.source.is_some(), run.target.is_some()]).collect();
     assert_eq!(known, [[false, true], [true, false], [true, true]]);
+}
+
+#[test]
+fn a_search_finds_the_same_whatever_of_it_is_done_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = domain(folder.path(), "data.jsonl", "", 0..150, true);
+    let recipe = recipe(&data, &data, 1, "");
+    let (out, hub, stop) = (folder.path().join("out"), runs::hub(folder.path()), AtomicBool::new(false));
+    let trained = std::cell::RefCell::new(Vec::new());
+    let note = |line: &str| trained.borrow_mut().push(line.to_string());
+    let observe = |_: &Path| -> Box<dyn JobObserver> { Box::new(Quiet) };
+    let context =
+        Context { hub: &hub, progress: &topwork::hub::Silent, stop: &stop, observe: &observe, note: &note };
+    let knobs = ["train.learning-rate=1e-5..1e-2:log", "batch.examples=8|32", "train.epochs=2..4:whole"];
+    let plan = |search| tune::Plan {
+        recipe: &recipe,
+        knobs: knobs.iter().map(|text| Knob::parse(text).unwrap()).collect(),
+        search,
+        trials: 12,
+        halving: true,
+        retrain: true,
+        folder: &out,
+    };
+    let results = tune::run(&plan(Search::Tpe), &context, &mut |_| Ok(())).unwrap();
+    assert_eq!(results.trials.len(), 12);
+    let stopped: Vec<&tune::Trial> = results.trials.iter().filter(|trial| trial.stopped).collect();
+    assert!(!stopped.is_empty() && stopped.iter().all(|trial| trial.steps[0] < trial.steps[1]));
+    let best = results.ranked()[0];
+    assert!(!best.stopped && best.steps[0] == best.steps[1], "{best:?}");
+    assert!(results.best.as_ref().unwrap().test.is_some_and(|test| test > 0.7), "{:?}", results.best);
+    // What a trial is told from its recipe, and what is large is gone.
+    let resolved = fs::read_to_string(out.join("trials/003/resolved.toml")).unwrap();
+    assert!(resolved.contains(&format!("examples = {}", results.trials[2].shown[1])), "{resolved}");
+    assert!(!out.join("trials/003/best").exists() && out.join("best-settings/best").is_dir());
+    let lines = trained.borrow().len();
+    let again = tune::run(&plan(Search::Tpe), &context, &mut |_| Ok(())).unwrap();
+    assert_eq!((&again, trained.borrow().len()), (&results, lines));
+    // One that is lost is found again, with the same values and the same score.
+    fs::remove_dir_all(out.join("trials/010")).unwrap();
+    let again = tune::run(&plan(Search::Tpe), &context, &mut |_| Ok(())).unwrap();
+    let same = |results: &tune::Results| {
+        results
+            .trials
+            .iter()
+            .map(|trial| (trial.shown.clone(), trial.evaluations.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(same(&again), same(&results));
+    let other = tune::run(&plan(Search::Random), &context, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(other.contains("another search"), "{other}");
 }
