@@ -34,6 +34,11 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
+    /// The model's labels in the order of its answers, and the one that counts as positive in a task of two.
+    pub fn labels(&self) -> (&[String], Option<usize>) {
+        (&self.labels, self.positive)
+    }
+
     /// A metric on parts of the data: by length, and as described. Without a name the metric is the first of the headline.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ pub mod datasets;
 pub mod demo;
 mod divided;
 pub mod embedder;
+pub mod ensemble;
 mod erasure;
 pub mod error;
 pub mod evaluate;

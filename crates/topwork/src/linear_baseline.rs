@@ -14,6 +14,7 @@ use topwork_train::metrics::Outcome;
 
 use crate::error::Error;
 use crate::prepare::Prepared;
+use crate::scoring::flags;
 
 /// The baseline's answers on the test set.
 pub struct LinearBaseline {
@@ -139,10 +140,6 @@ fn fit_choosing_c(
         }
         _ => Ok(TfidfLogistic::fit(train, classes, width, options)?),
     }
-}
-
-fn flags(values: &[f32]) -> Vec<bool> {
-    values.iter().map(|y| *y > 0.5).collect()
 }
 
 /// Texts as the baseline sees them: a pair is one text.

@@ -44,6 +44,11 @@ pub struct Outputs {
     pub loss: Option<f64>,
 }
 
+/// Labels that are there or not.
+pub(crate) fn flags(values: &[f32]) -> Vec<bool> {
+    values.iter().map(|y| *y > 0.5).collect()
+}
+
 /// Targets of a batch as a head wants them; `None` where there are no labels.
 pub fn targets(labels: &Labels) -> Option<Targets> {
     match labels {
@@ -158,7 +163,7 @@ pub fn outcome(
         Labels::None(_) => return Err(Error::Task("there are no labels to compare with".to_string())),
         Labels::Class(classes) => Outcome::classes_from_logits(classes, values, outputs)?,
         Labels::Multi { values: truth, .. } => {
-            let truth: Vec<bool> = truth.iter().map(|y| *y > 0.5).collect();
+            let truth = flags(truth);
             Outcome::multi_label_from_logits(&truth, values, outputs)?
         }
         Labels::Score(scores) => Outcome::scores(scores, values)?,

@@ -13,6 +13,7 @@ mod data_scan;
 mod demo;
 mod doctor;
 mod embed;
+mod ensemble;
 mod eval;
 mod eval_lm;
 mod generate;
@@ -46,6 +47,7 @@ pub enum Command {
     Train(Box<train::Train>),
     Pretrain(Box<pretrain::Pretrain>),
     Eval(eval::Eval),
+    Ensemble(ensemble::Ensemble),
     EvalLm(eval_lm::EvalLm),
     Glue(Box<glue::Glue>),
     Compare(Box<compare::Compare>),
@@ -80,7 +82,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 37;
+pub const COUNT: usize = 38;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -89,6 +91,7 @@ impl Command {
             Command::Demo(command) => command.run(global, out),
             Command::Train(command) => command.run(global, out),
             Command::Pretrain(command) => command.run(global, out),
+            Command::Ensemble(command) => command.run(global, out),
             Command::Eval(command) => command.run(global, out),
             Command::EvalLm(command) => command.run(global, out),
             Command::Glue(command) => command.run(global, out),

@@ -166,6 +166,8 @@ pub struct Strips {
     pub about: String,
     /// The metric.
     pub metric: String,
+    /// What a marked point is; a failed run when empty.
+    pub marked: String,
     /// The strips, from the top down.
     pub rows: Vec<Strip>,
     /// Scores to hold the points against: what each is of, and the score.
@@ -192,7 +194,7 @@ pub struct StripPoint {
     pub name: String,
     /// Its score.
     pub value: f64,
-    /// True if it has failed.
+    /// True if it is marked: it has failed, or what [`Strips::marked`] says.
     pub failed: bool,
 }
 

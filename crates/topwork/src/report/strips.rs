@@ -143,7 +143,8 @@ fn legend(data: &Strips) -> String {
     };
     let failed =
         |failed: bool| data.rows.iter().flat_map(|row| &row.points).any(|point| point.failed == failed);
-    for (kind, name) in [(false, "a run"), (true, "a failed run")] {
+    let marked = if data.marked.is_empty() { "a failed run" } else { &data.marked };
+    for (kind, name) in [(false, "a run"), (true, marked)] {
         if failed(kind) {
             entry(&format!("<g class=\"mark s{}\">{}</g>", usize::from(kind), mark(kind, 14.0, 7.0)), name);
         }

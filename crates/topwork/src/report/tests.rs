@@ -25,6 +25,7 @@ fn full(text: &str) -> Report {
         headline: vec![Headline { name: s(), value: s(), detail: s() }],
         notes: vec![s()],
         strips: Some(Strips {
+            marked: String::new(),
             title: s(),
             about: s(),
             metric: s(),

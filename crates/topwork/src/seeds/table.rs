@@ -307,6 +307,7 @@ impl Results {
             references.push((bar_name(Bar::Score(score)), score));
         }
         Strips {
+            marked: String::new(),
             title: "Every run as a point".to_string(),
             about: self.definition(),
             metric: self.metric().to_string(),

@@ -200,10 +200,11 @@ impl Results {
         let linear = self.best.as_ref().and_then(|best| best.test);
         Strips {
             title: "Every trial".to_string(),
-            about: "A point is the best score of a trial on the development data; hollow points were stopped early. Strips far apart \
-                    are settings that matter; a strip that is wide whatever its value is one that does not."
+            about: "A point is the best score of a trial on the development data. Strips that lie apart are values of a setting \
+                    that matters; where all strips of a setting are as wide as the first, it matters little."
                 .to_string(),
             metric: format!("dev {}", self.metric()),
+            marked: "stopped early".to_string(),
             rows,
             references: linear.map(|test| vec![("best settings, test data".to_string(), test)]).unwrap_or_default(),
         }

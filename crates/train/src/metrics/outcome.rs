@@ -332,6 +332,14 @@ impl Outcome {
         }
     }
 
+    /// The number predicted for each example; `None` unless numbers are.
+    pub fn predicted_scores(&self) -> Option<&[f64]> {
+        match &self.predicted {
+            Answers::Scores(scores) => Some(scores),
+            Answers::Classes(_) | Answers::Labels(_) => None,
+        }
+    }
+
     /// Whether label `label` is true of example `row`.
     pub(super) fn is(&self, row: usize, label: usize) -> bool {
         match &self.truth {
