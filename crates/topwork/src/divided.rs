@@ -96,8 +96,8 @@ pub(crate) fn stages(
         if other.pairs != first.pairs {
             let (pairs, single) = if first.pairs { (first, other) } else { (other, first) };
             return Err(Error::Task(format!(
-                "{} has pairs of texts, {} single ones: one encoder may learn both, but replay cannot mix them in a file; learn \
-                 tasks of one form",
+                "{} has pairs of texts, {} single ones: one encoder may learn both, but a file cannot hold both; take tasks of \
+                 one form",
                 pairs.name, single.name
             )));
         }
@@ -231,4 +231,19 @@ pub(crate) fn few_labels(stage: &Stage, count: Option<usize>, seed: u64) -> Resu
     }
     topwork_weights::atomic::write(&path, kept.as_bytes())?;
     Ok((path, chosen.len()))
+}
+
+/// A part of all tasks in one file, beside the first task's.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub(crate) fn joined(stages: &[Stage], part: &str) -> Result<PathBuf, Error> {
+    let path = stages[0].folder.join(format!("all-{part}.jsonl"));
+    let mut text = String::new();
+    for stage in stages {
+        let from = stage.file(part);
+        text.push_str(&fs::read_to_string(&from).map_err(Error::file(&from))?);
+    }
+    topwork_weights::atomic::write(&path, text.as_bytes())?;
+    Ok(path)
 }

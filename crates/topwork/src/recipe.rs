@@ -287,6 +287,9 @@ pub struct BatchRecipe {
     pub examples: Option<usize>,
     /// Most tokens in a batch; 0 = any number.
     pub tokens: usize,
+    /// How often the texts of each of several tasks (`task.groups`) are drawn: proportional, sqrt, equal, annealed, temperature=N.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixing: Option<String>,
     /// Draw the texts of rare classes as often as those of the most frequent one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub oversample: bool,

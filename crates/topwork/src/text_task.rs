@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::fisher::fisher;
 use crate::frozen::{Frozen, Place, Set};
 use crate::imbalance::oversampled;
+use crate::mixing::Mixed;
 use crate::tasks::{Judge, LanguageTask, Part, Run, TaskBatch};
 
 /// Settings of a [`TextTask`] that come from the recipe.
@@ -75,6 +76,7 @@ pub struct TextTask<'a> {
     frozen: Frozen,
     adapter: Option<Adapter>,
     beside: Option<Beside<'a>>,
+    mixed: Option<Mixed>,
     /// Where the model was opened.
     origin: Option<PathBuf>,
     /// True once this process has written the whole model folder.
@@ -110,6 +112,7 @@ impl<'a> TextTask<'a> {
             frozen: Frozen::default(),
             adapter: None,
             beside: None,
+            mixed: None,
             origin: None,
             saved: Cell::new(false),
         })
@@ -123,6 +126,11 @@ impl<'a> TextTask<'a> {
     /// The same with texts beside those of the task.
     pub(crate) fn with_beside(self, beside: Option<Beside<'a>>) -> Self {
         TextTask { beside, ..self }
+    }
+
+    /// The same, drawing the texts of several tasks as often as is said.
+    pub(crate) fn mixed(self, mixed: Option<Mixed>) -> Self {
+        TextTask { mixed, ..self }
     }
 
     /// The same, drawing training texts the more often the more they are like these, if there are any.
@@ -247,7 +255,10 @@ impl Task for TextTask<'_> {
     }
 
     fn batches(&self, epoch: usize) -> Result<Vec<Vec<usize>>, TaskError> {
-        let batches = self.sampler.epoch(epoch as u64);
+        let batches = match &self.mixed {
+            Some(mixed) => mixed.epoch(&self.sampler, epoch)?,
+            None => self.sampler.epoch(epoch as u64),
+        };
         Ok(match &self.beside {
             Some(beside) => beside.join(batches, epoch, self.train.len()),
             None => batches,

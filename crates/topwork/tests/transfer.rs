@@ -1,5 +1,6 @@
 //! Texts of another domain beside those of a task: losses, the gradient of every parameter and AdamW steps against PyTorch
-//! (`fixtures/make/beside.py`), whole runs on tiny checkpoints, and the studies `adapt` and `tune`.
+//! (`fixtures/make/beside.py`), whole runs on tiny checkpoints, and the studies `adapt`, `tune` and
+//! `multi_task`.
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
@@ -24,7 +25,7 @@ use topwork::glue::Context;
 use topwork::job::{JobObserver, Outcomes, Quiet};
 use topwork::tune::space::Knob;
 use topwork::tune::suggest::Search;
-use topwork::{Error, Recipe, tune};
+use topwork::{Error, Recipe, multi_task, tune};
 use topwork_kernels::gemm::Precision;
 use topwork_models::{HeadSpec, LossOptions, Model, Pooling, Targets};
 use topwork_nn::{Gradients, Pass};
@@ -324,4 +325,47 @@ fn a_search_finds_the_same_whatever_of_it_is_done_already() {
     assert_eq!(same(&again), same(&results));
     let other = tune::run(&plan(Search::Random), &context, &mut |_| Ok(())).unwrap_err().to_string();
     assert!(other.contains("another search"), "{other}");
+}
+
+#[test]
+fn several_tasks_are_learnt_by_one_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = |name: &str, word: &str, count: usize| {
+        let row = |n: usize| {
+            let label = if words(n).contains(&word) { "with" } else { "without" };
+            format!("{{\"text\": {:?}, \"label\": {label:?}}}", words(n).join(" "))
+        };
+        let data = write(folder.path(), &format!("{name}.jsonl"), (0..count).map(row));
+        let text = format!(
+            "model = {:?}\n[data]\ntrain = {data:?}\n[batch]\nexamples = 16\n[train]\nepochs = 12\nlearning-rate = 2e-3\nprecision = \"f32\"\n",
+            fixtures("bert")
+        );
+        (name.to_string(), Recipe::parse(&text, "test").unwrap())
+    };
+    // Each text has another answer in each task: one head could not know both.
+    let tasks = [task("of", "of", 300), task("it", "it", 150)];
+    let (out, hub, stop) = (folder.path().join("out"), runs::hub(folder.path()), AtomicBool::new(false));
+    let trained = std::cell::RefCell::new(0);
+    let note = |_: &str| *trained.borrow_mut() += 1;
+    let observe = |_: &Path| -> Box<dyn JobObserver> { Box::new(Quiet) };
+    let context =
+        Context { hub: &hub, progress: &topwork::hub::Silent, stop: &stop, observe: &observe, note: &note };
+    let plan = |mixings: &[&str]| multi_task::Plan {
+        tasks: &tasks,
+        mixings: mixings.iter().map(|mixing| mixing.to_string()).collect(),
+        seeds: vec![1],
+        keep_models: false,
+        folder: &out,
+    };
+    let results = multi_task::run(&plan(&["equal", "annealed"]), &context, &mut |_| Ok(())).unwrap();
+    assert_eq!(results.runs.len(), 4);
+    for run in results.runs.iter().filter(|run| run.mixing != "alone") {
+        assert!(run.scores.iter().all(|score| score.is_some_and(|score| score > 0.85)), "{run:?}");
+    }
+    assert_eq!(results.runs[0].scores.iter().filter(|score| score.is_some()).count(), 1);
+    let (before, again) =
+        (*trained.borrow(), multi_task::run(&plan(&["equal", "annealed"]), &context, &mut |_| Ok(())));
+    assert_eq!((again.unwrap().runs, *trained.borrow()), (results.runs, before));
+    let error = multi_task::run(&plan(&["even"]), &context, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("proportional, sqrt"), "{error}");
 }

@@ -159,6 +159,7 @@ impl Compare {
 }
 
 /// What several tasks are asked for by.
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// The model, above those of recipes.
     pub model: Option<&'a str>,
@@ -221,6 +222,39 @@ impl Asked<'_> {
             ready.push((name, recipe));
         }
         Ok(ready)
+    }
+}
+
+impl Asked<'_> {
+    /// A task for each recipe file, data file and name, in this order; what else is written as key=value is a setting of all.
+    pub fn in_order(
+        &self,
+        words: &[String],
+        hub: &hub::Hub,
+        progress: &dyn hub::Progress,
+    ) -> anyhow::Result<Vec<(String, Recipe)>> {
+        let is_setting = |text: &&String| text.contains('=') && !Path::new(text).exists();
+        let (settings, tasks): (Vec<&String>, Vec<&String>) = words.iter().partition(is_setting);
+        let settings: Vec<String> = settings.into_iter().cloned().collect();
+        let mut read: Vec<(String, Recipe)> = Vec::new();
+        // One at a time, so that recipes and files keep their order.
+        for task in tasks {
+            let (recipe, data) = match task.ends_with(".toml") {
+                true => (Some(task.clone()), None),
+                false => (None, Some(task.clone())),
+            };
+            let settings: Vec<String> = settings.iter().cloned().chain(recipe).collect();
+            let data: Vec<String> = data.into_iter().collect();
+            for (name, recipe) in
+                (Asked { data: &data, settings: &settings, ..*self }).tasks(hub, progress)?
+            {
+                if read.iter().any(|(other, _)| *other == name) {
+                    bail!("two tasks are called {name}: rename one of the files");
+                }
+                read.push((name, recipe));
+            }
+        }
+        Ok(read)
     }
 }
 

@@ -96,33 +96,15 @@ impl Continual {
         if !(self.replay > 0.0 && self.replay <= 1.0) {
             bail!("--replay is a share above 0 and at most 1, got {}", self.replay);
         }
-        let is_setting = |text: &&String| text.contains('=') && !Path::new(text).exists();
-        let (settings, tasks): (Vec<&String>, Vec<&String>) = self.tasks.iter().partition(is_setting);
-        let settings: Vec<String> = settings.into_iter().cloned().collect();
-        let mut read = Vec::new();
-        // One at a time, so that recipes and files keep their order.
-        for task in tasks {
-            let (recipe, data) = match task.ends_with(".toml") {
-                true => (Some(task.clone()), None),
-                false => (None, Some(task.clone())),
-            };
-            let settings: Vec<String> = settings.iter().cloned().chain(recipe).collect();
-            let data: Vec<String> = data.into_iter().collect();
-            let asked = Asked {
-                model: self.model.as_deref(),
-                data: &data,
-                limit: self.limit,
-                metric: self.metric.as_deref(),
-                precision: self.precision,
-                settings: &settings,
-            };
-            for (name, recipe) in asked.tasks(&hub, &progress)? {
-                if read.iter().any(|(other, _)| *other == name) {
-                    bail!("two tasks are called {name}: rename one of the files");
-                }
-                read.push((name, recipe));
-            }
-        }
+        let asked = Asked {
+            model: self.model.as_deref(),
+            data: &[],
+            limit: self.limit,
+            metric: self.metric.as_deref(),
+            precision: self.precision,
+            settings: &[],
+        };
+        let read = asked.in_order(&self.tasks, &hub, &progress)?;
         let Some((_, first)) = read.first() else {
             bail!("no tasks: name files or data sets");
         };

@@ -22,6 +22,7 @@ mod index;
 mod learning_curve;
 mod list;
 mod model;
+mod multi_task;
 mod predict;
 mod pretrain;
 mod search;
@@ -54,6 +55,7 @@ pub enum Command {
     Seeds(Box<seeds::Seeds>),
     Tune(Box<tune::Tune>),
     Adapt(Box<adapt::Adapt>),
+    MultiTask(Box<multi_task::MultiTask>),
     Continual(Box<continual::Continual>),
     TransferMatrix(Box<transfer_matrix::TransferMatrix>),
     LearningCurve(Box<learning_curve::LearningCurve>),
@@ -82,7 +84,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 38;
+pub const COUNT: usize = 39;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -98,6 +100,7 @@ impl Command {
             Command::Compare(command) => command.run(global, out),
             Command::Seeds(command) => command.run(global, out),
             Command::Tune(command) => command.run(global, out),
+            Command::MultiTask(command) => command.run(global, out),
             Command::Adapt(command) => command.run(global, out),
             Command::Continual(command) => command.run(global, out),
             Command::TransferMatrix(command) => command.run(global, out),
