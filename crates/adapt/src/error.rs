@@ -66,6 +66,14 @@ pub enum Error {
         /// The kind.
         kind: &'static str,
     },
+    /// An adapter that cannot be taken out of weights again.
+    #[error("a {kind} adapter cannot be taken out of weights: {why}")]
+    NotUndone {
+        /// The kind.
+        kind: &'static str,
+        /// Why.
+        why: &'static str,
+    },
     /// Parameters.
     #[error(transparent)]
     Nn(#[from] topwork_nn::Error),

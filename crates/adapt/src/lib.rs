@@ -14,6 +14,7 @@ pub mod error;
 mod ia3;
 mod lora;
 mod low_rank;
+mod merge;
 pub mod peft;
 
 use serde_json::Value;
@@ -22,6 +23,7 @@ use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
 pub use bottleneck::BottleneckSettings;
 pub use error::Error;
 pub use low_rank::LowRankSettings;
+pub use merge::undo;
 
 /// How an adapter is known from outside.
 pub struct AdapterEntry {

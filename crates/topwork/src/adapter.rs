@@ -128,16 +128,20 @@ impl Adapter {
     /// # Errors
     /// A parameter without values.
     pub fn put_into(&self, save: &mut SaveOptions, model: &Model) -> Result<(), Error> {
+        // With the head in it, an adapter is all there is to know beside the model that others use too.
         if !self.attached.merges() {
             let (config, upstream) = (model.saved_config(), model.upstream_tensors());
             save.adapter =
                 adapter_hub::files(&self.attached, &model.store, (&config, &self.base), &upstream)?;
+            save.adapter.extend(model.adapter_head_files(&save.notes, &[])?);
             return Ok(());
         }
-        let upstream = |path: &str| model.upstream_name(path);
-        let files = peft::files(&self.attached, &model.store, &self.base, &upstream, model.export_head()?);
+        let (upstream, head) = (model.upstream_matrix(), model.export_head()?);
+        let own = model.adapter_head_files(&save.notes, &head)?;
+        let files = peft::files(&self.attached, &model.store, &self.base, &upstream, head);
         match files {
-            Ok(files) => {
+            Ok(mut files) => {
+                files.extend(own);
                 let inner = |(name, content): (String, Vec<u8>)| (format!("{FOLDER}/{name}"), content);
                 save.files.extend(files.into_iter().map(inner));
                 Ok(())

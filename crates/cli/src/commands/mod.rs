@@ -18,6 +18,7 @@ mod glue;
 mod index;
 mod learning_curve;
 mod list;
+mod merge;
 mod model;
 mod predict;
 mod pretrain;
@@ -75,7 +76,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 35;
+pub const COUNT: usize = 37;
 
 impl Command {
     /// Runs the command; results go to `out`.
