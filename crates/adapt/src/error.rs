@@ -44,6 +44,14 @@ pub enum Error {
         /// What weights are called inside their layers.
         known: String,
     },
+    /// A model without a table of words.
+    #[error(
+        "adapter {adapter}: this model has no table of words that virtual tokens could stand in, or there are some already"
+    )]
+    NoTable {
+        /// The adapter.
+        adapter: &'static str,
+    },
     /// Files of an adapter that do not fit the model, or say what is not known here.
     #[error("{path}: {reason}", path = .path.display())]
     File {

@@ -16,6 +16,7 @@ mod lora;
 mod low_rank;
 mod merge;
 pub mod peft;
+mod prompt;
 
 use serde_json::Value;
 use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
@@ -24,6 +25,7 @@ pub use bottleneck::BottleneckSettings;
 pub use error::Error;
 pub use low_rank::LowRankSettings;
 pub use merge::undo;
+pub use prompt::PromptSettings;
 
 /// How an adapter is known from outside.
 pub struct AdapterEntry {
@@ -49,6 +51,7 @@ pub const ADAPTERS: &[&AdapterEntry] = &[
     &bottleneck::HOULSBY,
     &bottleneck::PFEIFFER,
     &bottleneck::PARALLEL,
+    &prompt::ENTRY,
 ];
 
 /// An adapter on a model.
@@ -71,6 +74,8 @@ pub enum Settings {
     LowRank(LowRankSettings),
     /// Of bottleneck adapters.
     Bottleneck(BottleneckSettings),
+    /// Of prompts.
+    Prompt(PromptSettings),
 }
 
 /// What is attached to one weight.
@@ -87,7 +92,7 @@ pub struct Part {
 impl Attached {
     /// Whether weights can take it up, so that a model without adapter computes the same.
     pub fn merges(&self) -> bool {
-        !matches!(self.settings, Settings::Bottleneck(_))
+        matches!(self.settings, Settings::None | Settings::LowRank(_))
     }
 
     /// Patterns of the paths of all parameters of the adapter.
@@ -122,12 +127,20 @@ pub fn find(name: &str, options: &Value) -> Result<&'static AdapterEntry, Error>
 }
 
 /// Attaches an adapter of that kind to a model whose parameters have their values. It changes nothing yet: the model computes
-/// what it did before, until the adapter's own parameters learn.
+/// what it did before, until the adapter's own parameters learn; but for a prompt, which is read from the first step on.
 ///
 /// # Errors
 /// As [`find`]; an option out of range; [`Error::NoTarget`] where a pattern selects no weight that can be adapted.
 pub fn attach(name: &str, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
     (find(name, options)?.attach)(options, store, seed)
+}
+
+/// How many virtual tokens an adapter of that kind puts in front of each text; those of prompts.
+///
+/// # Errors
+/// As [`find`]; an option out of range.
+pub fn virtual_tokens(name: &str, options: &Value) -> Result<usize, Error> {
+    if find(name, options)?.name == prompt::ENTRY.name { prompt::tokens(options) } else { Ok(0) }
 }
 
 /// A number among the options, or the default.

@@ -41,7 +41,9 @@ pub fn undo(attached: &Attached, store: &mut ParamStore) -> Result<(), Error> {
                     divide(store, bias, |at| scales[at])?;
                 }
             }
-            Settings::Bottleneck(_) => return Err(refused("weights cannot take it up")),
+            Settings::Bottleneck(_) | Settings::Prompt(_) => {
+                return Err(refused("weights cannot take it up"));
+            }
         }
     }
     Ok(())

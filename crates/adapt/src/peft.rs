@@ -3,6 +3,8 @@
 //! Tensors are called `base_model.model.MODULE.lora_A.weight` there, after the modules of the model they are attached to; what
 //! was trained whole beside them (a head) stands under its own name, and its module in `modules_to_save`.
 
+mod prompts;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -12,6 +14,8 @@ use topwork_nn::ParamStore;
 use topwork_weights::{Checkpoint, Named, safetensors};
 
 use crate::error::Error;
+pub use prompts::{About, prompt_files};
+
 use crate::{Attached, LowRankSettings, Part, Settings, attach};
 
 /// Name of the file of settings.
@@ -108,7 +112,7 @@ pub fn files(
             ("LORA", more)
         }
         Settings::None => ("IA3", json!({"feedforward_modules": inputs, "init_ia3_weights": true})),
-        Settings::Bottleneck(_) => return Err(Error::NotPeft { kind: attached.kind }),
+        Settings::Bottleneck(_) | Settings::Prompt(_) => return Err(Error::NotPeft { kind: attached.kind }),
     };
     let mut config = json!({
         "base_model_name_or_path": base,
@@ -152,6 +156,9 @@ pub fn open(folder: &Path, store: &mut ParamStore, upstream: &UpstreamMatrix) ->
     let path = named.iter().find(|path| path.is_file()).unwrap_or(&named[0]);
     let wrong = |reason: String| Error::File { path: path.clone(), reason };
     let file = Checkpoint::open(path)?;
+    if kind == "prompt" {
+        return prompts::open(&config, (path, &file), store);
+    }
     let thin = kind != "ia3";
     let mark = if kind == "ia3" { "ia3_l" } else { "lora_A.weight" };
     let candidates =
@@ -235,9 +242,10 @@ fn kind_and_options(config: &Value) -> Result<(&'static str, Value), String> {
             Ok((kind, json!({"rank": rank, "alpha": alpha, "by-root": flag("use_rslora")})))
         }
         Some("IA3") => Ok(("ia3", json!({}))),
+        Some("PROMPT_TUNING") => Ok(("prompt", json!({}))),
         other => {
             let other = other.unwrap_or("none");
-            Err(format!("peft_type {other}: there are LORA (with use_dora, too) and IA3 here"))
+            Err(format!("peft_type {other}: there are LORA (with use_dora, too), IA3 and PROMPT_TUNING here"))
         }
     }
 }

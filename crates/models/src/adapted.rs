@@ -83,6 +83,18 @@ pub fn local_base(adapter: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(places.into_iter().find(|place| place.exists()))
 }
 
+/// How many virtual tokens an adapter puts in front of each text.
+///
+/// # Errors
+/// Its settings cannot be read.
+pub fn virtual_tokens(source: &Source) -> Result<usize, Error> {
+    let Some(adapter) = source.adapter() else { return Ok(0) };
+    let config = read_json(adapter, ADAPTER_CONFIG)?;
+    let prompt = config.get("peft_type").and_then(Value::as_str) == Some("PROMPT_TUNING");
+    let tokens = config.get("num_virtual_tokens").and_then(Value::as_u64).filter(|_| prompt);
+    Ok(tokens.unwrap_or(0) as usize)
+}
+
 /// A file among several names, if one is there.
 fn one_of(folder: &Path, names: &[&str]) -> Option<PathBuf> {
     names.iter().map(|name| folder.join(name)).find(|path| path.is_file())
@@ -111,8 +123,10 @@ pub(crate) fn spec(source: &Source, adapter: &Path) -> Result<HeadSpec, Error> {
         },
         (None, under) => under?,
     };
+    // Of what changes no module, names have one part less in front.
+    let prompt = config.get("num_virtual_tokens").is_some();
     let (tensors, prefix) = match one_of(adapter, &PEFT_WEIGHTS) {
-        Some(path) => (Some(path), PEFT_PREFIX),
+        Some(path) => (Some(path), if prompt { "base_model." } else { PEFT_PREFIX }),
         None => (one_of(adapter, &HUB_HEAD_WEIGHTS), ""),
     };
     let Some(tensors) = tensors else { return Ok(spec) };

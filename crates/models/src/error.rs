@@ -42,6 +42,14 @@ pub enum Error {
         /// The folder of the model.
         folder: PathBuf,
     },
+    /// Something that virtual tokens in front of each text have no place in.
+    #[error(
+        "{what}: the virtual tokens that stand in front of each text have no place in it; train another adapter for that"
+    )]
+    VirtualTokens {
+        /// What was to be done.
+        what: &'static str,
+    },
     /// A model was to be written whose adapter no weights can take up.
     #[error("the adapter of this model changes what its blocks compute, which {what} cannot say: it stays a folder with {base} and {adapter}", base = BASE, adapter = ADAPTER)]
     Grafted {

@@ -24,6 +24,7 @@ use crate::source::Source;
 mod load;
 mod over;
 mod own;
+mod prompted;
 mod read;
 mod save;
 mod segments;
@@ -228,6 +229,7 @@ impl Model {
     /// [`Error::NotCausal`] for a family that sees the words to come, or a head that does not predict them.
     pub fn decoder(&self) -> Result<&dyn Decoder, Error> {
         let predicts = matches!(self.spec, HeadSpec::CausalLm | HeadSpec::DoubleHeads);
+        self.no_virtual_tokens("going on with texts")?;
         let decoder = self.encoder.decoder().filter(|_| predicts);
         decoder.ok_or(Error::NotCausal { head: self.spec.name() })
     }
@@ -282,8 +284,10 @@ impl Model {
     /// # Errors
     /// A sequence too long for the model, an id outside its tables.
     pub fn hidden(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
-        let x = self.encoder.embed(pass, input)?;
-        self.encoder.layers_of(pass, x, input, 0..self.encoder.parts())
+        let wide = self.widened(input);
+        let x = self.encoder.embed(pass, &wide)?;
+        let x = self.encoder.layers_of(pass, x, &wide, 0..self.encoder.parts())?;
+        Ok(self.own_tokens(x, &wide.offsets))
     }
 
     /// The head on features.

@@ -9,6 +9,7 @@ use topwork_kernels::gemm::{Packed, Precision};
 use topwork_kernels::rng::{Stream, derive};
 
 use crate::error::Error;
+use crate::extension::Extension;
 use crate::graft::Graft;
 use crate::init::Init;
 use crate::packs::Packs;
@@ -60,6 +61,8 @@ pub struct Param {
     reparam: Option<Arc<dyn Reparam>>,
     /// What is attached to the end of the block whose last map's weight this is.
     graft: Option<Arc<dyn Graft>>,
+    /// Rows behind those of this table.
+    extension: Option<Arc<dyn Extension>>,
     attachment: bool,
 }
 
@@ -87,6 +90,11 @@ impl Param {
     /// What is attached to the end of the block whose last map's weight this is.
     pub fn grafted(&self) -> Option<&Arc<dyn Graft>> {
         self.graft.as_ref()
+    }
+
+    /// Rows that this table has from outside, behind its own.
+    pub fn extension(&self) -> Option<&Arc<dyn Extension>> {
+        self.extension.as_ref()
     }
 
     /// True for a parameter without values, which no layer declares.
@@ -166,6 +174,7 @@ impl ParamStore {
             value: None,
             reparam: None,
             graft: None,
+            extension: None,
             attachment: false,
         });
         ParamId(id)
@@ -217,9 +226,19 @@ impl ParamStore {
         param.graft = Some(graft);
     }
 
-    /// True if something is attached to the end of a block: what the model computes is more than its weights say.
+    /// From now on a table has further rows, behind its own.
+    ///
+    /// Only once, which is asserted; [`Param::extension`] says whether it has some.
+    pub fn extend(&mut self, id: ParamId, extension: Arc<dyn Extension>) {
+        let param = &mut self.params[id.0];
+        assert!(param.extension.is_none(), "{} is extended already", param.path);
+        param.extension = Some(extension);
+    }
+
+    /// True if something is attached to the end of a block or behind a table: what the model computes is more than its weights
+    /// say.
     pub fn has_grafts(&self) -> bool {
-        self.params.iter().any(|param| param.graft.is_some())
+        self.params.iter().any(|param| param.graft.is_some() || param.extension.is_some())
     }
 
     /// From now on nothing is attached to a parameter; what was declared for it stays.

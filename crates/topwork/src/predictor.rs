@@ -158,7 +158,7 @@ impl Predictor {
         }
         let saved = SavedNotes::read(folder)?;
         saved.check(labels_of(&model).len(), folder)?;
-        let model_max = model.size().max_tokens;
+        let model_max = model.max_tokens();
         let max_length =
             saved.max_length.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
         Ok(Predictor { model, tokenizer, precision, max_length, saved, report })

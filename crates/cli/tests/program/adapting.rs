@@ -96,7 +96,11 @@ fn adapters_of_peft_and_of_adapter_hub_are_models_with_their_base() {
 #[test]
 fn what_was_trained_here_goes_on_over_another_copy_of_its_model() {
     let stage = Stage::with_mails();
-    for (kind, run) in [("lora:rank=2", "runs/lora"), ("houlsby:reduction=8", "runs/houlsby")] {
+    for (kind, run) in [
+        ("lora:rank=2", "runs/lora"),
+        ("houlsby:reduction=8", "runs/houlsby"),
+        ("prompt:tokens=4", "runs/prompt"),
+    ] {
         stage.train(run, &format!("--adapter {kind}"));
         let whole = stage.ok(&format!("predict {run} free --json --precision f32")).out();
         // Over the model that it was trained from: adapter and head are all there is beside it.
@@ -121,4 +125,35 @@ fn what_was_trained_here_goes_on_over_another_copy_of_its_model() {
         assert!(done.err().contains(&format!("adapter {name}: ")), "{}", done.err());
         stage.ok(&format!("predict {run}-2 free"));
     }
+}
+
+#[test]
+fn virtual_tokens_leave_texts_the_places_that_are_left() {
+    let stage = Stage::with_mails();
+    let line = |more: &str| {
+        let quick = QUICK
+            .iter()
+            .filter(|option| !option.contains("max-length"))
+            .copied()
+            .collect::<Vec<_>>()
+            .join(" ");
+        format!("train --model bert --data mails.csv {quick} {more}")
+    };
+    let config = std::fs::read_to_string(stage.path("bert/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let most = config["max_position_embeddings"].as_u64().unwrap() as usize;
+    stage.refused(
+        &line(&format!("--adapter prompt:tokens=5 --out runs/none --max-length={}", most - 4)),
+        &[&format!("positions for {} tokens", most - 5)],
+    );
+    stage.ok(&line(&format!("--adapter prompt:tokens=5 --out runs/prompt --max-length={}", most - 5)));
+    let long = vec!["free"; 3 * most].join(" ");
+    let answer =
+        stage.run(["predict", "runs/prompt", "--json", &long]).run().unwrap().expect_code(0).unwrap().out();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["tokens"].as_u64().unwrap() as usize, most - 5, "{answer}");
+    let card = std::fs::read_to_string(stage.path("runs/prompt/best/README.md")).unwrap();
+    assert!(card.contains("PeftModel.from_pretrained"), "{card}");
+    stage.refused("model merge runs/prompt/best --out merged", &["cannot be merged"]);
+    stage.refused(&line("--adapter prompt:tokens=0 --out runs/none"), &["at least 1"]);
 }
