@@ -44,6 +44,11 @@ pub enum Error {
         /// What weights are called inside their layers.
         known: String,
     },
+    /// A model without keys of its own in each layer.
+    #[error(
+        "adapter prefix: the layers of this model have no keys that others could stand in front of, or there are some already"
+    )]
+    NoKeys,
     /// A model without a table of words.
     #[error(
         "adapter {adapter}: this model has no table of words that virtual tokens could stand in, or there are some already"

@@ -16,6 +16,7 @@ mod lora;
 mod low_rank;
 mod merge;
 pub mod peft;
+mod prefix;
 mod prompt;
 
 use serde_json::Value;
@@ -25,6 +26,7 @@ pub use bottleneck::BottleneckSettings;
 pub use error::Error;
 pub use low_rank::LowRankSettings;
 pub use merge::undo;
+pub use prefix::PrefixSettings;
 pub use prompt::PromptSettings;
 
 /// How an adapter is known from outside.
@@ -52,6 +54,7 @@ pub const ADAPTERS: &[&AdapterEntry] = &[
     &bottleneck::PFEIFFER,
     &bottleneck::PARALLEL,
     &prompt::ENTRY,
+    &prefix::ENTRY,
 ];
 
 /// An adapter on a model.
@@ -76,6 +79,8 @@ pub enum Settings {
     Bottleneck(BottleneckSettings),
     /// Of prompts.
     Prompt(PromptSettings),
+    /// Of prefixes.
+    Prefix(PrefixSettings),
 }
 
 /// What is attached to one weight.
@@ -127,7 +132,7 @@ pub fn find(name: &str, options: &Value) -> Result<&'static AdapterEntry, Error>
 }
 
 /// Attaches an adapter of that kind to a model whose parameters have their values. It changes nothing yet: the model computes
-/// what it did before, until the adapter's own parameters learn; but for a prompt, which is read from the first step on.
+/// what it did before, until the adapter's own parameters learn; but for prompts and prefixes, which are read from the first step on.
 ///
 /// # Errors
 /// As [`find`]; an option out of range; [`Error::NoTarget`] where a pattern selects no weight that can be adapted.
@@ -135,12 +140,14 @@ pub fn attach(name: &str, options: &Value, store: &mut ParamStore, seed: u64) ->
     (find(name, options)?.attach)(options, store, seed)
 }
 
-/// How many virtual tokens an adapter of that kind puts in front of each text; those of prompts.
+/// How many virtual tokens an adapter of that kind puts in front of each text; those of prompts and prefixes.
 ///
 /// # Errors
 /// As [`find`]; an option out of range.
 pub fn virtual_tokens(name: &str, options: &Value) -> Result<usize, Error> {
-    if find(name, options)?.name == prompt::ENTRY.name { prompt::tokens(options) } else { Ok(0) }
+    let entry = find(name, options)?;
+    let virtual_ones = [prompt::ENTRY.name, prefix::ENTRY.name].contains(&entry.name);
+    if virtual_ones { prompt::virtual_tokens(entry.name, options) } else { Ok(0) }
 }
 
 /// A number among the options, or the default.

@@ -112,7 +112,9 @@ pub fn files(
             ("LORA", more)
         }
         Settings::None => ("IA3", json!({"feedforward_modules": inputs, "init_ia3_weights": true})),
-        Settings::Bottleneck(_) | Settings::Prompt(_) => return Err(Error::NotPeft { kind: attached.kind }),
+        Settings::Bottleneck(_) | Settings::Prompt(_) | Settings::Prefix(_) => {
+            return Err(Error::NotPeft { kind: attached.kind });
+        }
     };
     let mut config = json!({
         "base_model_name_or_path": base,
@@ -156,8 +158,8 @@ pub fn open(folder: &Path, store: &mut ParamStore, upstream: &UpstreamMatrix) ->
     let path = named.iter().find(|path| path.is_file()).unwrap_or(&named[0]);
     let wrong = |reason: String| Error::File { path: path.clone(), reason };
     let file = Checkpoint::open(path)?;
-    if kind == "prompt" {
-        return prompts::open(&config, (path, &file), store);
+    if ["prompt", "prefix"].contains(&kind) {
+        return prompts::open(kind, &config, (path, &file), store);
     }
     let thin = kind != "ia3";
     let mark = if kind == "ia3" { "ia3_l" } else { "lora_A.weight" };
@@ -243,9 +245,12 @@ fn kind_and_options(config: &Value) -> Result<(&'static str, Value), String> {
         }
         Some("IA3") => Ok(("ia3", json!({}))),
         Some("PROMPT_TUNING") => Ok(("prompt", json!({}))),
+        Some("PREFIX_TUNING") => Ok(("prefix", json!({}))),
         other => {
             let other = other.unwrap_or("none");
-            Err(format!("peft_type {other}: there are LORA (with use_dora, too), IA3 and PROMPT_TUNING here"))
+            Err(format!(
+                "peft_type {other}: there are LORA (with use_dora, too), IA3, PROMPT_TUNING and PREFIX_TUNING here"
+            ))
         }
     }
 }

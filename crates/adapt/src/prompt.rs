@@ -51,18 +51,18 @@ pub struct PromptSettings {
 }
 
 /// How many virtual tokens the options ask for.
-pub(crate) fn tokens(options: &Value) -> Result<usize, Error> {
-    let tokens = number("prompt", options, "tokens", 20.0)?;
+pub(crate) fn virtual_tokens(adapter: &'static str, options: &Value) -> Result<usize, Error> {
+    let tokens = number(adapter, options, "tokens", 20.0)?;
     if tokens < 1.0 || tokens.fract() != 0.0 || tokens > MOST {
         let (expected, got) = ("a whole number of at least 1", tokens.to_string());
-        return Err(Error::Option { adapter: "prompt", key: "tokens", expected, got });
+        return Err(Error::Option { adapter, key: "tokens", expected, got });
     }
     Ok(tokens as usize)
 }
 
 fn attach(options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
     let wrong = |key, expected, got| Error::Option { adapter: "prompt", key, expected, got };
-    let tokens = tokens(options)?;
+    let tokens = virtual_tokens("prompt", options)?;
     let words = match options.get("start").map(|start| start.as_str()) {
         None | Some(Some("words")) => true,
         Some(Some("normal")) => false,

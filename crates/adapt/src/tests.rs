@@ -81,7 +81,7 @@ fn merging() -> Vec<&'static AdapterEntry> {
 
 #[test]
 fn every_adapter_has_a_name_and_a_paper() {
-    assert_eq!(ADAPTERS.len(), 7, "count the adapters when you add one");
+    assert_eq!(ADAPTERS.len(), 8, "count the adapters when you add one");
     for entry in ADAPTERS {
         assert!(entry.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));
         assert!(entry.paper.starts_with("https://"), "{}", entry.name);

@@ -90,7 +90,8 @@ pub fn local_base(adapter: &Path) -> Result<Option<PathBuf>, Error> {
 pub fn virtual_tokens(source: &Source) -> Result<usize, Error> {
     let Some(adapter) = source.adapter() else { return Ok(0) };
     let config = read_json(adapter, ADAPTER_CONFIG)?;
-    let prompt = config.get("peft_type").and_then(Value::as_str) == Some("PROMPT_TUNING");
+    let kind = config.get("peft_type").and_then(Value::as_str);
+    let prompt = kind.is_some_and(|kind| ["PROMPT_TUNING", "PREFIX_TUNING"].contains(&kind));
     let tokens = config.get("num_virtual_tokens").and_then(Value::as_u64).filter(|_| prompt);
     Ok(tokens.unwrap_or(0) as usize)
 }

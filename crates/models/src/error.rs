@@ -42,6 +42,14 @@ pub enum Error {
         /// The folder of the model.
         folder: PathBuf,
     },
+    /// A family whose layers have no place for keys and values in front of those of a text.
+    #[error(
+        "{family}: attention of this family has no place for a prefix; take the adapter prompt, or another"
+    )]
+    NoFront {
+        /// The family.
+        family: &'static str,
+    },
     /// Something that virtual tokens in front of each text have no place in.
     #[error(
         "{what}: the virtual tokens that stand in front of each text have no place in it; train another adapter for that"

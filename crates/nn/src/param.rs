@@ -10,6 +10,7 @@ use topwork_kernels::rng::{Stream, derive};
 
 use crate::error::Error;
 use crate::extension::Extension;
+use crate::front::{Front, Fronted};
 use crate::graft::Graft;
 use crate::init::Init;
 use crate::packs::Packs;
@@ -114,6 +115,7 @@ pub struct ParamStore {
     shared: HashMap<ParamId, bool>,
     /// What that store keeps packed.
     shared_packs: Option<Arc<Packs>>,
+    front: Option<Fronted>,
     /// What is declared below it is, where there is such, the parameter of the rest of its path.
     shared_below: Option<&'static str>,
 }
@@ -128,6 +130,7 @@ impl ParamStore {
             packs: None,
             shared: HashMap::new(),
             shared_packs: None,
+            front: None,
             shared_below: None,
         }
     }
@@ -135,7 +138,8 @@ impl ParamStore {
     /// The same parameters with the values that they have now. Cheap: values are shared until one of the stores changes them.
     pub fn as_it_is(&self) -> Self {
         let (params, by_path) = (self.params.clone(), self.by_path.clone());
-        ParamStore { params, by_path, shared: self.shared.clone(), ..ParamStore::new(&self.device) }
+        let (shared, front) = (self.shared.clone(), self.front.clone());
+        ParamStore { params, by_path, shared, front, ..ParamStore::new(&self.device) }
     }
 
     /// The device the values live on.
@@ -235,10 +239,22 @@ impl ParamStore {
         param.extension = Some(extension);
     }
 
-    /// True if something is attached to the end of a block or behind a table: what the model computes is more than its weights
-    /// say.
+    /// From now on these keys and values stand in front of those of each text. Only once, which is asserted.
+    pub fn set_front(&mut self, front: Arc<dyn Front>) {
+        assert!(self.front.is_none(), "something stands in front of each text already");
+        self.front = Some(Fronted::new(front));
+    }
+
+    /// What stands in front of each text in every layer.
+    pub fn front(&self) -> Option<&Fronted> {
+        self.front.as_ref()
+    }
+
+    /// True if something is attached to the end of a block, behind a table or in front of texts: what the model computes is more
+    /// than its weights say.
     pub fn has_grafts(&self) -> bool {
-        self.params.iter().any(|param| param.graft.is_some() || param.extension.is_some())
+        self.front.is_some()
+            || self.params.iter().any(|param| param.graft.is_some() || param.extension.is_some())
     }
 
     /// From now on nothing is attached to a parameter; what was declared for it stays.

@@ -81,7 +81,7 @@ pub(crate) fn attach(
         let place = match attached.settings {
             Settings::None | Settings::LowRank(_) => "on {} weights",
             Settings::Bottleneck(_) => "at the ends of {} blocks",
-            Settings::Prompt(_) => "in front of each text",
+            Settings::Prompt(_) | Settings::Prefix(_) => "in front of each text",
         };
         let place = place.replace("{}", &attached.parts.len().to_string());
         format!("adapter {}: {} values {place}", attached.kind, attached.values(store))
@@ -147,6 +147,14 @@ pub(crate) fn in_python(folder: &str) -> String {
 }
 
 impl Adapter {
+    /// Heads as peft divides what stands in front: of a prefix those of keys.
+    fn heads(&self, size: &topwork_models::Size) -> usize {
+        match self.attached.settings {
+            Settings::Prefix(prefix) => size.heads * prefix.width / size.hidden.max(1),
+            _ => size.heads,
+        }
+    }
+
     /// What there is to tell of it.
     pub fn about(&self) -> &str {
         &self.about
@@ -159,13 +167,13 @@ impl Adapter {
     /// A parameter without values.
     pub fn put_into(&self, save: &mut SaveOptions, model: &Model) -> Result<(), Error> {
         // With the head in it, an adapter is all there is to know beside the model that others use too.
-        if matches!(self.attached.settings, Settings::Prompt(_)) {
+        if matches!(self.attached.settings, Settings::Prompt(_) | Settings::Prefix(_)) {
             let (size, head) = (model.size(), model.export_head()?);
             let about = peft::About {
                 base: &self.base,
                 head: model.spec().name(),
                 layers: size.layers,
-                heads: size.heads,
+                heads: self.heads(size),
             };
             save.adapter = model.adapter_head_files(&save.notes, &head)?;
             save.adapter.extend(peft::prompt_files(&self.attached, &model.store, &about, head)?);

@@ -10,7 +10,7 @@ use topwork_weights::{Checkpoint, Named, safetensors};
 use super::{CONFIG_FILE, Opened, WEIGHTS_FILE};
 use crate::error::Error;
 use crate::prompt::TENSOR;
-use crate::{Attached, attach};
+use crate::{Attached, PrefixSettings, Settings, attach, prefix};
 
 /// What the names of tensors that were trained whole begin with.
 const PREFIX: &str = "base_model.";
@@ -24,7 +24,7 @@ pub struct About<'a> {
     pub head: &'a str,
     /// Its layers.
     pub layers: usize,
-    /// Its attention heads.
+    /// Its attention heads, of a prefix those of keys.
     pub heads: usize,
 }
 
@@ -51,10 +51,18 @@ pub fn prompt_files(
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut tensors = Vec::new();
     let [mut tokens, mut width] = [0, 0];
-    for &(name, id) in attached.parts.iter().flat_map(|part| &part.params) {
-        let shape = store.param(id).shape.clone();
-        [tokens, width] = [shape[0], shape[1]];
-        tensors.push(Named { name: name.to_string(), shape, data: store.values(id)?.into() });
+    let prefix = if let Settings::Prefix(settings) = attached.settings { Some(settings) } else { None };
+    if let Some(PrefixSettings { tokens: rows, layers, width: own }) = prefix {
+        // Whatever makes it: peft keeps what was made.
+        [tokens, width] = [rows, own];
+        let (shape, data) = (vec![rows, 2 * layers * own], prefix::values(attached, store)?.into());
+        tensors.push(Named { name: TENSOR.to_string(), shape, data });
+    } else {
+        for &(name, id) in attached.parts.iter().flat_map(|part| &part.params) {
+            let shape = store.param(id).shape.clone();
+            [tokens, width] = [shape[0], shape[1]];
+            tensors.push(Named { name: name.to_string(), shape, data: store.values(id)?.into() });
+        }
     }
     let saved: BTreeSet<String> =
         whole.iter().filter_map(|tensor| Some(tensor.name.rsplit_once('.')?.0.to_string())).collect();
@@ -65,25 +73,32 @@ pub fn prompt_files(
     };
     let whole: Vec<Named<'static>> = whole.into_iter().map(named).collect();
     tensors.extend(whole);
-    let config = json!({
+    let mut config = json!({
         "base_model_name_or_path": about.base,
         "inference_mode": true,
-        "peft_type": "PROMPT_TUNING",
+        "peft_type": if prefix.is_some() { "PREFIX_TUNING" } else { "PROMPT_TUNING" },
         "task_type": task(about.head),
         "num_virtual_tokens": tokens,
         "token_dim": width,
         "num_layers": about.layers,
         "num_attention_heads": about.heads,
         "num_transformer_submodules": 1,
-        "prompt_tuning_init": "RANDOM",
         "modules_to_save": if saved.is_empty() { Value::Null } else { json!(saved) },
     });
+    match prefix {
+        None => config["prompt_tuning_init"] = json!("RANDOM"),
+        Some(_) => {
+            config["prefix_projection"] = json!(false);
+            config["encoder_hidden_size"] = json!(width);
+        }
+    }
     let config = serde_json::to_vec_pretty(&config).unwrap_or_default();
     Ok(vec![(CONFIG_FILE.to_string(), config), (WEIGHTS_FILE.to_string(), safetensors::to_bytes(&tensors)?)])
 }
 
 /// Attaches a prompt; `folder` and `path` are those of its files.
 pub(super) fn open(
+    kind: &str,
     config: &Value,
     (path, file): (&Path, &Checkpoint),
     store: &mut ParamStore,
@@ -96,14 +111,18 @@ pub(super) fn open(
         )));
     }
     let shape = file.shape(TENSOR).unwrap_or_default().to_vec();
-    let [tokens, width] = shape[..] else {
+    let [tokens, _] = shape[..] else {
         return Err(wrong(format!("{TENSOR}: expected a matrix, got the shape {shape:?}")));
     };
-    let attached = attach("prompt", &json!({"tokens": tokens, "start": "normal"}), store, 0)?;
+    let mut options = json!({ "tokens": tokens });
+    if kind == "prompt" {
+        options["start"] = json!("normal");
+    }
+    let attached = attach(kind, &options, store, 0)?;
     let (_, id) = attached.parts[0].params[0];
-    let expected = store.param(id).shape[1];
-    if width != expected {
-        return Err(wrong(format!("{TENSOR}: expected rows of {expected}, got {width}")));
+    let (expected, got) = (store.param(id).shape[1], shape[1]);
+    if got != expected {
+        return Err(wrong(format!("{TENSOR}: expected rows of {expected}, got {got}")));
     }
     store.set(id, file.read(TENSOR)?)?;
     let mut whole = Vec::new();

@@ -100,6 +100,7 @@ fn what_was_trained_here_goes_on_over_another_copy_of_its_model() {
         ("lora:rank=2", "runs/lora"),
         ("houlsby:reduction=8", "runs/houlsby"),
         ("prompt:tokens=4", "runs/prompt"),
+        ("prefix:tokens=4,inner=8", "runs/prefix"),
     ] {
         stage.train(run, &format!("--adapter {kind}"));
         let whole = stage.ok(&format!("predict {run} free --json --precision f32")).out();

@@ -12,6 +12,9 @@ use crate::family::NO_LIMIT;
 impl Model {
     /// Virtual tokens in front of each text.
     pub fn virtual_tokens(&self) -> usize {
+        if let Some(front) = self.store.front() {
+            return front.tokens();
+        }
         if !self.encoder.has_words() {
             return 0;
         }
@@ -31,7 +34,11 @@ impl Model {
         if tokens == 0 {
             return Cow::Borrowed(input);
         }
-        let first = self.store.param(self.encoder.word_table()).shape[0] as u32;
+        // What stands in front of keys is of no word: any will do, as what becomes of it is never read.
+        let first = match self.store.front() {
+            Some(_) => return Cow::Owned(input.behind(&vec![0; tokens])),
+            None => self.store.param(self.encoder.word_table()).shape[0] as u32,
+        };
         let ids: Vec<u32> = (first..first + tokens as u32).collect();
         Cow::Owned(input.behind(&ids))
     }
@@ -44,6 +51,15 @@ impl Model {
         }
         let rows: Vec<u32> = offsets.windows(2).flat_map(|pair| pair[0] + tokens..pair[1]).collect();
         topwork_ops::embedding(x, &rows.into())
+    }
+
+    /// Refuses layers that never asked for what is to stand in front of their texts.
+    pub(super) fn no_unread_front(&self) -> Result<(), Error> {
+        match self.store.front() {
+            Some(_) if self.head.seq2seq().is_some() => Err(Error::VirtualTokens { what: "writing texts" }),
+            Some(front) if !front.was_asked() => Err(Error::NoFront { family: self.family.name }),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what virtual tokens have no place in.
