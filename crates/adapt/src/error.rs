@@ -44,6 +44,19 @@ pub enum Error {
         /// What weights are called inside their layers.
         known: String,
     },
+    /// A model without keys of its own in each layer.
+    #[error(
+        "adapter prefix: the layers of this model have no keys that others could stand in front of, or there are some already"
+    )]
+    NoKeys,
+    /// A model without a table of words.
+    #[error(
+        "adapter {adapter}: this model has no table of words that virtual tokens could stand in, or there are some already"
+    )]
+    NoTable {
+        /// The adapter.
+        adapter: &'static str,
+    },
     /// Files of an adapter that do not fit the model, or say what is not known here.
     #[error("{path}: {reason}", path = .path.display())]
     File {
@@ -65,6 +78,14 @@ pub enum Error {
     NotPeft {
         /// The kind.
         kind: &'static str,
+    },
+    /// An adapter that cannot be taken out of weights again.
+    #[error("a {kind} adapter cannot be taken out of weights: {why}")]
+    NotUndone {
+        /// The kind.
+        kind: &'static str,
+        /// Why.
+        why: &'static str,
     },
     /// Parameters.
     #[error(transparent)]

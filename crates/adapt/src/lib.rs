@@ -14,7 +14,10 @@ pub mod error;
 mod ia3;
 mod lora;
 mod low_rank;
+mod merge;
 pub mod peft;
+mod prefix;
+mod prompt;
 
 use serde_json::Value;
 use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
@@ -22,6 +25,9 @@ use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
 pub use bottleneck::BottleneckSettings;
 pub use error::Error;
 pub use low_rank::LowRankSettings;
+pub use merge::undo;
+pub use prefix::PrefixSettings;
+pub use prompt::PromptSettings;
 
 /// How an adapter is known from outside.
 pub struct AdapterEntry {
@@ -47,6 +53,8 @@ pub const ADAPTERS: &[&AdapterEntry] = &[
     &bottleneck::HOULSBY,
     &bottleneck::PFEIFFER,
     &bottleneck::PARALLEL,
+    &prompt::ENTRY,
+    &prefix::ENTRY,
 ];
 
 /// An adapter on a model.
@@ -69,6 +77,10 @@ pub enum Settings {
     LowRank(LowRankSettings),
     /// Of bottleneck adapters.
     Bottleneck(BottleneckSettings),
+    /// Of prompts.
+    Prompt(PromptSettings),
+    /// Of prefixes.
+    Prefix(PrefixSettings),
 }
 
 /// What is attached to one weight.
@@ -85,7 +97,7 @@ pub struct Part {
 impl Attached {
     /// Whether weights can take it up, so that a model without adapter computes the same.
     pub fn merges(&self) -> bool {
-        !matches!(self.settings, Settings::Bottleneck(_))
+        matches!(self.settings, Settings::None | Settings::LowRank(_))
     }
 
     /// Patterns of the paths of all parameters of the adapter.
@@ -120,12 +132,22 @@ pub fn find(name: &str, options: &Value) -> Result<&'static AdapterEntry, Error>
 }
 
 /// Attaches an adapter of that kind to a model whose parameters have their values. It changes nothing yet: the model computes
-/// what it did before, until the adapter's own parameters learn.
+/// what it did before, until the adapter's own parameters learn; but for prompts and prefixes, which are read from the first step on.
 ///
 /// # Errors
 /// As [`find`]; an option out of range; [`Error::NoTarget`] where a pattern selects no weight that can be adapted.
 pub fn attach(name: &str, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
     (find(name, options)?.attach)(options, store, seed)
+}
+
+/// How many virtual tokens an adapter of that kind puts in front of each text; those of prompts and prefixes.
+///
+/// # Errors
+/// As [`find`]; an option out of range.
+pub fn virtual_tokens(name: &str, options: &Value) -> Result<usize, Error> {
+    let entry = find(name, options)?;
+    let virtual_ones = [prompt::ENTRY.name, prefix::ENTRY.name].contains(&entry.name);
+    if virtual_ones { prompt::virtual_tokens(entry.name, options) } else { Ok(0) }
 }
 
 /// A number among the options, or the default.

@@ -3,15 +3,19 @@
 //! Tensors are called `base_model.model.MODULE.lora_A.weight` there, after the modules of the model they are attached to; what
 //! was trained whole beside them (a head) stands under its own name, and its module in `modules_to_save`.
 
+mod prompts;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use topwork_nn::ParamStore;
-use topwork_weights::{Named, SafeTensorsFile, safetensors};
+use topwork_weights::{Checkpoint, Named, safetensors};
 
 use crate::error::Error;
+pub use prompts::{About, prompt_files};
+
 use crate::{Attached, LowRankSettings, Part, Settings, attach};
 
 /// Name of the file of settings.
@@ -39,12 +43,22 @@ const NEUTRAL: &[(&str, &[&str])] = &[
     ("velora_config", &[]),
 ];
 
-/// How a weight is called upstream: the tensor of the same matrix; `None` if there is none of its own, or it lies there otherwise.
+/// Name of the file of tensors where they were not saved as safetensors.
+const PICKLED_FILE: &str = "adapter_model.bin";
+
+/// How a weight is called upstream: the tensor of the same matrix; `None` if there is none of its own.
 pub type Upstream<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// The module of a weight: its name without `weight`.
-fn module(upstream: &Upstream, weight: &str) -> Option<String> {
-    upstream(weight)?.strip_suffix(".weight").map(str::to_string)
+/// How a matrix is called upstream, and whether it lies there turned (GPT-2's maps); `None` if there is none of its own, or it lies
+/// there otherwise.
+pub type UpstreamMatrix<'a> = dyn Fn(&str) -> Option<(String, bool)> + 'a;
+
+/// The module of a weight: its name without `weight`; and whether its matrix lies there turned, which two thin matrices, that are
+/// kept as those of any map, do not mind.
+fn module(upstream: &UpstreamMatrix, weight: &str, thin: bool) -> Option<(String, bool)> {
+    let (name, turned) = upstream(weight)?;
+    let module = name.strip_suffix(".weight").filter(|_| thin || !turned)?;
+    Some((module.to_string(), turned))
 }
 
 /// The files of an adapter: name and content.
@@ -58,16 +72,19 @@ pub fn files(
     attached: &Attached,
     store: &ParamStore,
     base: &str,
-    upstream: &Upstream,
+    upstream: &UpstreamMatrix,
     whole: Vec<Named>,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let thin = matches!(attached.settings, Settings::LowRank(_));
     let named = |part: &Part| {
-        module(upstream, &part.weight).ok_or_else(|| Error::NotUpstream { path: part.weight.clone() })
+        module(upstream, &part.weight, thin).ok_or_else(|| Error::NotUpstream { path: part.weight.clone() })
     };
+    let mut any_turned = false;
     let mut tensors = Vec::new();
     let (mut modules, mut inputs) = (Vec::new(), Vec::new());
     for part in &attached.parts {
-        let module = named(part)?;
+        let (module, turned) = named(part)?;
+        any_turned |= turned;
         for &(name, id) in &part.params {
             let mut shape = store.param(id).shape.clone();
             if name == "ia3_l" {
@@ -95,7 +112,9 @@ pub fn files(
             ("LORA", more)
         }
         Settings::None => ("IA3", json!({"feedforward_modules": inputs, "init_ia3_weights": true})),
-        Settings::Bottleneck(_) => return Err(Error::NotPeft { kind: attached.kind }),
+        Settings::Bottleneck(_) | Settings::Prompt(_) | Settings::Prefix(_) => {
+            return Err(Error::NotPeft { kind: attached.kind });
+        }
     };
     let mut config = json!({
         "base_model_name_or_path": base,
@@ -104,7 +123,7 @@ pub fn files(
         "peft_type": kind,
         "target_modules": modules,
         "modules_to_save": if saved.is_empty() { Value::Null } else { json!(saved) },
-        "fan_in_fan_out": false,
+        "fan_in_fan_out": any_turned,
     });
     if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
         config.extend(more);
@@ -128,22 +147,27 @@ pub struct Opened {
 /// # Errors
 /// [`Error::File`]: files that are missing or broken, a kind or a setting that is not known here, a tensor that fits nothing in
 /// the model.
-pub fn open(folder: &Path, store: &mut ParamStore, upstream: &Upstream) -> Result<Opened, Error> {
+pub fn open(folder: &Path, store: &mut ParamStore, upstream: &UpstreamMatrix) -> Result<Opened, Error> {
     let path = folder.join(CONFIG_FILE);
     let wrong = |reason: String| Error::File { path: path.clone(), reason };
     let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
     let config: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let (kind, mut options) = kind_and_options(&config).map_err(wrong)?;
 
-    let path = folder.join(WEIGHTS_FILE);
+    let named = [WEIGHTS_FILE, PICKLED_FILE].map(|name| folder.join(name));
+    let path = named.iter().find(|path| path.is_file()).unwrap_or(&named[0]);
     let wrong = |reason: String| Error::File { path: path.clone(), reason };
-    let file = SafeTensorsFile::open(&path)?;
+    let file = Checkpoint::open(path)?;
+    if ["prompt", "prefix"].contains(&kind) {
+        return prompts::open(kind, &config, (path, &file), store);
+    }
+    let thin = kind != "ia3";
     let mark = if kind == "ia3" { "ia3_l" } else { "lora_A.weight" };
     let candidates =
         store.iter().map(|(_, param)| param.path.as_str()).filter(|path| path.ends_with(".weight"));
     let (mut targets, mut inputs) = (Vec::new(), Vec::new());
     for path in candidates {
-        let Some(module) = module(upstream, path) else { continue };
+        let Some((module, _)) = module(upstream, path, thin) else { continue };
         if let Some(shape) = file.shape(&format!("{PREFIX}{module}.{mark}")) {
             let name = path.trim_end_matches(".weight");
             targets.push(name.to_string());
@@ -166,7 +190,7 @@ pub fn open(folder: &Path, store: &mut ParamStore, upstream: &Upstream) -> Resul
     let attached = attach(kind, &options, store, 0)?;
     let mut used = BTreeSet::new();
     for part in &attached.parts {
-        let Some(module) = module(upstream, &part.weight) else { continue };
+        let Some((module, _)) = module(upstream, &part.weight, thin) else { continue };
         for &(name, id) in &part.params {
             let tensor = format!("{PREFIX}{module}.{name}");
             let expected = store.param(id).len();
@@ -220,9 +244,13 @@ fn kind_and_options(config: &Value) -> Result<(&'static str, Value), String> {
             Ok((kind, json!({"rank": rank, "alpha": alpha, "by-root": flag("use_rslora")})))
         }
         Some("IA3") => Ok(("ia3", json!({}))),
+        Some("PROMPT_TUNING") => Ok(("prompt", json!({}))),
+        Some("PREFIX_TUNING") => Ok(("prefix", json!({}))),
         other => {
             let other = other.unwrap_or("none");
-            Err(format!("peft_type {other}: there are LORA (with use_dora, too) and IA3 here"))
+            Err(format!(
+                "peft_type {other}: there are LORA (with use_dora, too), IA3, PROMPT_TUNING and PREFIX_TUNING here"
+            ))
         }
     }
 }

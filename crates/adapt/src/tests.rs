@@ -46,6 +46,11 @@ fn store_without_blocks() -> ParamStore {
     store
 }
 
+/// The same of matrices, of which none lies turned.
+fn upstream_matrix(path: &str) -> Option<(String, bool)> {
+    Some((upstream(path)?, false))
+}
+
 /// What a map makes of two rows.
 fn mapped(store: &ParamStore, path: &str) -> Vec<f32> {
     let weight = store.id(&format!("{path}.weight")).unwrap();
@@ -76,7 +81,7 @@ fn merging() -> Vec<&'static AdapterEntry> {
 
 #[test]
 fn every_adapter_has_a_name_and_a_paper() {
-    assert_eq!(ADAPTERS.len(), 6, "count the adapters when you add one");
+    assert_eq!(ADAPTERS.len(), 8, "count the adapters when you add one");
     for entry in ADAPTERS {
         assert!(entry.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));
         assert!(entry.paper.starts_with("https://"), "{}", entry.name);
@@ -203,7 +208,7 @@ fn what_cannot_be_is_refused_with_the_way_out() {
     assert!(attach("pfeiffer", &json!({}), &mut twice, 0).is_err(), "it has one already");
     let grafted = attach("lora", &json!({}), &mut twice, 0).unwrap();
     assert!(matches!(
-        peft::files(&grafted, &twice, "base", &upstream, Vec::new()),
+        peft::files(&grafted, &twice, "base", &upstream_matrix, Vec::new()),
         Ok(files) if files.len() == 2
     ));
     let error = attach("houlsby", &json!({}), &mut store_without_blocks(), 0).unwrap_err().to_string();
@@ -226,13 +231,13 @@ fn files_of_peft_bring_an_adapter_back() {
             shape: vec![2],
             data: vec![1.0, 2.0].into(),
         };
-        let files = peft::files(&attached, &adapted, "base", &upstream, vec![whole()]).unwrap();
+        let files = peft::files(&attached, &adapted, "base", &upstream_matrix, vec![whole()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in &files {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         let mut again = store();
-        let opened = peft::open(folder.path(), &mut again, &upstream).unwrap();
+        let opened = peft::open(folder.path(), &mut again, &upstream_matrix).unwrap();
         assert_eq!(opened.attached.kind, entry.name);
         assert_eq!(opened.attached.settings, attached.settings);
         assert_eq!(
@@ -243,7 +248,7 @@ fn files_of_peft_bring_an_adapter_back() {
             assert_eq!(again.used_values(id).unwrap(), adapted.used_values(id).unwrap(), "{}", param.path);
         }
         // Of another model.
-        let other = |path: &str| upstream(path).filter(|name| !name.contains("layers.1."));
+        let other = |path: &str| upstream_matrix(path).filter(|(name, _)| !name.contains("layers.1."));
         let error = peft::open(folder.path(), &mut store(), &other).unwrap_err().to_string();
         assert!(error.contains("nothing that it fits"), "{error}");
         let config = folder.path().join(peft::CONFIG_FILE);
@@ -253,7 +258,7 @@ fn files_of_peft_bring_an_adapter_back() {
             ("\"task_type\": null", "\"rank_pattern\": {\"q\": 4}", "rank_pattern"),
         ] {
             std::fs::write(&config, text.replace(from, to).replace("\"rank_pattern\": {},", "")).unwrap();
-            let error = peft::open(folder.path(), &mut store(), &upstream).unwrap_err().to_string();
+            let error = peft::open(folder.path(), &mut store(), &upstream_matrix).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -339,4 +344,44 @@ fn layers_that_are_left_out_have_none() {
     let weights: Vec<&str> = attached.parts.iter().map(|part| part.weight.as_str()).collect();
     assert_eq!(weights, ["layers.1.attn.out.weight", "layers.1.ffn.down.weight"]);
     assert_eq!(attached.values(&adapted), 2 * (2 * 4 + 2 + 4 * 2 + 4));
+}
+
+#[test]
+fn what_weights_took_up_comes_out_of_them_again() {
+    for (kind, options) in [
+        ("lora", json!({"rank": 2, "targets": ["attn.q", "ffn.down"]})),
+        ("ia3", json!({})),
+        ("dora", json!({"rank": 2})),
+        ("houlsby", json!({"size": 2})),
+    ] {
+        let (before, mut adapted) = (store(), store());
+        let attached = attach(kind, &options, &mut adapted, 3).unwrap();
+        stir(&attached, &mut adapted);
+        // The same adapter on weights that have taken it up.
+        let mut merged = store();
+        for (id, _) in before.iter() {
+            merged.set(id, adapted.used_values(id).unwrap()).unwrap();
+        }
+        let again = attach(kind, &options, &mut merged, 3).unwrap();
+        stir(&again, &mut merged);
+        let undone = undo(&again, &mut merged);
+        if kind == "dora" || kind == "houlsby" {
+            assert!(undone.unwrap_err().to_string().contains("cannot be taken out"), "{kind}");
+            continue;
+        }
+        undone.unwrap();
+        let mut changed = 0;
+        for (id, param) in before.iter() {
+            let (expected, got) = (before.values(id).unwrap(), merged.used_values(id).unwrap());
+            let apart = expected.iter().zip(&got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-6, "{kind}: {}: {apart}", param.path);
+            changed += usize::from(adapted.used_values(id).unwrap() != expected);
+        }
+        assert!(changed > 1, "{kind}");
+        if kind == "ia3" {
+            let (_, scale) = again.parts[0].params[0];
+            merged.set(scale, vec![0.0; merged.param(scale).len()]).unwrap();
+            assert!(undo(&again, &mut merged).unwrap_err().to_string().contains("zero"));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! What a user asked for goes to standard output; everything said on the way goes to standard error. Exit codes: 0
 //! done, 1 a negative answer, 2 an error, 130 stopped by Ctrl-C with everything saved.
 
+mod adapters;
 mod commands;
 mod failure;
 mod fetching;

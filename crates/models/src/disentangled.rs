@@ -283,6 +283,7 @@ impl<P: Projections> Layer<P> {
         places: &Places,
     ) -> Result<Tensor<2>, topwork_nn::Error> {
         let [q, k, v] = self.projections.of_tokens(pass, x.clone())?;
+        let [q, k, v] = pass.fronted(self.index, [q, k, v], &layout.q_offsets)?;
         let terms = self.terms(pass, &q, places)?;
         let dropout = pass.dropout(self.attention_dropout, &self.sites[0]);
         let mixed = topwork_ops::relative_attend(q, k, v, layout, terms, dropout);

@@ -28,6 +28,36 @@ pub enum Error {
         /// The folder of both.
         folder: PathBuf,
     },
+    /// An adapter whose model is not here.
+    #[error("{adapter}: an adapter, and {}: name both, as in \"{adapter} on MODEL\"", match .base { Some(base) => format!("{base}, the model it is for, is no path from here"), None => "it does not say which model it is for".to_string() }, adapter = .adapter.display())]
+    NoBase {
+        /// The adapter's folder.
+        adapter: PathBuf,
+        /// What it calls its model.
+        base: Option<String>,
+    },
+    /// An adapter was to be attached to a model that has one.
+    #[error("{folder}: this model has an adapter of its own, and only one can be attached", folder = .folder.display())]
+    TwoAdapters {
+        /// The folder of the model.
+        folder: PathBuf,
+    },
+    /// A family whose layers have no place for keys and values in front of those of a text.
+    #[error(
+        "{family}: attention of this family has no place for a prefix; take the adapter prompt, or another"
+    )]
+    NoFront {
+        /// The family.
+        family: &'static str,
+    },
+    /// Something that virtual tokens in front of each text have no place in.
+    #[error(
+        "{what}: the virtual tokens that stand in front of each text have no place in it; train another adapter for that"
+    )]
+    VirtualTokens {
+        /// What was to be done.
+        what: &'static str,
+    },
     /// A model was to be written whose adapter no weights can take up.
     #[error("the adapter of this model changes what its blocks compute, which {what} cannot say: it stays a folder with {base} and {adapter}", base = BASE, adapter = ADAPTER)]
     Grafted {

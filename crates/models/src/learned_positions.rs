@@ -149,7 +149,8 @@ impl Parts {
         let qkv = self.qkv.forward(pass, x)?;
         let part = |at: usize| qkv.clone().slice_dim(1, at * hidden..(at + 1) * hidden);
         let dropout = pass.dropout(self.attention_dropout, &self.sites[0]);
-        let mixed = context.attend(self.index, [part(0), part(1), part(2)], &self.style, dropout);
+        let qkv = pass.fronted(self.index, [part(0), part(1), part(2)], context.offsets())?;
+        let mixed = context.attend(self.index, qkv, &self.style, dropout);
         let added = self.out.forward(pass, mixed)?;
         let dropout = pass.dropout(self.residual_dropout, &self.sites[1]);
         Ok(BlockEnd { last: &self.out, added, before, dropout })

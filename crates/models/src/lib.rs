@@ -4,6 +4,7 @@
 //! into what a task needs, and its loss. Every family works with every head: N families and M heads, never a
 //! type for each pair. [`Model`] is one of each over one parameter store.
 
+pub mod adapted;
 pub mod adaptive;
 pub mod buckets;
 pub mod causal;

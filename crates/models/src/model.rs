@@ -22,7 +22,9 @@ use crate::saved;
 use crate::source::Source;
 
 mod load;
+mod over;
 mod own;
+mod prompted;
 mod read;
 mod save;
 mod segments;
@@ -77,6 +79,20 @@ impl Model {
         device: &Device,
     ) -> Result<(Self, LoadReport), Error> {
         whole(source)?;
+        Self::open_under(source, spec, seed, device)
+    }
+
+    /// [`Model::open`] of what was found, without the adapter that may be there: for who attaches it.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_under(
+        source: &Source,
+        spec: &HeadSpec,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Self, LoadReport), Error> {
+        let source = &source.bare();
         let mut model = Self::declare_for(source, spec, device)?;
         let report = model.load(source, seed)?;
         Ok((model, report))
@@ -213,6 +229,7 @@ impl Model {
     /// [`Error::NotCausal`] for a family that sees the words to come, or a head that does not predict them.
     pub fn decoder(&self) -> Result<&dyn Decoder, Error> {
         let predicts = matches!(self.spec, HeadSpec::CausalLm | HeadSpec::DoubleHeads);
+        self.no_virtual_tokens("going on with texts")?;
         let decoder = self.encoder.decoder().filter(|_| predicts);
         decoder.ok_or(Error::NotCausal { head: self.spec.name() })
     }
@@ -267,8 +284,10 @@ impl Model {
     /// # Errors
     /// A sequence too long for the model, an id outside its tables.
     pub fn hidden(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
-        let x = self.encoder.embed(pass, input)?;
-        self.encoder.layers_of(pass, x, input, 0..self.encoder.parts())
+        let wide = self.widened(input);
+        let x = self.encoder.embed(pass, &wide)?;
+        let x = self.encoder.layers_of(pass, x, &wide, 0..self.encoder.parts())?;
+        Ok(self.own_tokens(x, &wide.offsets))
     }
 
     /// The head on features.
@@ -409,22 +428,31 @@ impl Model {
         (op == Op::Keep).then_some(name)
     }
 
+    /// How upstream calls a matrix, and whether it lies there turned (GPT-2's maps); `None` where it has another form, or none.
+    pub fn upstream_matrix(&self) -> impl Fn(&str) -> Option<(String, bool)> + use<> {
+        let names = self.names.clone();
+        move |path| match names.export(path).ok()? {
+            (name, Op::Keep) => Some((name, false)),
+            (name, Op::Transpose) => Some((name, true)),
+            _ => None,
+        }
+    }
+
     /// How upstream calls parameters, in whatever form it keeps them; `None` for one that it has no name for.
     pub fn upstream_tensors(&self) -> impl Fn(&str) -> Option<String> + use<> {
         let names = self.names.clone();
         move |path| Some(names.export(path).ok()?.0)
     }
 
-    /// The parameters of the last depth group as upstream names them: the head and what goes with it. Nothing of a head that no
-    /// upstream class has.
+    /// The parameters of the head and what goes with it, as upstream names them. Nothing of a head that no upstream class has.
     ///
     /// # Errors
     /// A parameter has no values.
     pub fn export_head(&self) -> Result<Vec<Named<'_>>, Error> {
-        let (top, own_head) = (self.store.top_group(), self.own_head());
+        let own_head = self.own_head();
         let mut tensors = Vec::new();
-        for (id, param) in self.store.iter().filter(|(_, param)| param.group == top && !param.is_attachment())
-        {
+        for id in self.head_group() {
+            let param = self.store.param(id);
             let name = self.upstream_name(&param.path).filter(|_| !(own_head && is_head(&param.path)));
             if let Some(name) = name {
                 let (shape, data) = (param.file_shape().to_vec(), self.store.used_values(id)?.into());
@@ -467,7 +495,7 @@ fn starts_from_nothing(config: &Value) -> bool {
 }
 
 /// True for a parameter of a head.
-fn is_head(path: &str) -> bool {
+pub(crate) fn is_head(path: &str) -> bool {
     path.starts_with("head.")
 }
 

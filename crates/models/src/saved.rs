@@ -5,12 +5,13 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::adapted;
 use crate::error::Error;
 use crate::family::{Family, family};
 use crate::head::{Body, EmbedDense, HeadSpec, Pooling};
 use crate::model::{FROM_NOTHING, HEAD_FILE};
 use crate::sentence::Sentence;
-use crate::source::{Source, read_json};
+use crate::source::Source;
 use crate::states::Layers;
 
 /// The name under which [`Family::architectures`] has a head's class; another pooling, body or choice of layers than the family's
@@ -109,8 +110,10 @@ pub fn saved_spec(path: &Path) -> Result<HeadSpec, Error> {
 /// # Errors
 /// [`Error::NoHead`] for a bare encoder; a file that cannot be read.
 pub fn spec_of(source: &Source) -> Result<HeadSpec, Error> {
-    if let Some(path) = source.beside(HEAD_FILE) {
-        let notes = read_json(source.folder(), HEAD_FILE)?;
+    if let Some(adapter) = source.adapter().filter(|adapter| !adapter.join(HEAD_FILE).is_file()) {
+        return adapted::spec(source, adapter);
+    }
+    if let (Some(path), Some(notes)) = (source.beside(HEAD_FILE), source.notes()?) {
         let spec = notes.get("head").cloned().unwrap_or(Value::Null);
         return serde_json::from_value(spec).map_err(|e| Error::Unreadable { path, reason: e.to_string() });
     }
@@ -154,7 +157,7 @@ fn projected(class: &str, config: &Value, family: &Family) -> Option<HeadSpec> {
 }
 
 /// The head of an upstream class by its name here, with what the config says of its labels; `None` for the bare encoder.
-fn named(head: &str, config: &Value) -> Option<HeadSpec> {
+pub(crate) fn named(head: &str, config: &Value) -> Option<HeadSpec> {
     Some(match head {
         "classify" => classifier(config),
         "masked-lm" => HeadSpec::MaskedLm,

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use topwork_weights::Checkpoint;
 
+use crate::adapted;
 use crate::error::Error;
 use crate::family::{FAMILIES, PARTS};
+use crate::model::{HEAD_FILE, HEAD_WEIGHTS};
 
 /// The file that says what a model is.
 pub const CONFIG: &str = "config.json";
@@ -51,12 +53,24 @@ impl Source {
     /// Settings are those of `config.json`; or of BERT's own `bert_config.json`, or ELMo's `options.json`. Old ones name no
     /// `model_type`: it follows from the class they name.
     ///
-    /// A folder in which a model and an adapter lie apart is that model, and [`Source::adapter`] the other half.
+    /// A folder in which a model and an adapter lie apart is that model, and [`Source::adapter`] the other half. So is the folder
+    /// of an adapter that says where its model lies, and `ADAPTER on MODEL` (see [`adapted`]).
     ///
     /// # Errors
-    /// [`Error::Missing`] and [`Error::NoConfig`] if nothing says what the weights are; a file that cannot be read.
+    /// [`Error::Missing`] and [`Error::NoConfig`] if nothing says what the weights are; [`Error::NoBase`] for an adapter whose model
+    /// is not here; a file that cannot be read.
     pub fn find(path: impl AsRef<Path>) -> Result<Source, Error> {
         let path = path.as_ref();
+        if let Some((adapter, model)) = path.to_str().and_then(adapted::halves) {
+            let found = adapted::adapter_in(Path::new(adapter));
+            let missing = || Error::Missing { folder: adapter.into(), file: ADAPTER_CONFIG };
+            return Self::under(found.ok_or_else(missing)?, Path::new(model));
+        }
+        if adapted::is_adapter(path) {
+            let no_base = |name: Option<String>| Error::NoBase { adapter: path.to_path_buf(), base: name };
+            let base = adapted::local_base(path)?;
+            return Self::under(path.to_path_buf(), &base.ok_or(no_base(adapted::base_name(path)?))?);
+        }
         if is_adapted(path) {
             let adapter = Some(path.join(ADAPTER));
             return Ok(Source { adapter, ..Self::find(path.join(BASE))? });
@@ -108,6 +122,20 @@ impl Source {
         Err(Error::NoConfig { path: path.to_path_buf() })
     }
 
+    /// The model under an adapter.
+    fn under(adapter: PathBuf, model: &Path) -> Result<Source, Error> {
+        let base = Self::find(model)?;
+        if base.adapter.is_some() {
+            return Err(Error::TwoAdapters { folder: model.to_path_buf() });
+        }
+        Ok(Source { adapter: Some(adapter), ..base })
+    }
+
+    /// The model without the adapter.
+    pub fn bare(&self) -> Source {
+        Source { adapter: None, ..self.clone() }
+    }
+
     /// The settings of the model, as `config.json` has them.
     pub fn config(&self) -> &Value {
         &self.config
@@ -135,8 +163,13 @@ impl Source {
         self.carried
     }
 
-    /// A file that lies with the model, if it is there.
+    /// A file that lies with the model, if it is there; what is about the head is that of the adapter where it has its own.
     pub fn beside(&self, name: &str) -> Option<PathBuf> {
+        if let Some(own) = self.adapter.as_ref().filter(|_| [HEAD_FILE, HEAD_WEIGHTS].contains(&name))
+            && own.join(HEAD_FILE).is_file()
+        {
+            return Some(own.join(name)).filter(|path| path.is_file());
+        }
         let path = self.folder.join(name);
         (!self.carried && path.is_file()).then_some(path)
     }

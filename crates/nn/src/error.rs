@@ -34,6 +34,14 @@ pub enum Error {
         /// Some existing path.
         example: String,
     },
+    /// A layer that nothing stands in front of.
+    #[error(
+        "layer {layer}: there are no keys and values to stand in front of its texts: layers that share their weights have no prefix each"
+    )]
+    NoFront {
+        /// Its number, from 0.
+        layer: usize,
+    },
     /// A parameter was used before it had values.
     #[error("parameter {path} has no values yet: load or initialise it first")]
     Unset {

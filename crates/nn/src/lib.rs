@@ -7,6 +7,8 @@
 mod across;
 pub mod cache;
 pub mod error;
+pub mod extension;
+pub mod front;
 pub mod gradient;
 pub mod graft;
 pub mod init;
@@ -23,6 +25,8 @@ pub mod seam;
 pub use across::KeysValues;
 pub use cache::{AttentionStyle, Cache, Context, DistanceBias, State};
 pub use error::Error;
+pub use extension::Extension;
+pub use front::{Front, Fronted};
 pub use graft::{BlockEnd, Graft};
 pub use init::Init;
 pub use memory::{Joined, Keep, Memory};

@@ -9,6 +9,8 @@ use topwork_kernels::gemm::{Packed, Precision};
 use topwork_kernels::rng::{Stream, derive};
 
 use crate::error::Error;
+use crate::extension::Extension;
+use crate::front::{Front, Fronted};
 use crate::graft::Graft;
 use crate::init::Init;
 use crate::packs::Packs;
@@ -60,6 +62,8 @@ pub struct Param {
     reparam: Option<Arc<dyn Reparam>>,
     /// What is attached to the end of the block whose last map's weight this is.
     graft: Option<Arc<dyn Graft>>,
+    /// Rows behind those of this table.
+    extension: Option<Arc<dyn Extension>>,
     attachment: bool,
 }
 
@@ -89,6 +93,11 @@ impl Param {
         self.graft.as_ref()
     }
 
+    /// Rows that this table has from outside, behind its own.
+    pub fn extension(&self) -> Option<&Arc<dyn Extension>> {
+        self.extension.as_ref()
+    }
+
     /// True for a parameter without values, which no layer declares.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -101,7 +110,12 @@ pub struct ParamStore {
     params: Vec<Param>,
     by_path: HashMap<String, usize>,
     device: Device,
-    pub(crate) packs: Option<Packs>,
+    pub(crate) packs: Option<Arc<Packs>>,
+    /// Parameters whose values are those of another store, and whether that has them under the same handle.
+    shared: HashMap<ParamId, bool>,
+    /// What that store keeps packed.
+    shared_packs: Option<Arc<Packs>>,
+    front: Option<Fronted>,
     /// What is declared below it is, where there is such, the parameter of the rest of its path.
     shared_below: Option<&'static str>,
 }
@@ -114,6 +128,9 @@ impl ParamStore {
             by_path: HashMap::new(),
             device: device.clone(),
             packs: None,
+            shared: HashMap::new(),
+            shared_packs: None,
+            front: None,
             shared_below: None,
         }
     }
@@ -121,7 +138,8 @@ impl ParamStore {
     /// The same parameters with the values that they have now. Cheap: values are shared until one of the stores changes them.
     pub fn as_it_is(&self) -> Self {
         let (params, by_path) = (self.params.clone(), self.by_path.clone());
-        ParamStore { params, by_path, device: self.device.clone(), packs: None, shared_below: None }
+        let (shared, front) = (self.shared.clone(), self.front.clone());
+        ParamStore { params, by_path, shared, front, ..ParamStore::new(&self.device) }
     }
 
     /// The device the values live on.
@@ -160,6 +178,7 @@ impl ParamStore {
             value: None,
             reparam: None,
             graft: None,
+            extension: None,
             attachment: false,
         });
         ParamId(id)
@@ -211,9 +230,60 @@ impl ParamStore {
         param.graft = Some(graft);
     }
 
-    /// True if something is attached to the end of a block: what the model computes is more than its weights say.
+    /// From now on a table has further rows, behind its own.
+    ///
+    /// Only once, which is asserted; [`Param::extension`] says whether it has some.
+    pub fn extend(&mut self, id: ParamId, extension: Arc<dyn Extension>) {
+        let param = &mut self.params[id.0];
+        assert!(param.extension.is_none(), "{} is extended already", param.path);
+        param.extension = Some(extension);
+    }
+
+    /// From now on these keys and values stand in front of those of each text. Only once, which is asserted.
+    pub fn set_front(&mut self, front: Arc<dyn Front>) {
+        assert!(self.front.is_none(), "something stands in front of each text already");
+        self.front = Some(Fronted::new(front));
+    }
+
+    /// What stands in front of each text in every layer.
+    pub fn front(&self) -> Option<&Fronted> {
+        self.front.as_ref()
+    }
+
+    /// True if something is attached to the end of a block, behind a table or in front of texts: what the model computes is more
+    /// than its weights say.
     pub fn has_grafts(&self) -> bool {
-        self.params.iter().any(|param| param.graft.is_some())
+        self.front.is_some()
+            || self.params.iter().any(|param| param.graft.is_some() || param.extension.is_some())
+    }
+
+    /// From now on nothing is attached to a parameter; what was declared for it stays.
+    pub fn detach(&mut self, id: ParamId) {
+        self.forget_packed(id);
+        let param = &mut self.params[id.0];
+        (param.reparam, param.graft) = (None, None);
+    }
+
+    /// Takes the values of another store for all parameters of the same path and shape that have none here. Cheap: they are
+    /// shared until one of the stores changes them, and so is what the other keeps packed of those that have the same handle in
+    /// both (see [`ParamStore::keep_packed`]).
+    pub fn share(&mut self, other: &ParamStore) {
+        for (at, param) in self.params.iter_mut().enumerate().filter(|(_, param)| param.value.is_none()) {
+            let Some(&there) = other.by_path.get(&param.path) else { continue };
+            let theirs = &other.params[there];
+            if theirs.shape == param.shape && theirs.value.is_some() && !theirs.attachment {
+                param.value = theirs.value.clone();
+                self.shared.insert(ParamId(at), there == at);
+            }
+        }
+        self.shared_packs = other.packs.clone();
+        self.packs = other.packs.as_ref().map(|_| Arc::default());
+    }
+
+    /// Number of values that are this store's own, not those of the store that it shares with.
+    pub fn own_values(&self) -> usize {
+        let own = self.iter().filter(|(id, param)| param.value.is_some() && !self.shared.contains_key(id));
+        own.map(|(_, param)| param.len()).sum()
     }
 
     /// Values of a parameter as the model computes with them, row-major.
@@ -304,7 +374,7 @@ impl ParamStore {
             });
         }
         param.value = Some(upload(values, &param.shape, &self.device));
-        self.forget_packed(id);
+        self.changes(id);
         Ok(())
     }
 
@@ -346,14 +416,14 @@ impl ParamStore {
     /// # Errors
     /// [`Error::Unset`].
     pub fn take(&mut self, id: ParamId) -> Result<DispatchTensor, Error> {
-        self.forget_packed(id);
+        self.changes(id);
         let param = &mut self.params[id.0];
         param.value.take().ok_or_else(|| Error::Unset { path: param.path.clone() })
     }
 
     /// Puts back a tensor of the parameter's shape.
     pub fn put(&mut self, id: ParamId, value: DispatchTensor) {
-        self.forget_packed(id);
+        self.changes(id);
         self.params[id.0].value = Some(value);
     }
 
@@ -368,8 +438,19 @@ impl ParamStore {
         Ok(())
     }
 
-    fn forget_packed(&self, id: ParamId) {
-        self.packs.iter().for_each(|packs| packs.forget(id));
+    fn changes(&mut self, id: ParamId) {
+        self.shared.remove(&id);
+        self.forget_packed(id);
+    }
+
+    fn forget_packed(&mut self, id: ParamId) {
+        let Some(packs) = &mut self.packs else { return };
+        // A store that shares them goes on with the values that they were made of.
+        if Arc::strong_count(packs) > 1 {
+            *packs = Arc::default();
+        } else {
+            packs.forget(id);
+        }
     }
 
     /// From now on passes that track no gradients keep weights packed for the CPU's inner loop, each from its first
@@ -378,13 +459,13 @@ impl ParamStore {
     /// devices other than the CPU it changes nothing.
     pub fn keep_packed(&mut self) {
         if self.device == Device::flex() && self.packs.is_none() {
-            self.packs = Some(Packs::default());
+            self.packs = Some(Arc::default());
         }
     }
 
     /// Gives the memory of packed weights back until they are used again.
     pub fn release_packed(&self) {
-        self.packs.iter().for_each(Packs::release);
+        self.packs.iter().for_each(|packs| packs.release());
     }
 
     /// The panels of weights stacked on each other, where they are kept.
@@ -393,7 +474,9 @@ impl ParamStore {
         weights: &[ParamId],
         precision: Precision,
     ) -> Result<Option<Arc<Packed>>, Error> {
-        self.packs.as_ref().map(|packs| packs.get(self, weights, precision)).transpose()
+        let same = weights.iter().all(|id| self.shared.get(id) == Some(&true));
+        let packs = self.shared_packs.as_ref().filter(|_| same).or(self.packs.as_ref());
+        packs.map(|packs| packs.get(self, weights, precision)).transpose()
     }
 
     /// Paths that have no values yet, in order.

@@ -437,6 +437,13 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// As [`Pass::lookup`].
     pub fn lookup_but(&self, id: ParamId, index: &[u32], still: Option<u32>) -> Result<Tensor<2>, Error> {
+        match self.store.param(id).extension() {
+            None => self.lookup_own(id, index, still),
+            Some(more) => self.lookup_extended(id, index, &**more, |own| self.lookup_own(id, own, still)),
+        }
+    }
+
+    fn lookup_own(&self, id: ParamId, index: &[u32], still: Option<u32>) -> Result<Tensor<2>, Error> {
         let param = self.store.param(id);
         let rows = param.shape[0];
         if let Some(&bad) = index.iter().find(|&&i| i as usize >= rows) {

@@ -178,6 +178,17 @@ impl Packed {
         positions
     }
 
+    /// The same sequences, each with these ids in front, of the first type; without characters and marks.
+    pub fn behind(&self, ids: &[u32]) -> Self {
+        let mut wide = Self::default();
+        for index in 0..self.batch() {
+            let (own, types) = self.sequence(index);
+            let types = std::iter::repeat_n(0, ids.len()).chain(types.iter().copied()).collect::<Vec<_>>();
+            wide.push(&[ids, own].concat(), &types);
+        }
+        wide
+    }
+
     /// The chosen sequences, in the order given, as a batch of their own.
     pub fn select(&self, indices: &[usize]) -> Self {
         let tokens = indices.iter().map(|&i| self.length(i)).sum();
@@ -269,6 +280,14 @@ mod tests {
         let chosen = packed.select(&[2, 1, 1]);
         assert_eq!(chosen.ids, [2, 3, 2, 3]);
         assert_eq!(chosen.offsets, [0, 0, 2, 4]);
+    }
+
+    #[test]
+    fn ids_stand_in_front_of_every_sequence() {
+        let wide = pack(&[vec![(1, 1)], vec![], vec![(2, 0), (3, 1)]]).behind(&[8, 9]);
+        assert_eq!(wide.ids, [8, 9, 1, 8, 9, 8, 9, 2, 3]);
+        assert_eq!(wide.type_ids, [0, 0, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(wide.offsets, [0, 3, 5, 9]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Training with an adapter: attached to the opened model, saved beside the merged model in the files of peft, or, where no
 //! weights can take it up, apart from the model in those of AdapterHub (docs/decisions/0006-folders-of-two-halves.md).
 
+use std::path::Path;
+
 use serde_json::{Value, json};
-use topwork_adapt::{ADAPTERS, Attached, adapter_hub, peft};
+use topwork_adapt::{ADAPTERS, Attached, Settings, adapter_hub, peft};
 use topwork_models::source::{ADAPTER, BASE};
 use topwork_models::{Model, SaveOptions, Source};
 use topwork_train::TrainOptions;
@@ -36,6 +38,18 @@ fn asked(recipe: &Recipe) -> Result<Option<(String, Value)>, Error> {
     Ok(Some((kind, options)))
 }
 
+/// How many virtual tokens stand in front of each text, which are not left for the texts: of the adapter that a recipe asks for,
+/// or of the one that its model has.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn virtual_tokens(recipe: &Recipe, model: &Path) -> Result<usize, Error> {
+    Ok(match asked(recipe)? {
+        Some((kind, options)) => topwork_adapt::virtual_tokens(&kind, &options)?,
+        None => topwork_models::adapted::virtual_tokens(&Source::find(model)?)?,
+    })
+}
+
 /// Checks what a recipe says of an adapter before there is a model.
 ///
 /// # Errors
@@ -64,7 +78,11 @@ pub(crate) fn attach(
 ) -> Result<Option<Adapter>, Error> {
     let base = recipe.model.clone();
     let of = |attached: &Attached, store: &_| {
-        let place = if attached.merges() { "on {} weights" } else { "at the ends of {} blocks" };
+        let place = match attached.settings {
+            Settings::None | Settings::LowRank(_) => "on {} weights",
+            Settings::Bottleneck(_) => "at the ends of {} blocks",
+            Settings::Prompt(_) | Settings::Prefix(_) => "in front of each text",
+        };
         let place = place.replace("{}", &attached.parts.len().to_string());
         format!("adapter {}: {} values {place}", attached.kind, attached.values(store))
     };
@@ -101,6 +119,18 @@ pub(crate) fn in_python(folder: &str) -> String {
         .ok()
         .and_then(|source| Some(source.config()["architectures"].get(0)?.as_str()?.to_string()))
         .unwrap_or_else(|| "AutoModel".to_string());
+    if Path::new(folder).join(ADAPTER).join(peft::WEIGHTS_FILE).is_file() {
+        return format!(
+            "# HuggingFace transformers opens that half only which stands in {BASE}; without the adapter it answers otherwise.\n\
+             # peft attaches it.\n\
+             from peft import PeftModel\n\
+             from transformers import AutoTokenizer, {class}\n\n\
+             folder = {folder:?}\n\
+             tokenizer = AutoTokenizer.from_pretrained(f\"{{folder}}/{BASE}\")\n\
+             model = {class}.from_pretrained(f\"{{folder}}/{BASE}\")\n\
+             model = PeftModel.from_pretrained(model, f\"{{folder}}/{ADAPTER}\").eval()\n"
+        );
+    }
     format!(
         "# HuggingFace transformers opens that half only which stands in {BASE}; without the adapter it answers otherwise.\n\
          # AdapterHub's package adapters attaches it, where it knows the architecture.\n\
@@ -117,6 +147,14 @@ pub(crate) fn in_python(folder: &str) -> String {
 }
 
 impl Adapter {
+    /// Heads as peft divides what stands in front: of a prefix those of keys.
+    fn heads(&self, size: &topwork_models::Size) -> usize {
+        match self.attached.settings {
+            Settings::Prefix(prefix) => size.heads * prefix.width / size.hidden.max(1),
+            _ => size.heads,
+        }
+    }
+
     /// What there is to tell of it.
     pub fn about(&self) -> &str {
         &self.about
@@ -128,16 +166,32 @@ impl Adapter {
     /// # Errors
     /// A parameter without values.
     pub fn put_into(&self, save: &mut SaveOptions, model: &Model) -> Result<(), Error> {
+        // With the head in it, an adapter is all there is to know beside the model that others use too.
+        if matches!(self.attached.settings, Settings::Prompt(_) | Settings::Prefix(_)) {
+            let (size, head) = (model.size(), model.export_head()?);
+            let about = peft::About {
+                base: &self.base,
+                head: model.spec().name(),
+                layers: size.layers,
+                heads: self.heads(size),
+            };
+            save.adapter = model.adapter_head_files(&save.notes, &head)?;
+            save.adapter.extend(peft::prompt_files(&self.attached, &model.store, &about, head)?);
+            return Ok(());
+        }
         if !self.attached.merges() {
             let (config, upstream) = (model.saved_config(), model.upstream_tensors());
             save.adapter =
                 adapter_hub::files(&self.attached, &model.store, (&config, &self.base), &upstream)?;
+            save.adapter.extend(model.adapter_head_files(&save.notes, &[])?);
             return Ok(());
         }
-        let upstream = |path: &str| model.upstream_name(path);
-        let files = peft::files(&self.attached, &model.store, &self.base, &upstream, model.export_head()?);
+        let (upstream, head) = (model.upstream_matrix(), model.export_head()?);
+        let own = model.adapter_head_files(&save.notes, &head)?;
+        let files = peft::files(&self.attached, &model.store, &self.base, &upstream, head);
         match files {
-            Ok(files) => {
+            Ok(mut files) => {
+                files.extend(own);
                 let inner = |(name, content): (String, Vec<u8>)| (format!("{FOLDER}/{name}"), content);
                 save.files.extend(files.into_iter().map(inner));
                 Ok(())

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use topwork_models::model::{HEAD_FILE, HEAD_WEIGHTS};
 use topwork_models::{HeadSpec, Model, Source};
 use topwork_text::{GgufParts, Tokenizer};
@@ -12,6 +11,7 @@ use topwork_weights::{LoadReport, ModelFolder, pytorch, safetensors};
 
 use crate::error::Error;
 use crate::model_files;
+use crate::opened;
 use crate::sentence::{SENTENCE, SENTENCES};
 
 /// The form a model is written in.
@@ -60,7 +60,11 @@ pub struct Converted {
 pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Result<Converted, Error> {
     let (from, to) = (from.as_ref(), to.as_ref());
     let source = Source::find(from)?;
-    let (model, report, bare) = Model::open_whole(from, &Device::flex())?;
+    let (model, report, bare) = opened::open_whole(from)?;
+    if model.store.has_grafts() {
+        let folder = source.adapter().and_then(Path::parent).unwrap_or(from).to_path_buf();
+        return Err(topwork_models::Error::Adapted { folder }.into());
+    }
     if let Some(fresh) = report.fresh.first() {
         return Err(Error::Task(format!("{}: it has no weights for {fresh}", from.display())));
     }
@@ -74,6 +78,7 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
         Err(error) => return Err(error),
     };
     match form {
+        Form::Folder if source.adapter().is_some() => opened::save(&model, &source, from, to)?,
         Form::Folder => folder(&source, &model, bare, tokenizer.as_ref(), to)?,
         Form::Gguf(store) => to_gguf(from, &model, tokenizer.as_ref(), to, store)?,
         Form::Onnx => {

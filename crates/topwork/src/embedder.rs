@@ -77,7 +77,7 @@ impl Embedder {
             rayon::join(|| model_files::tokenizer(folder), || opened::open(folder, &spec, 0));
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
-        let model_max = model.size().max_tokens;
+        let model_max = model.max_tokens();
         let stated = saved.or(texts.max_length).or(tokenizer.stated_max_length());
         let max_length = options.max_length.unwrap_or(stated.unwrap_or(model_max).min(model_max));
         if max_length > model_max || max_length < 3 {

@@ -177,7 +177,7 @@ impl LabelledSet {
         let mut notes = dataset.report.lines();
         notes.extend(task.settle(&mut dataset, &mut None));
         let map = if labels.is_empty() { None } else { Some(LabelMap::in_order(labels.clone())?) };
-        let model_max = model.size().max_tokens;
+        let model_max = model.max_tokens();
         // What a classifier was cut at says nothing of vectors.
         let stated = saved
             .max_length

@@ -1,12 +1,14 @@
 //! What lies with a model beside its weights, wherever that is: the tokenizer, the template of conversations, the ids that
 //! end a text.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use topwork_models::Source;
+use topwork_models::adapted::{halves, is_adapter};
 use topwork_models::source::{is_adapted, read_json};
 use topwork_text::{ChatTemplate, GgufParts, Tokenizer};
 use topwork_weights::format::head_of;
@@ -21,7 +23,7 @@ use crate::error::Error;
 /// # Errors
 /// There is none, or it is broken.
 pub fn tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
-    let path = path.as_ref();
+    let path = &*under(path.as_ref())?;
     if let Some(file) = gguf(path) {
         let file = Gguf::open(file)?;
         if let Some(parts) = parts(&file)? {
@@ -71,7 +73,7 @@ fn llama2c(folder: &Path) -> Option<PathBuf> {
 /// # Errors
 /// It is no template, or the file it stands in is broken.
 pub fn chat_template(path: impl AsRef<Path>) -> Result<Option<ChatTemplate>, Error> {
-    let path = path.as_ref();
+    let path = &*under(path.as_ref())?;
     let Some(file) = gguf(path) else { return Ok(ChatTemplate::from_folder(folder(path)?)?) };
     let template = Gguf::open(&file)?.tokenizer()?.and_then(|tokenizer| tokenizer.chat_template);
     Ok(template.map(|template| ChatTemplate::new(&file, &template)).transpose()?)
@@ -103,8 +105,15 @@ pub fn end_ids(path: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Vec<u32>
 /// What a model says of how it writes.
 pub(crate) const GENERATION: &str = "generation_config.json";
 
+/// The model under an adapter, whose files count; of others the path itself.
+fn under(path: &Path) -> Result<Cow<'_, Path>, Error> {
+    let adapted = is_adapter(path) || path.to_str().is_some_and(|text| halves(text).is_some());
+    Ok(if adapted { Cow::Owned(Source::find(path)?.weights().to_path_buf()) } else { Cow::Borrowed(path) })
+}
+
 /// Where the files of a model lie. Weights of which nothing says what model they are can have a tokenizer too.
 fn folder(path: &Path) -> Result<PathBuf, Error> {
+    let path = &*under(path)?;
     if path.is_dir() && !is_adapted(path) {
         return Ok(path.to_path_buf());
     }

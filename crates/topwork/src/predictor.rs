@@ -14,7 +14,7 @@ use topwork_weights::LoadReport;
 
 use crate::error::Error;
 use crate::model_files;
-use crate::opened;
+use crate::opened::{self, Base};
 use crate::recipe::TaskRecipe;
 use crate::saved::SavedNotes;
 use crate::scoring::{first_greatest, in_batches};
@@ -121,6 +121,25 @@ impl Predictor {
             rayon::join(|| model_files::tokenizer(folder), || opened::open_saved(folder));
         let ((mut model, report), tokenizer) = (opened?, tokenizer?);
         model.store.keep_packed();
+        Self::of(folder, (model, report), tokenizer, precision)
+    }
+
+    /// The model of `base` with an adapter and its head. Several over one base keep its values once, and none changes what the
+    /// others answer.
+    ///
+    /// # Errors
+    /// As [`Base::with`]; a head that answers no texts.
+    pub fn over(base: &Base, adapter: impl AsRef<Path>, precision: Precision) -> Result<Self, Error> {
+        let path = base.under(adapter.as_ref());
+        Self::of(&path, base.with(adapter.as_ref())?, model_files::tokenizer(&path)?, precision)
+    }
+
+    fn of(
+        folder: &Path,
+        (model, report): (Model, LoadReport),
+        tokenizer: Tokenizer,
+        precision: Precision,
+    ) -> Result<Self, Error> {
         let answers = matches!(
             model.spec(),
             HeadSpec::Classify { .. }
@@ -139,7 +158,7 @@ impl Predictor {
         }
         let saved = SavedNotes::read(folder)?;
         saved.check(labels_of(&model).len(), folder)?;
-        let model_max = model.size().max_tokens;
+        let model_max = model.max_tokens();
         let max_length =
             saved.max_length.or(tokenizer.stated_max_length()).unwrap_or(model_max).min(model_max);
         Ok(Predictor { model, tokenizer, precision, max_length, saved, report })

@@ -155,7 +155,7 @@ impl Scorer {
         match self {
             Scorer::Causal(generator) => {
                 let ids = generator.prompt(text)?;
-                let most = generator.model().size().max_tokens;
+                let most = generator.model().max_tokens();
                 check(text, ids.len(), most, 2)?;
                 let mut batch = Batch::default();
                 batch.push(&ids, 1);
@@ -165,7 +165,7 @@ impl Scorer {
                 let encoding = tokenizer.encode(text, None, None)?;
                 let length = encoding.len();
                 let asked: Vec<usize> = (0..length).filter(|&at| !encoding.origins[at].special).collect();
-                check(text, length, model.size().max_tokens, 1 + length - asked.len())?;
+                check(text, length, model.max_tokens(), 1 + length - asked.len())?;
                 let mut sum = 0.0;
                 for some in asked.chunks((PASS / length).max(1)) {
                     sum += masked(model, &encoding, some, *mask, precision)?;

@@ -2,9 +2,11 @@
 
 use burn::tensor::Device;
 use topwork_data::{Encoder, GroupCache, TokenCache};
+use topwork_models::family::NO_LIMIT;
 use topwork_models::{HeadSpec, Model, Pooling, Source};
 use topwork_text::Tokenizer;
 
+use crate::adapter;
 use crate::convert::tokenizer_files;
 use crate::datasets;
 use crate::error::Error;
@@ -66,7 +68,10 @@ pub(crate) fn ready(
         let reads = Reads {
             tokenizer: &encoder,
             targets: targets.as_ref(),
-            model_max: size.max_tokens,
+            model_max: match size.max_tokens {
+                NO_LIMIT => NO_LIMIT,
+                most => most.saturating_sub(adapter::virtual_tokens(&recipe, &source.path)?),
+            },
             sentence: &sentence,
             model: &source.path,
             groups: &GroupCache::new(hub.cache().root().join("groups")),

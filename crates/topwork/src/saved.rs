@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use topwork_models::Source;
 use topwork_models::model::HEAD_FILE;
-use topwork_models::source::read_json;
+use topwork_models::source::{ADAPTER, read_json};
 use topwork_train::metrics::CostMatrix;
 
 use crate::error::Error;
@@ -33,10 +33,7 @@ impl SavedNotes {
     /// The file is there and cannot be read.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let source = Source::find(path)?;
-        if source.beside(HEAD_FILE).is_none() {
-            return Ok(SavedNotes::default());
-        }
-        let notes = read_json(source.folder(), HEAD_FILE)?;
+        let Some(notes) = source.notes()? else { return Ok(SavedNotes::default()) };
         let number = |key: &str| notes.get(key).and_then(Value::as_u64).map(|n| n as usize);
         Ok(SavedNotes {
             max_length: number("max-length"),
@@ -90,12 +87,17 @@ impl SavedNotes {
     /// The file cannot be read or written.
     pub fn add(folder: &Path, key: &str, value: Value) -> Result<(), Error> {
         let source = Source::find(folder)?;
-        let mut notes = read_json(source.folder(), HEAD_FILE)?;
-        if let Some(map) = notes.as_object_mut() {
-            map.insert(key.to_string(), value);
+        // Of an adapter its own folder says the same, for where it is used on another copy of the model.
+        let places = [source.folder().to_path_buf(), folder.join(ADAPTER)];
+        for place in places.iter().filter(|place| place.join(HEAD_FILE).is_file()) {
+            let mut notes = read_json(place, HEAD_FILE)?;
+            if let Some(map) = notes.as_object_mut() {
+                map.insert(key.to_string(), value.clone());
+            }
+            let text = serde_json::to_vec_pretty(&notes).unwrap_or_default();
+            topwork_weights::atomic::write(place.join(HEAD_FILE), &text)?;
         }
-        let text = serde_json::to_vec_pretty(&notes).unwrap_or_default();
-        Ok(topwork_weights::atomic::write(source.folder().join(HEAD_FILE), &text)?)
+        Ok(())
     }
 }
 

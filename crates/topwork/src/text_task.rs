@@ -185,7 +185,8 @@ impl<'a> TextTask<'a> {
         stop: &AtomicBool,
     ) -> Result<Option<String>, Error> {
         let depth = freeze::depth(patterns, &ParamInfo::of(&self.model.store))?.min(self.model.depth());
-        if depth < 2 {
+        // Virtual tokens learn below all layers.
+        if depth < 2 || self.model.virtual_tokens() > 0 {
             return Ok(None);
         }
         self.frozen = Frozen::below(depth);

@@ -16,16 +16,33 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use golden::{BACKWARD, FORWARD, floats, packed};
 use gradients::{dense, floor};
-use same::{fixtures, ten_steps, texts};
+use same::{fixtures, ten_steps_on};
 use serde_json::json;
 use topwork_adapt::{Attached, peft};
 use topwork_kernels::gemm::Precision;
-use topwork_models::{Model, SaveOptions};
+use topwork_models::saved::spec_of;
+use topwork_models::{Model, SaveOptions, Source, adapted};
 use topwork_nn::{ParamId, Pass};
 use topwork_testkit::{Golden, close, close_with_floor};
 
-fn base() -> Model {
-    Model::open_saved(&fixtures().join("bert/relu"), &Device::flex()).unwrap().0
+/// The folder of the model that an adapter's settings name.
+fn base_folder(folder: &Path) -> PathBuf {
+    fixtures().join(adapted::base_name(folder).unwrap().unwrap())
+}
+
+/// The adapter and the model under it, as a user names both.
+fn both(folder: &Path) -> PathBuf {
+    PathBuf::from(format!("{} on {}", folder.display(), base_folder(folder).display()))
+}
+
+/// The model under an adapter, with a head of as many labels as the adapter's.
+fn base(folder: &Path) -> Model {
+    let source = Source::find(both(folder)).unwrap();
+    Model::open_under(&source, &spec_of(&source).unwrap(), 0, &Device::flex()).unwrap().0
+}
+
+fn texts(folder: &Path) -> Golden {
+    Golden::open(base_folder(folder).join("golden.safetensors")).unwrap()
 }
 
 /// The folders of adapters.
@@ -33,18 +50,18 @@ fn folders() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fixtures().join("adapters").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
-    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found.len(), 6, "{found:?}");
     found
 }
 
 /// A model with an adapter, and the parameters that learn by their names in peft's file.
 fn open(folder: &Path) -> (Model, Attached, BTreeMap<String, ParamId>) {
-    let (mut model, named) = (base(), base());
+    let (mut model, named) = (base(folder), base(folder));
     let upstream = |path: &str| named.upstream_name(path);
-    let opened = peft::open(folder, &mut model.store, &upstream).unwrap();
+    let opened = peft::open(folder, &mut model.store, &named.upstream_matrix()).unwrap();
     let mut learning = BTreeMap::new();
     for part in &opened.attached.parts {
-        let module = upstream(&part.weight).unwrap();
+        let module = named.upstream_matrix()(&part.weight).unwrap().0;
         for (name, id) in &part.params {
             let module = module.trim_end_matches(".weight");
             learning.insert(format!("base_model.model.{module}.{name}"), *id);
@@ -66,13 +83,13 @@ fn outputs_and_every_gradient_are_those_of_peft() {
         let golden = Golden::open(folder.join("golden.safetensors")).unwrap();
         let (model, _, learning) = open(&folder);
         let case = folder.display();
-        let got = model.predict(&packed(&texts()), Precision::F32).unwrap();
+        let got = model.predict(&packed(&texts(&folder)), Precision::F32).unwrap();
         close(&got, &floats(&golden, "logits"), FORWARD).unwrap_or_else(|e| panic!("{case} logits: {e}"));
         let mut trainable = vec![false; model.store.len()];
         learning.values().for_each(|id| trainable[id.0] = true);
         for recompute in [false, true] {
             let pass = Pass::train(&model.store, Precision::F32, 0, &trainable).with_recompute(recompute);
-            let loss = same::loss(&model, &texts(), &pass).unwrap();
+            let loss = same::loss(&model, &texts(&folder), &pass).unwrap();
             close(&[loss.clone().into_scalar::<f32>()], &floats(&golden, "loss"), FORWARD).unwrap();
             let gradients = pass.backward(&loss).unwrap();
             assert_eq!(
@@ -98,7 +115,8 @@ fn ten_steps_are_those_of_peft_and_the_model_itself_stays() {
         let (model, attached, learning) = open(&folder);
         let case = folder.display();
         let patterns = attached.patterns(&model.store);
-        let (model, seen) = ten_steps(model, &golden, &json!({"only": {"patterns": patterns}}), 0.0);
+        let only = json!({"only": {"patterns": patterns}});
+        let (model, seen) = ten_steps_on(texts(&folder), model, &golden, &only, 0.0);
         close(&seen.losses, &floats(&golden, "losses"), FORWARD * 10.0)
             .unwrap_or_else(|e| panic!("{case}: {e}"));
         for (name, id) in &learning {
@@ -106,7 +124,7 @@ fn ten_steps_are_those_of_peft_and_the_model_itself_stays() {
                 .unwrap_or_else(|e| panic!("{case}: {name} after ten steps: {e}"));
         }
         assert_eq!(golden.below("after.").count(), learning.len(), "{case}: every parameter was compared");
-        let (mut still, before) = (0, base());
+        let (mut still, before) = (0, base(&folder));
         for (id, param) in before.store.iter().filter(|(id, _)| !learning.values().any(|own| own == id)) {
             assert_eq!(
                 model.store.values(id).unwrap(),
@@ -123,10 +141,10 @@ fn ten_steps_are_those_of_peft_and_the_model_itself_stays() {
         model.save(saved.path(), &SaveOptions::default()).unwrap();
         let (merged, report) = Model::open_saved(saved.path(), &Device::flex()).unwrap();
         assert!(report.fresh.is_empty(), "{:?}", report.fresh);
-        let got = merged.predict(&packed(&texts()), Precision::F32).unwrap();
+        let got = merged.predict(&packed(&texts(&folder)), Precision::F32).unwrap();
         close(&got, &floats(&golden, "merged.logits"), BACKWARD)
             .unwrap_or_else(|e| panic!("{case} merged: {e}"));
-        let adapted = model.predict(&packed(&texts()), Precision::F32).unwrap();
+        let adapted = model.predict(&packed(&texts(&folder)), Precision::F32).unwrap();
         close(&got, &adapted, 1e-6).unwrap_or_else(|e| panic!("{case} merged and not: {e}"));
     }
 }
@@ -136,7 +154,7 @@ fn ten_steps_are_those_of_peft_and_the_model_itself_stays() {
 fn files_are_written_as_peft_has_them() {
     for folder in folders() {
         let (model, attached, _) = open(&folder);
-        let upstream = |path: &str| model.upstream_name(path);
+        let upstream = model.upstream_matrix();
         let files =
             peft::files(&attached, &model.store, "bert/relu", &upstream, model.export_head().unwrap())
                 .unwrap();

@@ -20,6 +20,7 @@ use same::{fixtures, ten_steps_on};
 use serde_json::{Value, json};
 use topwork_adapt::{Attached, Settings, adapter_hub};
 use topwork_kernels::gemm::Precision;
+use topwork_models::saved::spec_of;
 use topwork_models::{FAMILIES, HeadSpec, Model, Pooling, SaveOptions, Source};
 use topwork_nn::{ParamId, ParamStore, Pass};
 use topwork_testkit::{Golden, close, close_with_floor};
@@ -31,7 +32,7 @@ fn folders() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fixtures().join("bottleneck").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
-    assert_eq!(found.len(), 7, "{found:?}");
+    assert_eq!(found.len(), 8, "{found:?}");
     found
 }
 
@@ -42,8 +43,21 @@ fn base_folder(folder: &Path) -> PathBuf {
     fixtures().join(config["model_name"].as_str().unwrap())
 }
 
+/// The model under an adapter; with a head as the adapter's, if that has its own.
 fn base(folder: &Path) -> Model {
-    Model::open_saved(&base_folder(folder), &Device::flex()).unwrap().0
+    let source = Source::find(format!("{} on {}", folder.display(), base_folder(folder).display())).unwrap();
+    let mut model = Model::open_under(&source, &spec_of(&source).unwrap(), 0, &Device::flex()).unwrap().0;
+    let head = folder.join("model_head.safetensors");
+    if head.is_file() {
+        let head = Checkpoint::open(&head).unwrap();
+        let upstream = model.upstream_tensors();
+        let ids: Vec<(ParamId, String)> =
+            model.store.iter().map(|(id, param)| (id, upstream(&param.path).unwrap_or_default())).collect();
+        for (id, name) in ids.into_iter().filter(|(_, name)| head.shape(name).is_some()) {
+            model.store.set(id, head.read(&name).unwrap()).unwrap();
+        }
+    }
+    model
 }
 
 fn texts(folder: &Path) -> Golden {

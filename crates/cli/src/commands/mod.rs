@@ -21,6 +21,7 @@ mod glue;
 mod index;
 mod learning_curve;
 mod list;
+mod merge;
 mod model;
 mod multi_task;
 mod predict;
@@ -84,7 +85,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 39;
+pub const COUNT: usize = 41;
 
 impl Command {
     /// Runs the command; results go to `out`.

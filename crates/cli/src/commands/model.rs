@@ -15,6 +15,7 @@ use topwork_weights::gguf::Store;
 use topwork_weights::{Checkpoint, LoadReport};
 
 use crate::Ended;
+use crate::commands::merge::{Merge, Unmerge};
 use crate::commands::soup::Soup;
 use crate::global::Global;
 use crate::numbers::{bytes, counted, thousands};
@@ -24,6 +25,8 @@ use crate::numbers::{bytes, counted, thousands};
 pub enum Model {
     Show(Show),
     Convert(Convert),
+    Merge(Merge),
+    Unmerge(Unmerge),
     Soup(Soup),
     Pull(Pull),
 }
@@ -34,6 +37,8 @@ impl Model {
         match self {
             Model::Show(command) => command.run(global, out),
             Model::Convert(command) => command.run(global, out),
+            Model::Merge(command) => command.run(global, out),
+            Model::Unmerge(command) => command.run(global, out),
             Model::Soup(command) => command.run(global, out),
             Model::Pull(command) => command.run(global, out),
         }

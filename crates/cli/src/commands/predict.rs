@@ -3,16 +3,16 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
+use topwork::opened::Base;
 use topwork::predictor::{Hanging, Tagged};
 use topwork::{Prediction, Predictor};
 use topwork_data::{Column, Example, Label, Related, Table, TableFormat};
-use topwork_models::HeadSpec;
-use topwork_models::model::saved_spec;
 use topwork_text::Input;
 
 use crate::Ended;
+use crate::adapters::AdapterArgs;
 use crate::global::Global;
 use crate::numbers::{counted, shortened};
 use crate::precision::PrecisionName;
@@ -25,6 +25,7 @@ use crate::texts::{Text, TextArgs};
                         texts around it.
 A model of relations reads rows that tell two spans of a text, {\"text\": ..., \"span1\": [0, 5], \"span2\": [18, 25]}, in characters.
 A parser's answer is its words, each as word/head/relation: the head's number counted from 1, 0 for the root.
+With several --adapter-file the model is loaded once, and each text has a line for each adapter, its folder in front.
 An empty line is answered with an empty line, and counted.
 
 Examples:
@@ -32,11 +33,14 @@ Examples:
   topwork predict runs/mails/best --probabilities \"first text\" \"second text\"
   topwork predict runs/pairs/best \"it rains\" --pair \"it is wet\"
   topwork predict runs/mails/best --file new.csv --text body --out answers.parquet
+  topwork predict bert/ --adapter-file adapters/mails --adapter-file adapters/mood \"win a prize now\"
   tail -f log.txt | topwork predict runs/mails/best --json"
 )]
 pub struct Predict {
     /// Trained model: a folder (a run folder stands for its best/), hf:org/name, pypi:package==version
     model: String,
+    #[command(flatten)]
+    adapters: AdapterArgs,
     #[command(flatten)]
     texts: TextArgs,
     /// One JSON object a line
@@ -77,10 +81,18 @@ impl Predict {
                 }
             },
         };
-        let folder = global.model_folder(&self.model)?;
-        let relates = matches!(saved_spec(&folder), Ok(HeadSpec::SpanPair { .. }));
+        let answerers = self.answerers(global)?;
+        let several = answerers.len() > 1;
+        if several && (self.csv || self.out.is_some()) {
+            bail!(
+                "--csv and --out have the columns of one model: with several --adapter-file take --json, or run them apart"
+            );
+        }
+        let relates = answerers.iter().any(|(_, predictor)| predictor.relates());
+        if relates && several {
+            bail!("a model of relations reads other rows than other models: run its adapter alone");
+        }
         let mut texts = if relates { self.texts.open_spans(global)? } else { self.texts.open(global)? };
-        let predictor = Predictor::open_with(&folder, PrecisionName::or_best(self.precision))?;
         let (mut empty, mut cut_texts, mut cut_tokens, mut seen) = (0, 0, 0, 0);
         let mut kept = Vec::new();
         let mut header = self.csv;
@@ -89,25 +101,25 @@ impl Predict {
             if some.is_empty() {
                 break;
             }
-            let answered = answer(&predictor, some)?;
-            seen += answered.len();
-            for one in &answered {
-                match &one.answer {
-                    None => empty += 1,
-                    Some(answer) => {
-                        cut_texts += usize::from(answer.cut > 0);
-                        cut_tokens += answer.cut;
-                    }
-                }
+            let mut answered = Vec::with_capacity(answerers.len());
+            for (_, predictor) in &answerers {
+                answered.push(answer(predictor, some.clone())?);
+            }
+            seen += some.len();
+            empty += answered[0].iter().filter(|one| one.answer.is_none()).count();
+            for answer in answered.iter().flatten().filter_map(|one| one.answer.as_ref()) {
+                cut_texts += usize::from(answer.cut > 0);
+                cut_tokens += answer.cut;
             }
             if format.is_some() {
-                kept.extend(answered);
+                kept.extend(answered.into_iter().flatten());
                 continue;
             }
-            self.print(&answered, &predictor, header, out)?;
+            self.print(&answered, &answerers, header, out)?;
             header = false;
             out.flush()?;
         }
+        let predictor = &answerers[0].1;
         if let Some((path, format)) = format {
             table(&kept, predictor.labels())?.write(path, format)?;
             writeln!(out, "{}: {}", path.display(), counted(kept.len(), "answer"))?;
@@ -126,29 +138,55 @@ impl Predict {
         Ok(Ended::Done)
     }
 
+    /// What answers: the model, or the model with each of the adapters, with what they are called.
+    fn answerers(&self, global: &Global) -> anyhow::Result<Vec<(String, Predictor)>> {
+        let precision = PrecisionName::or_best(self.precision);
+        let [first, _, ..] = self.adapters.folders() else {
+            let folder = self.adapters.model(global, &self.model)?;
+            return Ok(vec![(String::new(), Predictor::open_with(&folder, precision)?)]);
+        };
+        let (hub, progress) = (global.hub()?, global.fetching());
+        let base =
+            Base::open(&global.model_folder(&self.model)?).with_context(|| format!("under {first}"))?;
+        let one = |name: &String| {
+            let folder = hub.adapter(name, &progress)?.path;
+            Ok((name.clone(), Predictor::over(&base, folder, precision)?))
+        };
+        self.adapters.folders().iter().map(one).collect()
+    }
+
+    /// Prints the answers of each model, text by text.
     fn print(
         &self,
-        answered: &[Answered],
-        predictor: &Predictor,
+        answered: &[Vec<Answered>],
+        answerers: &[(String, Predictor)],
         header: bool,
         out: &mut dyn Write,
     ) -> anyhow::Result<()> {
-        let labels = predictor.labels();
-        if self.json {
-            for one in answered {
-                serde_json::to_writer(&mut *out, &object(one, labels))?;
-                writeln!(out)?;
-            }
-        } else if self.csv {
+        let labels = answerers[0].1.labels();
+        if self.csv {
             let mut bytes = Vec::new();
-            table(answered, labels)?.lines(&mut bytes, TableFormat::Csv)?;
+            table(&answered[0], labels)?.lines(&mut bytes, TableFormat::Csv)?;
             let mut names = Vec::new();
             table(&[], labels)?.lines(&mut names, TableFormat::Csv)?;
             // The header stands once, above the first answers.
             out.write_all(if header { &bytes } else { &bytes[names.len()..] })?;
-        } else {
-            for one in answered {
-                line(one, labels, self.probabilities, out)?;
+            return Ok(());
+        }
+        for text in 0..answered[0].len() {
+            for (of_one, (name, predictor)) in answered.iter().zip(answerers) {
+                let (one, labels) = (&of_one[text], predictor.labels());
+                match (self.json, name.as_str()) {
+                    (true, name) => {
+                        serde_json::to_writer(&mut *out, &object(one, name, labels))?;
+                        writeln!(out)?;
+                    }
+                    (false, "") => line(one, labels, self.probabilities, out)?,
+                    (false, name) => {
+                        write!(out, "{name}\t")?;
+                        line(one, labels, self.probabilities, out)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -249,8 +287,11 @@ fn found(answer: &Prediction, labels: &[String]) -> Option<String> {
     })
 }
 
-fn object(one: &Answered, labels: &[String]) -> Value {
+fn object(one: &Answered, adapter: &str, labels: &[String]) -> Value {
     let mut object = Map::new();
+    if !adapter.is_empty() {
+        object.insert("adapter".into(), json!(adapter));
+    }
     object.insert("row".into(), json!(one.text.row));
     object.insert("text".into(), json!(one.text.text));
     if let Some(pair) = &one.text.pair {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+mod adapting;
 mod averaging;
 mod bad_data;
 mod bad_models;

@@ -91,9 +91,11 @@ impl Attention {
         let [q, k, v] = [&self.q, &self.k, &self.v];
         if self.style.mask == Mask::Full {
             let qkv = pass.linear_qkv(x, [q.weight, k.weight, v.weight], [q.bias, k.bias, v.bias])?;
+            let qkv = pass.fronted_qkv(layer, qkv, context.offsets())?;
             return Ok(topwork_ops::attention(qkv, context.offsets(), self.style.heads, dropout));
         }
         let qkv = [q.forward(pass, x.clone())?, k.forward(pass, x.clone())?, v.forward(pass, x)?];
+        let qkv = pass.fronted(layer, qkv, context.offsets())?;
         Ok(context.attend(layer, qkv, &self.style, dropout))
     }
 

@@ -438,7 +438,8 @@ impl Block for Layer {
         }
         let (q, k) = (topwork_ops::rotary(q, heads, rotary), topwork_ops::rotary(k, kv_heads, rotary));
         let dropout = pass.dropout(self.attention_dropout, &self.site);
-        let mixed = context.attend(self.index, [q, k, v], &self.style, dropout);
+        let qkv = pass.fronted(self.index, [q, k, v], context.offsets())?;
+        let mixed = context.attend(self.index, qkv, &self.style, dropout);
         let added = self.out.forward(pass, mixed)?;
         let x = BlockEnd { last: &self.out, added, before: x, dropout: None }.sum(pass)?;
         let x = pass.at(Site::AfterAttention, self.index, x);

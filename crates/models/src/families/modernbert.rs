@@ -405,7 +405,8 @@ impl Block for Layer {
         let rotary = if self.local { near } else { all };
         let turned = |at: usize| topwork_ops::rotary(part(at), self.style.heads, rotary);
         let dropout = pass.dropout(self.attention_dropout, &self.sites[0]);
-        let mixed = context.attend(self.index, [turned(0), turned(1), part(2)], &self.style, dropout);
+        let qkv = pass.fronted(self.index, [turned(0), turned(1), part(2)], context.offsets())?;
+        let mixed = context.attend(self.index, qkv, &self.style, dropout);
         let added = self.out.forward(pass, mixed)?;
         let dropout = pass.dropout(self.attention_dropout, &self.sites[1]);
         let x = BlockEnd { last: &self.out, added, before: x, dropout }.sum(pass)?;

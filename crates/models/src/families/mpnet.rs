@@ -291,6 +291,7 @@ impl Layer {
         let q = self.q.forward(pass, x.clone())?;
         let k = self.k.forward(pass, x.clone())?;
         let v = self.v.forward(pass, x.clone())?;
+        let [q, k, v] = pass.fronted(self.index, [q, k, v], &layout.k_offsets)?;
         let bias = pass.lookup(self.distance, columns)?.transpose();
         let dropout = pass.dropout(self.attention_dropout, &self.site);
         let mixed = topwork_ops::attend(q, k, v, layout, Some(bias), dropout);

@@ -545,6 +545,7 @@ impl Block for Layer {
         let qkv =
             [q.forward(pass, normed.clone())?, k.forward(pass, normed.clone())?, v.forward(pass, normed)?];
         let (bias, dropped) = (self.buckets.bias(pass)?, pass.dropout(*dropout, &sites[0]));
+        let qkv = pass.fronted(self.index, qkv, context.offsets())?;
         let mixed = context.attend_biased(self.index, qkv, style, Some(bias), dropped);
         let x = self.attention.sum(pass, mixed, x)?;
         let mut x = pass.at(Site::AfterAttention, self.place, x);

@@ -146,6 +146,7 @@ impl Layer {
     ) -> Result<Tensor<2>, topwork_nn::Error> {
         let drop = |at: usize| pass.dropout(self.dropout, &self.sites[at]);
         let qkv = self.qkv.forward(pass, x.clone())?;
+        let qkv = pass.fronted_qkv(self.index, qkv, offsets)?;
         let mixed = topwork_ops::attention(qkv, offsets, self.heads, drop(0));
         let added = self.out.forward(pass, mixed)?;
         let end = BlockEnd { last: &self.out, added, before: x, dropout: drop(1) };

@@ -74,6 +74,7 @@ impl Model {
     /// As [`Model::hidden`].
     pub fn features_to(&self, pass: &Pass, input: &Packed, depth: usize) -> Result<Tensor<2>, Error> {
         assert!((1..=self.depth()).contains(&depth), "a depth of 1 to {}, not {depth}", self.depth());
+        let input = &*self.widened(input);
         let way = Way { before: Vec::new(), x: self.encoder.embed(pass, input)? };
         let way = self.climb(pass, way, input, 1..depth)?;
         if depth == self.depth() {
@@ -104,6 +105,7 @@ impl Model {
         if depth == self.depth() {
             return Ok(x);
         }
+        let input = &*self.widened(input);
         let ([_, width], mut start) = (x.dims(), 0);
         let mut before = Vec::new();
         for state in self.before(depth.min(self.parts_read())) {
@@ -169,6 +171,7 @@ impl Model {
 
     /// What the head reads, of a way that is at its end.
     fn arrive(&self, way: Way, input: &Packed) -> Result<Tensor<2>, Error> {
+        self.no_unread_front()?;
         let (encoder, layers) = (self.encoder.as_ref(), self.head.layers());
         let Way { mut before, x } = way;
         let last = encoder.states_to(self.parts_read()) - 1;
@@ -183,7 +186,16 @@ impl Model {
 
     pub(super) fn pool(&self, hidden: Tensor<2>, offsets: &Arc<[u32]>) -> Result<Tensor<2>, Error> {
         match self.head.pooled() {
-            None => Ok(hidden),
+            None => Ok(self.own_tokens(hidden, offsets)),
+            // What stands in front of keys only is no token to pool over.
+            Some(pool) if self.store.front().is_some() => {
+                let own: Vec<u32> = (0..)
+                    .zip(offsets.iter())
+                    .map(|(at, end)| end - at * self.virtual_tokens() as u32)
+                    .collect();
+                some_tokens(&own)?;
+                Ok(topwork_ops::pool(self.own_tokens(hidden, offsets), &own.into(), pool))
+            }
             Some(pool) => {
                 some_tokens(offsets)?;
                 Ok(topwork_ops::pool(hidden, offsets, pool))

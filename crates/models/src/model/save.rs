@@ -8,7 +8,7 @@ use topwork_weights::{ModelFolder, Named, safetensors};
 use crate::error::Error;
 use crate::family::NO_LIMIT;
 use crate::head::HeadSpec;
-use crate::model::{HEAD_FILE, HEAD_WEIGHTS, Model, is_head, own};
+use crate::model::{HEAD_WEIGHTS, Model, is_head, own};
 use crate::sentence::Written;
 
 /// What goes into a saved folder beside the weights.
@@ -34,17 +34,12 @@ impl Model {
             self.no_grafts("a model folder without it")?;
         }
         let tensors = self.export()?;
-        let head = if self.own_head() { Some(self.head_bytes()?) } else { None };
-        let sentence = self.sentence_files(&options.notes)?;
-        let mut notes = options.notes.clone();
-        notes.insert("head".to_string(), serde_json::to_value(&self.spec).unwrap_or(Value::Null));
-        let notes = serde_json::to_vec_pretty(&Value::Object(notes)).unwrap_or_default();
-        let mut files: Vec<(&str, &[u8])> = vec![(HEAD_FILE, &notes)];
-        files.extend(head.as_ref().map(|bytes| (HEAD_WEIGHTS, bytes.as_slice())));
+        let mut own = self.head_files(&options.notes)?;
+        own.extend(self.sentence_files(&options.notes)?);
         fn borrowed<'a>(files: impl Iterator<Item = &'a (String, Vec<u8>)>) -> Vec<(&'a str, &'a [u8])> {
             files.map(|(name, content)| (name.as_str(), content.as_slice())).collect()
         }
-        files.extend(borrowed(options.files.iter().chain(&sentence)));
+        let files = borrowed(own.iter().chain(&options.files));
         let (config, adapter) = (self.saved_config(), borrowed(options.adapter.iter()));
         let folder_of = ModelFolder { config: &config, tensors: &tensors, files: &files, adapter: &adapter };
         Ok(folder_of.write(folder)?)
@@ -75,15 +70,8 @@ impl Model {
         Ok(true)
     }
 
-    /// The file of a head that no upstream class has.
-    fn head_bytes(&self) -> Result<Vec<u8>, Error> {
-        // The map of an `embed` head stands in a folder of its own, where sentence-transformers looks for it.
-        let elsewhere = matches!(self.spec, HeadSpec::Embed { .. }) && self.pooled().is_some();
-        self.bytes_of(|path| (!elsewhere || own::linear(path).is_none()).then(|| path.to_string()))
-    }
-
     /// A file of those parameters of the head that have a name in it.
-    fn bytes_of(&self, name: impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, Error> {
+    pub(super) fn bytes_of(&self, name: impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, Error> {
         let mut head = Vec::new();
         for (id, path) in self.head_params() {
             let Some(name) = name(&path) else { continue };

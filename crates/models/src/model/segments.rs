@@ -17,6 +17,7 @@ impl Model {
     /// # Errors
     /// [`Error::NoMemory`] for families without one.
     pub fn memory(&self, sequences: usize) -> Result<Memory, Error> {
+        self.no_virtual_tokens("reading segment by segment")?;
         self.encoder.segment_reader().map(|encoder| encoder.memory(sequences)).ok_or(Error::NoMemory)
     }
 

@@ -83,6 +83,7 @@ impl EncoderLayer {
         let weights = [self.q.weight, self.k.weight, self.v.weight];
         let qkv = pass.linear_qkv(x.clone(), weights, [self.q.bias, self.k.bias, self.v.bias])?;
         let dropout = pass.dropout(self.config.attention_dropout, &self.site);
+        let qkv = pass.fronted_qkv(self.index, qkv, offsets)?;
         let mixed = topwork_ops::attention(qkv, offsets, self.config.heads, dropout);
         let x = self.tail.forward(pass, mixed, x)?;
         Ok(pass.at(Site::BlockOutput, self.index, x))

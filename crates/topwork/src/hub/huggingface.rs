@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use topwork_models::adapted::{HUB_HEAD, HUB_HEAD_WEIGHTS, HUB_WEIGHTS, PEFT_WEIGHTS};
+use topwork_models::model::{HEAD_FILE, HEAD_WEIGHTS};
+use topwork_models::source::ADAPTER_CONFIG;
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
@@ -343,6 +346,19 @@ const WEIGHTS: [Weights; 10] = [
 
 fn model_files(files: &[Sibling]) -> std::result::Result<Vec<&Sibling>, String> {
     let has = |name: &str| files.iter().any(|file| file.rfilename == name);
+    // An adapter alone: its few small files.
+    if has(ADAPTER_CONFIG) && !has("config.json") {
+        let weights = [PEFT_WEIGHTS, HUB_WEIGHTS]
+            .into_iter()
+            .find_map(|names| names.into_iter().find(|name| has(name)));
+        let Some(weights) = weights else {
+            return Err("it has an adapter_config.json, and no weights beside it".into());
+        };
+        let head = HUB_HEAD_WEIGHTS.into_iter().find(|name| has(name));
+        let others = [ADAPTER_CONFIG, HUB_HEAD, HEAD_FILE, HEAD_WEIGHTS, "README.md", "LICENSE"];
+        let wanted = |name: &str| name == weights || Some(name) == head || others.contains(&name);
+        return Ok(files.iter().filter(|file| wanted(&file.rfilename)).collect());
+    }
     if !has("config.json") && !has("bert_config.json") {
         return Err("it has no config.json".into());
     }

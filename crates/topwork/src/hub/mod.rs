@@ -34,6 +34,7 @@ pub use progress::{Progress, Silent};
 pub use reference::Reference;
 
 use cache::{Depth, State};
+use topwork_models::adapted;
 
 /// Where the hub keeps and finds things; [`Settings::from_env`] reads them from the environment.
 #[derive(Debug, Clone)]
@@ -158,12 +159,43 @@ impl Hub {
         self.settings.data_home.as_deref()
     }
 
-    /// The path of a model: a folder with `config.json` and weights, or a GGUF file.
+    /// The path of a model: a folder with `config.json` and weights, or a GGUF file. Of an adapter in a folder of its own, alone
+    /// or as `ADAPTER on MODEL`, it is what names both halves (see [`topwork_models::adapted`]); the model is then fetched as well.
     ///
     /// # Errors
     /// A malformed reference, a missing path, a failed or forbidden fetch, a damaged cache, no model inside.
     pub fn model(&self, reference: &str, progress: &dyn Progress) -> Result<Found> {
-        self.get(&Wanted::new(reference, Purpose::Model)?, false, progress)
+        let get = |reference: &str| self.get(&Wanted::new(reference, Purpose::Model)?, false, progress);
+        let (found, base) = match adapted::halves(reference) {
+            Some((adapter, base)) => (self.adapter(adapter, progress)?, Some(base.to_string())),
+            None => {
+                let found = get(reference)?;
+                let base = adapter_base(&found.path);
+                (found, base)
+            }
+        };
+        let Some(base) = base else { return Ok(found) };
+        let base = self.model(&base, progress)?;
+        let path = format!("{}{}{}", found.path.display(), adapted::ON, base.path.display()).into();
+        Ok(Found { path, reference: reference.to_string(), derived: None, ..found })
+    }
+
+    /// The folder of an adapter, which may be the one in a saved model or in a run.
+    ///
+    /// # Errors
+    /// As [`Hub::model`].
+    pub fn adapter(&self, reference: &str, progress: &dyn Progress) -> Result<Found> {
+        if let Some(path) = adapted::adapter_in(Path::new(reference)) {
+            return local(&path, Purpose::Model);
+        }
+        let found = self.get(&Wanted::new(reference, Purpose::Model)?, false, progress)?;
+        let path = adapted::adapter_in(&found.path).ok_or_else(|| Error::NoModel {
+            folder: found.path.clone(),
+            problem: "there is no adapter_config.json in it, nor in adapter/".into(),
+            way_out: "give the folder of an adapter, of peft, of AdapterHub or one that was trained here"
+                .into(),
+        })?;
+        Ok(Found { path, ..found })
     }
 
     /// The path of data: a file or a folder.
@@ -222,6 +254,7 @@ impl Hub {
         let (entry, fetched) = self.entry(wanted, update, progress)?;
         let files = self.cache.files(&entry);
         let path = match wanted.purpose {
+            Purpose::Model if adapted::is_adapter(&files) => files,
             Purpose::Model => model_in(&files)?,
             Purpose::Data => data_in(&files, &wanted.reference),
         };
@@ -369,6 +402,21 @@ impl Wanted {
             Purpose::Data => format!("run `topwork data show {reference}`"),
         }
     }
+}
+
+/// What an adapter alone says of the model under it, as a reference, where that is no path that is there.
+fn adapter_base(path: &Path) -> Option<String> {
+    if !adapted::is_adapter(path) || adapted::local_base(path).ok()?.is_some() {
+        return None;
+    }
+    let name = adapted::base_name(path).ok()??;
+    let schemes = ["hf:", "pypi:", "npm:"];
+    if schemes.iter().any(|scheme| name.starts_with(scheme)) {
+        return Some(name);
+    }
+    // A name without more is one of the hub's; what cannot be one is said to be missing where it is looked for.
+    let named = format!("hf:{name}");
+    named.parse::<Reference>().is_ok().then_some(named)
 }
 
 fn damaged(wanted: &Wanted, file: PathBuf, problem: String) -> Error {

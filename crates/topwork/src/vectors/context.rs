@@ -111,12 +111,12 @@ impl ContextWords {
             return Ok(Vec::new());
         }
         let only: Vec<&str> = texts.iter().map(|(text, _)| *text).collect();
-        let encodings = self.tokenizer.encode_batch(&only, Some(self.model.size().max_tokens))?;
+        let encodings = self.tokenizer.encode_batch(&only, Some(self.model.max_tokens()))?;
         let mut places = Vec::new();
         for (encoding, (text, place)) in encodings.iter().zip(texts) {
             let tokens = tokens_at(encoding, *place);
             if tokens.is_empty() {
-                let (word, limit) = (&text[place.0..place.1], self.model.size().max_tokens);
+                let (word, limit) = (&text[place.0..place.1], self.model.max_tokens());
                 return Err(Error::Task(if encoding.cut > 0 {
                     format!("\"{word}\" lies beyond the {limit} tokens that the model reads of its text")
                 } else {

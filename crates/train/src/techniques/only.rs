@@ -28,7 +28,9 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
             return Err(Error::Option { name: "only", expected, got });
         };
         let top = top(params);
-        let mut learns: Vec<bool> = params.iter().map(|param| param.group == top).collect();
+        // Where a head has no parameters of its own, the last layer is in the highest group.
+        let layer = params.iter().any(|param| param.group == top && param.path.starts_with("layers."));
+        let mut learns: Vec<bool> = params.iter().map(|param| param.group == top && !layer).collect();
         for text in texts {
             let pattern = Pattern::new(text);
             let mut found = false;
