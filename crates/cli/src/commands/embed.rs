@@ -10,7 +10,7 @@ use topwork_data::{Column, Table, TableFormat, write_npy};
 use topwork_text::Input;
 
 use crate::Ended;
-use crate::commands::train::PoolName;
+use crate::commands::names::PoolName;
 use crate::global::Global;
 use crate::numbers::{self, counted, thousands};
 use crate::precision::PrecisionName;

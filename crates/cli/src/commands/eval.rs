@@ -11,7 +11,7 @@ use topwork::slices::{Predicate, SliceScore};
 
 use crate::Ended;
 use crate::adapters::AdapterArgs;
-use crate::commands::train::kind;
+use crate::commands::names::kind;
 use crate::global::Global;
 use crate::precision::PrecisionName;
 

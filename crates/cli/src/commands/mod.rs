@@ -3,7 +3,7 @@
 mod adapt;
 mod bench;
 mod bench_step;
-pub mod beside;
+mod beside;
 mod chat;
 mod compare;
 mod completions;
@@ -24,6 +24,7 @@ mod list;
 mod merge;
 mod model;
 mod multi_task;
+mod names;
 mod predict;
 mod pretrain;
 mod search;

@@ -4,13 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use topwork::job::{JobContext, Outcomes};
-use topwork::recipe::Kind;
+use topwork::recipe::{Kind, Lesson};
 use topwork::{Recipe, datasets, hub};
-use topwork_models::{Body, Layers, Pooling, VectorLossKind};
+use topwork_models::{Layers, VectorLossKind};
 
-use super::beside::Beside;
+use super::names::{HeadName, PoolName, kind, layers, lesson, loss};
 use crate::Ended;
 use crate::given::named as with_options;
 use crate::global::Global;
@@ -184,8 +183,23 @@ pub struct Start {
     /// Stop as soon as the development score is as good as this
     #[arg(long, value_name = "SCORE")]
     stop_at: Option<f64>,
-    #[command(flatten)]
-    beside: Beside,
+    /// Measure a part of the test data by itself, such as "text contains not", "words > 30 and label = spam"; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    pub(super) slice: Vec<String>,
+    /// Give the head an expert for each --slice
+    #[arg(long, requires = "slice")]
+    pub(super) slice_heads: bool,
+    /// Learn from texts of another domain or task too, a file or folder with the columns of the data; --lesson says what
+    #[arg(long, value_name = "FILE")]
+    pub(super) beside: Option<PathBuf>,
+    /// What texts beside are there for: labels (theirs are learnt in the same steps), domain (vectors are taught not to tell the
+    /// two apart), likeness (training texts are drawn the more often the more they are like them) [default: labels]
+    #[arg(long, value_name = "NAME", requires = "beside", value_parser = lesson)]
+    pub(super) lesson: Option<Lesson>,
+    /// How much texts beside weigh: their share of the loss (labels; default 0.5), or how strongly domains are made alike (domain;
+    /// default 1)
+    #[arg(long, value_name = "NUMBER", requires = "beside")]
+    pub(super) beside_weight: Option<f32>,
     /// Do not train the TF-IDF baseline
     #[arg(long)]
     no_baseline: bool,
@@ -195,112 +209,6 @@ pub struct Start {
     /// Recipe file, and settings such as train.epochs=5
     #[arg(value_name = "RECIPE.toml|key=value")]
     settings: Vec<String>,
-}
-
-/// A kind of task by its name.
-pub fn kind(name: &str) -> Result<Kind, String> {
-    named(name, Kind::ALL.iter().map(|(kind, name)| (*kind, *name)))
-}
-
-/// What a name stands for, or which names there are.
-fn named<T>(name: &str, known: impl Iterator<Item = (T, &'static str)> + Clone) -> Result<T, String> {
-    let found = known.clone().find(|(_, known)| *known == name);
-    found.map(|(value, _)| value).ok_or_else(|| {
-        let names: Vec<&str> = known.map(|(_, name)| name).collect();
-        let meant = topwork::nearest::nearest(name, names.iter().copied()).unwrap_or_default();
-        format!("there are {}; did you mean {meant:?}?", names.join(", "))
-    })
-}
-
-/// A loss of vectors by its name.
-fn loss(name: &str) -> Result<VectorLossKind, String> {
-    named(name, VectorLossKind::ALL.iter().map(|(kind, name, ..)| (*kind, *name)))
-}
-
-/// Numbers of a hidden layer, or of each direction of an LSTM, when nothing is said.
-const WIDTH: usize = 256;
-
-/// What stands before a head's outputs, as the option names it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeadName {
-    body: Body,
-    crf: bool,
-}
-
-impl HeadName {
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(':');
-        let name = parts.next().unwrap_or_default();
-        let (name, crf) = match name.strip_suffix("-crf") {
-            Some(name) => (name, true),
-            None if name == "crf" => ("own", true),
-            None => (name, false),
-        };
-        let number = |part: Option<&str>, otherwise: usize| match part.map(str::parse::<usize>) {
-            None => Ok(otherwise),
-            Some(Ok(number)) if number > 0 => Ok(number),
-            Some(_) => {
-                Err("a width and a number of layers are whole numbers above 0, as in bilstm:256:2"
-                    .to_string())
-            }
-        };
-        let width = number(parts.next(), WIDTH)?;
-        let layers = number(parts.next(), 1)?;
-        let body = match name {
-            "own" => Body::Own,
-            "linear" => Body::Linear,
-            "mlp" => Body::Mlp { width },
-            "bilstm" => Body::BiLstm { width, layers },
-            _ => {
-                let known = ["own", "linear", "mlp", "bilstm", "crf", "bilstm-crf"];
-                let meant = topwork::nearest::nearest(text, known).unwrap_or_default();
-                return Err(format!("there are {}; did you mean {meant:?}?", known.join(", ")));
-            }
-        };
-        let most = match body {
-            Body::BiLstm { .. } => 2,
-            Body::Mlp { .. } => 1,
-            Body::Own | Body::Linear => 0,
-        };
-        let given = text.matches(':').count();
-        if given > most {
-            return Err(format!("{name} takes {most} numbers, got {given}"));
-        }
-        Ok(HeadName { body, crf })
-    }
-}
-
-/// Which hidden states a head reads, by name.
-fn layers(name: &str) -> Result<Layers, String> {
-    named(name, Layers::ALL.iter().map(|layers| (*layers, layers.name())))
-}
-
-/// Poolings as options name them.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PoolName {
-    /// As the family's own classifier does it
-    Family,
-    /// The first token
-    Cls,
-    /// The mean of all tokens
-    Mean,
-    /// The largest value of each coordinate
-    Max,
-    /// The attention of a learnt query
-    Attention,
-}
-
-impl PoolName {
-    /// For the library.
-    pub fn pooling(self) -> Pooling {
-        match self {
-            PoolName::Family => Pooling::Family,
-            PoolName::Cls => Pooling::Cls,
-            PoolName::Mean => Pooling::Mean,
-            PoolName::Max => Pooling::Max,
-            PoolName::Attention => Pooling::Attention,
-        }
-    }
 }
 
 impl Train {
@@ -408,7 +316,7 @@ impl Start {
         recipe.few_shot |= self.few_shot;
         recipe.from_scratch |= self.from_scratch;
         recipe.report.baseline &= !self.no_baseline;
-        self.beside.put_into(&mut recipe);
+        self.put_beside(&mut recipe);
         if !self.cost.is_empty() {
             recipe.report.costs.clone_from(&self.cost);
         }
@@ -565,22 +473,6 @@ mod tests {
         std::fs::create_dir_all(parent.join("mails-2")).unwrap();
         assert_eq!(free(&parent, "mails"), parent.join("mails-3"));
         std::fs::remove_dir_all(parent).unwrap();
-    }
-
-    #[test]
-    fn heads_have_names_and_sizes() {
-        let head = |body, crf| Ok(HeadName { body, crf });
-        assert_eq!(HeadName::parse("mlp:64"), head(Body::Mlp { width: 64 }, false));
-        assert_eq!(HeadName::parse("bilstm-crf:128:2"), head(Body::BiLstm { width: 128, layers: 2 }, true));
-        assert_eq!(HeadName::parse("crf"), head(Body::Own, true));
-        for (wrong, said) in
-            [("bilstn", "\"bilstm\""), ("mlp:0", "above 0"), ("linear:3", "takes 0"), ("mlp:3:1", "takes 1")]
-        {
-            let error = HeadName::parse(wrong).unwrap_err();
-            assert!(error.contains(said), "{error}");
-        }
-        assert_eq!(layers("mix"), Ok(Layers::Mix));
-        assert!(layers("mixed").unwrap_err().contains("\"mix\""));
     }
 
     #[test]

@@ -16,14 +16,14 @@ use crate::sentence::Written;
 pub struct SaveOptions {
     /// Further files: name and content (tokenizer, card).
     pub files: Vec<(String, Vec<u8>)>,
-    /// Further keys for [`HEAD_FILE`].
+    /// Further keys for [`HEAD_FILE`](crate::model::HEAD_FILE).
     pub notes: Map<String, Value>,
     /// The files of an adapter that no weights can take up. The folder then holds the model without it and these, apart.
     pub adapter: Vec<(String, Vec<u8>)>,
 }
 
 impl Model {
-    /// Writes a model folder: config.json, model.safetensors under the upstream names, [`HEAD_FILE`], and the
+    /// Writes a model folder: config.json, model.safetensors under the upstream names, [`HEAD_FILE`](crate::model::HEAD_FILE), and the
     /// files given. What stood in the folder is replaced as a whole.
     ///
     /// # Errors

@@ -21,9 +21,15 @@ pub fn train(model: &Path, data: &Path, folder: &Path, more: &str) -> Result<Out
     let text = format!(
         "model = {model:?}\n{more}\n[data]\ntrain = {data:?}\n[batch]\nexamples = 16\n[report]\nresamples = 20\n"
     );
-    start(&Recipe::parse(&text, "test")?, folder, &mut Quiet, &AtomicBool::new(false))
+    let (recipe, hub, run) = (Recipe::parse(&text, "test")?, hub(folder), folder.join("run"));
+    let (stop, mut observer) = (AtomicBool::new(false), Quiet);
+    job::train(
+        &recipe,
+        JobContext { folder: &run, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut observer },
+    )
 }
 
+#[allow(dead_code)] // not every test goes on with a run
 /// Trains by a recipe into `folder/run`, or goes on with what is there, with nothing of the user's own.
 pub fn start(
     recipe: &Recipe,
