@@ -11,7 +11,7 @@ use topwork_data::{Dataset, Sampler};
 use topwork_kernels::rng::{Stream, derive};
 use topwork_models::Model;
 use topwork_nn::layers::Linear;
-use topwork_nn::{Init, ParamKind, ParamStore, Pass, loss};
+use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass, loss};
 use topwork_text::Packed;
 use topwork_train::baseline::{TfidfLogistic, TfidfLogisticOptions};
 use topwork_train::plan::Progress;
@@ -23,6 +23,12 @@ use crate::tasks::Part;
 
 /// Numbers in the hidden layer of what tells domains apart.
 const HIDDEN: usize = 100;
+
+/// How much the lesson of domains weighs when nothing is said.
+const DOMAIN: f32 = 0.1;
+
+/// How many times as fast as the encoder the net learns: an encoder that outruns it learns to deceive what it was, not to be alike.
+const PACE: f64 = 10.0;
 
 /// How much more often than on average a text may be drawn: a few odd ones would be all of an epoch.
 const MOST: f64 = 10.0;
@@ -79,6 +85,13 @@ impl DomainNet {
             Ok(Linear { weight, bias: Some(bias) })
         };
         Ok(DomainNet { hidden: linear("hidden", [HIDDEN, width])?, out: linear("out", [1, HIDDEN])? })
+    }
+
+    /// Whether a parameter is one of its own.
+    fn has(&self, param: ParamId) -> bool {
+        [&self.hidden, &self.out]
+            .into_iter()
+            .any(|linear| linear.weight == param || linear.bias == Some(param))
     }
 
     /// The mean loss of telling rows apart, of which the first so many are from the one domain and the others from the other; its
@@ -150,7 +163,7 @@ impl<'a> Beside<'a> {
             Lesson::Domain => {
                 let (width, group) = (model.width_to(model.depth()), model.store.top_group());
                 let net = DomainNet::attach(&mut model.store, width, group, derive(seed, "domain"))?;
-                (Some(net), weight.unwrap_or(1.0))
+                (Some(net), weight.unwrap_or(DOMAIN))
             }
         };
         Ok(Some(Beside { part, weight, net, seed, strength: 0.0 }))
@@ -177,6 +190,12 @@ impl<'a> Beside<'a> {
             batch
         };
         batches.into_iter().map(join).collect()
+    }
+
+    /// How many times as fast as others a parameter learns.
+    pub fn pace(&self, param: ParamId) -> f64 {
+        let own = self.net.as_ref().is_some_and(|net| net.has(param));
+        if own { PACE } else { 1.0 }
     }
 
     /// Is told which step comes next.

@@ -266,6 +266,10 @@ impl Task for TextTask<'_> {
         })
     }
 
+    fn pace(&self, param: ParamId) -> f64 {
+        self.beside.as_ref().map_or(1.0, |beside| beside.pace(param))
+    }
+
     fn at(&mut self, progress: Progress) {
         if let Some(beside) = &mut self.beside {
             beside.at(progress);

@@ -338,7 +338,11 @@ impl<T: Task> Running<'_, '_, T> {
     }
 
     fn plan(&self, at: Progress) -> Vec<Plan> {
-        plan_of(self.task.store(), &self.params, &self.techniques, at)
+        let mut plan = plan_of(self.task.store(), &self.params, &self.techniques, at);
+        for (id, plan) in plan.iter_mut().enumerate() {
+            plan.lr_scale *= self.task.pace(ParamId(id));
+        }
+        plan
     }
 
     /// One optimizer step over a group of batches.

@@ -31,6 +31,11 @@ pub trait Task {
     /// Is told which step comes next, before its batches.
     fn at(&mut self, _progress: Progress) {}
 
+    /// How many times as fast as others a parameter learns.
+    fn pace(&self, _param: ParamId) -> f64 {
+        1.0
+    }
+
     /// The mean loss of a batch.
     ///
     /// # Errors

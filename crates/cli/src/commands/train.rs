@@ -197,7 +197,7 @@ pub struct Start {
     #[arg(long, value_name = "NAME", requires = "beside", value_parser = lesson)]
     pub(super) lesson: Option<Lesson>,
     /// How much texts beside weigh: their share of the loss (labels; default 0.5), or how strongly domains are made alike (domain;
-    /// default 1)
+    /// default 0.1; best with --freeze embed)
     #[arg(long, value_name = "NUMBER", requires = "beside")]
     pub(super) beside_weight: Option<f32>,
     /// Do not train the TF-IDF baseline

@@ -78,7 +78,7 @@ pub const WAYS: &[Way] = &[
     },
     Way {
         name: "dann",
-        about: "the source's labels, from vectors that do not tell source and target apart",
+        about: "the source's labels, from vectors that do not tell source and target apart; embeddings stay",
         start: Start::Pretrained,
         labels: Labels::Source,
         beside: Some(Lesson::Domain),
@@ -340,6 +340,11 @@ impl<'a> Study<'a> {
             lesson,
             weight: self.plan.share.filter(|_| lesson == Lesson::Labels),
         });
+        if way.beside == Some(Lesson::Domain) {
+            // Rows of words that one domain has alone would learn nothing but to deceive.
+            let embeddings = || toml::Value::Array(vec![toml::Value::String("embed".to_string())]);
+            recipe.train.entry("freeze").or_insert_with(embeddings);
+        }
         recipe.train.insert("seed".to_string(), toml::Value::Integer(self.seed as i64));
         recipe
     }

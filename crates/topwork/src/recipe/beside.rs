@@ -14,7 +14,7 @@ pub struct BesideRecipe {
     #[serde(default)]
     pub lesson: Lesson,
     /// How much it weighs. `labels`: the share of the loss that is theirs, default 0.5. `domain`: what the loss of telling the
-    /// domains apart is multiplied by in the end, default 1. Not of `likeness`.
+    /// domains apart is multiplied by in the end, default 0.1. Not of `likeness`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f32>,
 }
@@ -30,6 +30,8 @@ pub enum Lesson {
     #[default]
     Labels,
     /// Vectors of texts are taught not to say which of the two domains a text is from; labels of these texts are not looked at.
+    /// Best with frozen embeddings: the rows of words that one domain has alone learn nothing but to deceive, and at the full rate
+    /// of an optimizer that divides by the size of gradients.
     ///
     /// Paper: Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks", section 4,
     /// <https://arxiv.org/abs/1505.07818>
