@@ -46,21 +46,18 @@ impl Results {
         let first = self.ways.first().map_or("", String::as_str);
         let head = [
             "method".to_string(),
-            format!("{target}, {}", self.metric),
+            format!("target, {}", self.metric),
             format!("against {first}"),
-            format!("{source}, {}", self.metric),
-            format!("labels of {source}"),
-            format!("labels of {target}"),
+            format!("source, {}", self.metric),
+            "labels, source".to_string(),
+            "target".to_string(),
             "time".to_string(),
         ];
         let row = |way: &str| {
             let values = |value: fn(&Run) -> Option<f64>| self.of(way).filter_map(value).collect::<Vec<_>>();
-            let shown =
-                |values: Vec<f64>| if values.is_empty() { "–".to_string() } else { scattered(&values) };
-            let labelled = |task: usize| self.of(way).map(|run| run.labelled[task]).max().unwrap_or(0) as u64;
-            let count = |task: usize| match labelled(task) {
-                0 => "–".to_string(),
-                count => report::count(count),
+            let shown = |values: Vec<f64>| if values.is_empty() { String::new() } else { scattered(&values) };
+            let count = |task: usize| {
+                report::count(self.of(way).map(|run| run.labelled[task]).max().unwrap_or(0) as u64)
             };
             let seconds = mean(&self.of(way).map(|run| run.seconds).collect::<Vec<_>>());
             vec![
@@ -82,8 +79,8 @@ impl Results {
             title: format!("From {source} to {target}"),
             about: format!(
                 "{seeds}; the column \"against\" is the mean difference to {first} on {target}{interval}, in the same seeds. What \
-                 learns the labels of {source} alone chooses its checkpoint on {source}; of {target} it sees no label. A dash: the head \
-                 knows nothing of these labels. Time: of training, with what a method starts from."
+                 learns the labels of {source} alone chooses its checkpoint on {source}; of {target} it sees no label. No score: the \
+                 head knows nothing of these labels. Labels: those learnt from. Time: of training, with what a method starts from."
             ),
             head: head.to_vec(),
             rows: self.rows().into_iter().map(row).collect(),
@@ -203,11 +200,11 @@ mod tests {
     #[test]
     fn ways_are_held_against_the_first_seed_by_seed() {
         let grid = results().grid();
-        assert_eq!(grid.rows[0], ["target-only", "0.720 ± 0.028", "", "–", "–", "100", "3 s"]);
+        assert_eq!(grid.rows[0], ["target-only", "0.720 ± 0.028", "", "", "0", "100", "3 s"]);
         // Mean 0.09, standard deviation 0.0141, t of one degree of freedom: 12.706 · 0.0141 / √2.
         assert_eq!(
             grid.rows[1][..6],
-            ["source-only", "0.810 ± 0.014", "+0.090 ± 0.127", "0.900 ± 0.000", "1,600", "–"]
+            ["source-only", "0.810 ± 0.014", "+0.090 ± 0.127", "0.900 ± 0.000", "1,600", "0"]
         );
         assert_eq!(grid.rows[2][..3], ["init", "0.840", "+0.140"]);
     }
