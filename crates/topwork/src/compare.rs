@@ -6,7 +6,6 @@
 //! Paper: Dodge et al. 2020, "Fine-Tuning Pretrained Language Models: Weight Initializations, Data Orders, and Early Stopping",
 //! section 3 (why one seed is none), <https://arxiv.org/abs/2002.06305>
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use topwork_weights::WordVectors;
 
 use crate::datasets;
 use crate::error::Error;
-use crate::glue::{Context, keep, read_kept, same_settings};
+use crate::glue::{Context, keep, read_kept, remove, same_settings};
 use crate::job::Outcomes;
 use crate::nearest::methods;
 use crate::prepare::labelled;
@@ -351,12 +350,7 @@ fn one(
     };
     keep(&folder.join(FINISHED), &runs)?;
     if !keep_models {
-        for large in ["best", "checkpoints"] {
-            let large = folder.join(large);
-            if large.exists() {
-                fs::remove_dir_all(&large).map_err(Error::file(&large))?;
-            }
-        }
+        remove(folder, &["best", "checkpoints"])?;
     }
     Ok(Some(runs))
 }

@@ -145,7 +145,7 @@ pub(crate) fn check(task: &TaskRecipe, kind: Kind, train: &Part) -> Result<(), E
         if task.slices[..part].contains(name) {
             return wrong(format!("{name:?} twice"));
         }
-        let inside = members.holds.iter().skip(part).step_by(members.parts).filter(|holds| **holds).count();
+        let inside = members.count(part);
         if inside == 0 || inside == texts {
             return wrong(format!(
                 "{name:?} holds of {} of the {texts} training texts, so there is nothing to tell apart; leave it out or say it \

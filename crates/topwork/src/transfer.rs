@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use topwork_train::metrics::Metric;
 
 use crate::error::Error;
-use crate::glue::{Context, keep, read_kept, same_settings};
+use crate::glue::{Context, keep, read_kept, remove, same_settings};
 use crate::job::Outcomes;
 use crate::recipe::Recipe;
 use crate::report::{self, Fact, Grid, Headline, Heat, Heats, Report};
@@ -165,12 +165,7 @@ pub fn run(
 }
 
 fn sweep(plan: &Plan, folder: &Path, large: &[&str]) -> Result<(), Error> {
-    for large in large.iter().filter(|_| !plan.keep_models).map(|name| folder.join(name)) {
-        if large.exists() {
-            fs::remove_dir_all(&large).map_err(Error::file(&large))?;
-        }
-    }
-    Ok(())
+    if plan.keep_models { Ok(()) } else { remove(folder, large) }
 }
 
 /// Where a source is trained: where it is a target of the pretrained model already, unless it learns from another number of

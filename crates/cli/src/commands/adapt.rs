@@ -1,21 +1,19 @@
 //! `topwork adapt`: from one domain or task to another.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use serde_json::json;
 use topwork::adapt::{self, Plan, Results};
-use topwork::glue::Context;
-use topwork::{JobObserver, Recipe, glue};
+use topwork::{Recipe, glue};
 
 use super::compare::Asked;
-use super::glue::{keep_report, stopped, table};
+use super::glue::{stopped, table};
+use super::study::study;
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
-use crate::stop;
-use crate::training::Training;
 
 /// From one domain or task to another: what a source's labels and a target's bare texts are worth
 #[derive(clap::Args)]
@@ -138,14 +136,10 @@ impl Adapt {
             keep_models: self.keep_models,
             folder: &self.out,
         };
-        let stop = stop::on_interrupt()?;
-        let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
-        let note = |line: &str| global.note(line);
-        let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
-        let page = self.out.join("report.html");
-        let mut each =
-            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
-        let results = adapt::run(&plan, &context, &mut each)?;
+        let (results, page) =
+            study(global, &self.out, (&hub, &progress), Results::report, |context, each| {
+                adapt::run(&plan, context, each)
+            })?;
         if let Some(folder) = &results.interrupted {
             return Ok(stopped(folder));
         }

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use serde_json::json;
 use topwork::compare::{self, Plan, Results};
-use topwork::glue::Context;
-use topwork::{JobObserver, Recipe, datasets, glue, hub};
+use topwork::{Recipe, datasets, glue, hub};
 
-use super::glue::{keep_report, stopped, table};
+use super::glue::{stopped, table};
+use super::study::study;
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
-use crate::stop;
-use crate::training::Training;
 
 /// Compare ways to adapt a model: full fine-tuning, features, adapters, unfreezing and more
 #[derive(clap::Args)]
@@ -105,7 +103,6 @@ impl Compare {
             bail!("no data: say --data FILE, the name of a data set, or recipe files");
         };
         let seeds = glue::seeds(first, self.seed, self.seeds)?;
-        let stop = stop::on_interrupt()?;
         let plan = Plan {
             tasks: &tasks,
             ways: compare::ways(&self.methods())?,
@@ -114,13 +111,10 @@ impl Compare {
             keep_models: self.keep_models,
             folder: &self.out,
         };
-        let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
-        let note = |line: &str| global.note(line);
-        let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
-        let page = self.out.join("report.html");
-        let mut each =
-            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
-        let results = compare::run(&plan, &context, &mut each)?;
+        let (results, page) =
+            study(global, &self.out, (&hub, &progress), Results::report, |context, each| {
+                compare::run(&plan, context, each)
+            })?;
         if let Some(folder) = &results.interrupted {
             return Ok(stopped(folder));
         }

@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use serde_json::json;
 use topwork::continual::{self, Heads, Plan, Results};
-use topwork::glue::Context;
-use topwork::{JobObserver, glue};
+use topwork::glue;
 
 use super::compare::Asked;
-use super::glue::{keep_report, stopped, table};
+use super::glue::{stopped, table};
+use super::study::study;
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
-use crate::stop;
-use crate::training::Training;
 
 /// Learn tasks one after the other: what is forgotten, what is carried over, and what each method does about it
 #[derive(clap::Args)]
@@ -117,14 +115,10 @@ impl Continual {
             keep_models: self.keep_models,
             folder: &self.out,
         };
-        let stop = stop::on_interrupt()?;
-        let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
-        let note = |line: &str| global.note(line);
-        let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
-        let page = self.out.join("report.html");
-        let mut each =
-            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
-        let results = continual::run(&plan, &context, &mut each)?;
+        let (results, page) =
+            study(global, &self.out, (&hub, &progress), Results::report, |context, each| {
+                continual::run(&plan, context, each)
+            })?;
         if let Some(folder) = &results.interrupted {
             return Ok(stopped(folder));
         }

@@ -30,6 +30,7 @@ mod pretrain;
 mod search;
 mod seeds;
 mod soup;
+mod study;
 mod tokenize;
 mod train;
 mod transfer_matrix;

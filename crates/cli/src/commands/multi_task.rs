@@ -1,21 +1,19 @@
 //! `topwork multi-task`: several tasks learnt at once.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use serde_json::json;
-use topwork::glue::Context;
+use topwork::glue;
 use topwork::multi_task::{self, Plan, Results};
-use topwork::{JobObserver, glue};
 
 use super::compare::Asked;
-use super::glue::{keep_report, stopped, table};
+use super::glue::{stopped, table};
+use super::study::study;
 use crate::Ended;
 use crate::global::Global;
 use crate::precision::PrecisionName;
-use crate::stop;
-use crate::training::Training;
 
 /// Learn several tasks at once with one encoder and a head for each, held against each task alone
 #[derive(clap::Args)]
@@ -90,14 +88,10 @@ impl MultiTask {
             keep_models: self.keep_models,
             folder: &self.out,
         };
-        let stop = stop::on_interrupt()?;
-        let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
-        let note = |line: &str| global.note(line);
-        let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
-        let page = self.out.join("report.html");
-        let mut each =
-            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
-        let results = multi_task::run(&plan, &context, &mut each)?;
+        let (results, page) =
+            study(global, &self.out, (&hub, &progress), Results::report, |context, each| {
+                multi_task::run(&plan, context, each)
+            })?;
         if let Some(folder) = &results.interrupted {
             return Ok(stopped(folder));
         }

@@ -5,16 +5,14 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde_json::json;
-use topwork::glue::Context;
+use topwork::glue;
 use topwork::seeds::{self, Bar, Early, Plan, Results, Vary};
-use topwork::{JobObserver, glue};
 
-use super::glue::{keep_report, stopped, table};
+use super::glue::{stopped, table};
+use super::study::study;
 use super::train::Start;
 use crate::Ended;
 use crate::global::Global;
-use crate::stop;
-use crate::training::Training;
 
 /// Train one recipe with many seeds: how far results lie apart, which runs fail, what the best of several is worth
 #[derive(clap::Args)]
@@ -79,14 +77,9 @@ impl Seeds {
             keep_models: self.keep_models,
             folder,
         };
-        let stop = stop::on_interrupt()?;
-        let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
-        let note = |line: &str| global.note(line);
-        let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
-        let page = folder.join("report.html");
-        let mut each =
-            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
-        let results = seeds::run(&plan, &context, &mut each)?;
+        let (results, page) = study(global, folder, (&hub, &progress), Results::report, |context, each| {
+            seeds::run(&plan, context, each)
+        })?;
         if let Some(folder) = &results.interrupted {
             return Ok(stopped(folder));
         }

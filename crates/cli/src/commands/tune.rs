@@ -1,22 +1,18 @@
 //! `topwork tune`: searching settings.
 
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::bail;
 use serde_json::json;
-use topwork::JobObserver;
-use topwork::glue::Context;
 use topwork::tune::space::Knob;
 use topwork::tune::suggest::Search;
 use topwork::tune::{self, Plan, Results, USUAL};
 
-use super::glue::{keep_report, stopped, table};
+use super::glue::{stopped, table};
+use super::study::study;
 use super::train::Start;
 use crate::Ended;
 use crate::global::Global;
-use crate::stop;
-use crate::training::Training;
 
 /// Search settings: trials judged on the development data, most of them stopped early, and what each setting matters
 #[derive(clap::Args)]
@@ -86,14 +82,9 @@ impl Tune {
             retrain: !self.no_retrain,
             folder,
         };
-        let stop = stop::on_interrupt()?;
-        let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
-        let note = |line: &str| global.note(line);
-        let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
-        let page = folder.join("report.html");
-        let mut each =
-            |results: &Results| -> Result<(), topwork::Error> { keep_report(&page, &results.report()) };
-        let results = tune::run(&plan, &context, &mut each)?;
+        let (results, page) = study(global, folder, (&hub, &progress), Results::report, |context, each| {
+            tune::run(&plan, context, each)
+        })?;
         if let Some(folder) = &results.interrupted {
             return Ok(stopped(folder));
         }

@@ -139,13 +139,10 @@ impl PooledOutputs {
     ///
     /// # Errors
     /// [`Error::NoEnd`] for a text without the token that stands for it; a parameter without values.
-    pub fn forward(&self, pass: &Pass, mut x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
-        if let Some(mix) = &self.mix {
-            x = mix.forward(pass, x)?;
-        }
+    pub fn forward(&self, pass: &Pass, x: Tensor<2>, input: &Packed) -> Result<Tensor<2>, Error> {
+        let x = self.vector(pass, x, input)?;
         match &self.outputs {
-            Outputs::Row(row) if self.pool().is_some() => row.forward(pass, x),
-            Outputs::Row(row) => row.forward(pass, self.vectors(row.pool, pass, x, input)?),
+            Outputs::Row(_) => self.last(pass, x),
             Outputs::Concat(concat) => concat.forward(pass, x, input),
             Outputs::Again(row, target) => row.forward(pass, read_again(target.as_ref(), pass, x, input)?),
         }
@@ -157,7 +154,7 @@ impl PooledOutputs {
         Some(row.width)
     }
 
-    /// What the outputs read, where that is one vector: see [`PooledOutputs::width`].
+    /// What the outputs read, where that is one vector (see [`PooledOutputs::width`]); else the states that they begin with.
     ///
     /// # Shapes
     /// - `x` as in [`PooledOutputs::forward`]; returns `[batch, width]`

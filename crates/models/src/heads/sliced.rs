@@ -33,6 +33,13 @@ pub struct Members {
     pub holds: Vec<bool>,
 }
 
+impl Members {
+    /// Texts in a part.
+    pub fn count(&self, part: usize) -> usize {
+        self.holds.iter().skip(part).step_by(self.parts).filter(|holds| **holds).count()
+    }
+}
+
 /// The experts.
 pub(crate) struct Experts {
     /// Whether a text is in each part: `[parts]` outputs.

@@ -24,7 +24,7 @@ use topwork_train::metrics::Metric;
 use crate::divided::{Heads, Stage, few_labels, stages};
 use crate::error::Error;
 use crate::evaluate::evaluate;
-use crate::glue::{Context, keep, precision, read_kept, same_settings};
+use crate::glue::{Context, keep, precision, read_kept, remove, same_settings};
 use crate::nearest::methods;
 use crate::prepare;
 use crate::recipe::{BesideRecipe, DataRecipe, Kind, Lesson, Recipe};
@@ -467,11 +467,7 @@ impl<'a> Study<'a> {
     /// Removes what is large of some runs, unless everything is to be kept.
     fn sweep(&self, runs: &[&str], names: &[&str]) -> Result<(), Error> {
         for run in runs.iter().filter(|_| !self.plan.keep_models) {
-            for large in
-                names.iter().map(|name| self.folder.join(run).join(name)).filter(|path| path.exists())
-            {
-                fs::remove_dir_all(&large).map_err(Error::file(&large))?;
-            }
+            remove(&self.folder.join(run), names)?;
         }
         Ok(())
     }

@@ -13,7 +13,6 @@
 pub mod measures;
 mod table;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -26,7 +25,7 @@ pub use measures::{Matrix, Measures};
 use crate::divided;
 use crate::error::Error;
 use crate::evaluate::{evaluate, evaluate_model};
-use crate::glue::{Context, keep, precision, read_kept, same_settings};
+use crate::glue::{Context, keep, precision, read_kept, remove, same_settings};
 use crate::job::seed_of;
 use crate::nearest::methods;
 use crate::recipe::{DataRecipe, Kind, Recipe};
@@ -331,12 +330,7 @@ impl Study<'_> {
 
     /// Removes what is large of a finished run, unless everything is to be kept.
     fn sweep(&self, folder: &Path, names: &[&str]) -> Result<(), Error> {
-        for large in names.iter().filter(|_| !self.plan.keep_models).map(|name| folder.join(name)) {
-            if large.exists() {
-                fs::remove_dir_all(&large).map_err(Error::file(&large))?;
-            }
-        }
-        Ok(())
+        if self.plan.keep_models { Ok(()) } else { remove(folder, names) }
     }
 
     /// Trains, or takes what was trained, and measures on the tasks that `seen` names; `None` if it was interrupted.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use state::{Score, Value};
-pub(crate) use state::{keep, precision, read_kept, same_settings};
+pub(crate) use state::{keep, precision, read_kept, remove, same_settings};
 pub use summary::{grid, report};
 
 use crate::datasets::{DataSet, Files, Split, find};

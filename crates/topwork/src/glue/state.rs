@@ -101,6 +101,22 @@ pub fn keep<T: Serialize>(path: &Path, said: &T) -> Result<(), Error> {
     Ok(topwork_weights::atomic::write(path, text.as_bytes())?)
 }
 
+/// Removes folders of a run that are there, by their names.
+///
+/// # Errors
+/// A folder that cannot be removed.
+pub fn remove(run: &Path, names: &[&str]) -> Result<(), Error> {
+    for folder in names.iter().map(|name| run.join(name)) {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file(&folder)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a folder with a run of other settings: its score would stand beside scores of these.
 ///
 /// # Errors

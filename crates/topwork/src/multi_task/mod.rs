@@ -11,7 +11,6 @@
 
 mod table;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::divided::{Heads, Stage, joined, stages};
 use crate::error::Error;
 use crate::evaluate::evaluate;
-use crate::glue::{Context, keep, precision, read_kept, same_settings};
+use crate::glue::{Context, keep, precision, read_kept, remove, same_settings};
 use crate::mixing::Mixing;
 use crate::recipe::{DataRecipe, Kind, Recipe};
 use crate::seeds::seconds;
@@ -191,10 +190,8 @@ impl Study<'_> {
         };
         keep(&path, &run)?;
         let large: &[&str] = if alone.is_some() { &["checkpoints", "best"] } else { &["checkpoints"] };
-        for large in large.iter().map(|name| folder.join(name)).filter(|path| path.exists()) {
-            if !self.plan.keep_models {
-                fs::remove_dir_all(&large).map_err(Error::file(&large))?;
-            }
+        if !self.plan.keep_models {
+            remove(folder, large)?;
         }
         Ok(Some(run))
     }

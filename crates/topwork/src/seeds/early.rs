@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use topwork_train::{Event, Observer};
 
-use super::{FINISHED, Plan, Run, finish, planned, remove, run_folder};
+use super::{FINISHED, Plan, Run, finish, planned, run_folder};
 use crate::error::Error;
-use crate::glue::{Context, keep, read_kept, same_settings};
+use crate::glue::{Context, keep, read_kept, remove, same_settings};
 use crate::job::{JobObserver, read_events};
 
 /// How runs are stopped early.
@@ -81,7 +81,7 @@ pub(super) fn pause_all(
         choose(&mut all, early.keep);
         for paused in all.iter().filter(|paused| !paused.kept && !plan.keep_models) {
             let folder = run_folder(plan.folder, paused.seed);
-            ["checkpoints", "best"].iter().try_for_each(|large| remove(&folder.join(large)))?;
+            remove(&folder, &["checkpoints", "best"])?;
         }
     }
     Ok(Ok(all))

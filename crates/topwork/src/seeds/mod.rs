@@ -26,7 +26,7 @@ pub use early::{Early, Paused};
 pub use table::Summary;
 
 use crate::error::Error;
-use crate::glue::{Context, keep, read_kept, same_settings};
+use crate::glue::{Context, keep, read_kept, remove, same_settings};
 use crate::job::Outcomes;
 use crate::nearest::nearest;
 use crate::recipe::{Kind, Recipe};
@@ -421,17 +421,10 @@ fn sweep(plan: &Plan, results: &Results) -> Result<Option<PathBuf>, Error> {
     for run in results.runs.iter().filter(|_| !plan.keep_models) {
         let folder = run_folder(plan.folder, run.seed);
         let spared = if Some(run.seed) == best { &["checkpoints"][..] } else { &["checkpoints", "best"] };
-        spared.iter().try_for_each(|large| remove(&folder.join(large)))?;
+        remove(&folder, spared)?;
     }
     let model = best.map(|seed| run_folder(plan.folder, seed).join("best"));
     Ok(model.filter(|model| model.is_dir()))
-}
-
-fn remove(folder: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file(folder)(error)),
-        _ => Ok(()),
-    }
 }
 
 /// Refuses a folder whose runs were stopped early in another way.

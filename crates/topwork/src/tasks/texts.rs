@@ -124,10 +124,7 @@ impl LanguageTask for Texts {
 
     fn remarks(&self, train: &Part) -> Vec<String> {
         let Units::Sliced(members) = &train.units else { return Vec::new() };
-        let inside = |part: usize| {
-            members.holds.iter().skip(part).step_by(members.parts).filter(|holds| **holds).count()
-        };
-        let counts: Vec<String> = (0..members.parts).map(|part| inside(part).to_string()).collect();
+        let counts: Vec<String> = (0..members.parts).map(|part| members.count(part).to_string()).collect();
         vec![format!(
             "training texts in the parts that have experts: {} of {}",
             counts.join(", "),

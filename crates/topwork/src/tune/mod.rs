@@ -24,7 +24,7 @@ use topwork_train::{Event, Observer};
 use self::space::{Knob, Value};
 use self::suggest::{Search, suggest};
 use crate::error::Error;
-use crate::glue::{Context, keep, read_kept, same_settings};
+use crate::glue::{Context, keep, read_kept, remove, same_settings};
 use crate::job::{JobObserver, Outcomes, read_events, seed_of};
 use crate::recipe::{Recipe, SeedsRecipe};
 use crate::seeds::{planned, seconds};
@@ -303,11 +303,7 @@ fn one(
         Err(error) => return Err(error),
     };
     keep(&folder.join(FINISHED), &trial)?;
-    for large in ["best", "checkpoints"].map(|name| folder.join(name)) {
-        if large.exists() {
-            fs::remove_dir_all(&large).map_err(Error::file(&large))?;
-        }
-    }
+    remove(folder, &["best", "checkpoints"])?;
     Ok(Some(trial))
 }
 
