@@ -19,6 +19,8 @@ use mimalloc::MiMalloc;
 
 use spans::Spans;
 
+use crate::held::{counted, uncounted};
+
 /// Buffers of at least so many bytes are large.
 const LARGE: usize = 1 << 20;
 /// Large buffers begin and end at multiples of so many bytes: a page of the system.
@@ -111,6 +113,7 @@ fn place(ptr: *mut u8, layout: Layout) -> Option<usize> {
 // in the range tells.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        counted(layout.size());
         match take(layout) {
             Some((ptr, _)) => ptr,
             // SAFETY: the caller's layout, which has a size above zero.
@@ -119,6 +122,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        counted(layout.size());
         match take(layout) {
             Some((ptr, used)) => {
                 // SAFETY: `used` is at most the size of the buffer, which is ours.
@@ -131,6 +135,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        uncounted(layout.size());
         match place(ptr, layout) {
             Some(start) => {
                 let len = layout.size().next_multiple_of(PAGE);
@@ -142,12 +147,18 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let recount = || {
+            counted(new_size);
+            uncounted(layout.size());
+        };
         if place(ptr, layout).is_none() && new_size < LARGE {
+            recount();
             // SAFETY: it is mimalloc's, and stays so.
             return unsafe { MiMalloc.realloc(ptr, layout, new_size) };
         }
         let same_pages = new_size.next_multiple_of(PAGE) == layout.size().next_multiple_of(PAGE);
         if new_size >= LARGE && same_pages && place(ptr, layout).is_some() {
+            recount();
             return ptr;
         }
         // SAFETY: the caller vouches for the new size with this alignment.
@@ -167,6 +178,7 @@ unsafe impl GlobalAlloc for Allocator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::held::{count_anew, most_held};
 
     #[test]
     fn the_option_is_the_one_we_mean() {
@@ -219,6 +231,25 @@ mod tests {
             // SAFETY: the buffer is live, with this layout, and not used again.
             unsafe { Allocator.dealloc(self.0, self.1) };
         }
+    }
+
+    /// The other tests of this file allocate besides, so only what must at least be there is asked for.
+    #[test]
+    fn the_most_that_was_held_is_known() {
+        count_anew();
+        let before = most_held().unwrap_or(0);
+        let large = 1 << 30;
+        let layout = Layout::from_size_align(large, 64).unwrap();
+        // SAFETY: the size is above zero; nothing is written, and it is given back with its layout.
+        unsafe {
+            let ptr = Allocator.alloc(layout);
+            assert!(!ptr.is_null());
+            Allocator.dealloc(ptr, layout);
+        }
+        let most = most_held().unwrap();
+        assert!(most >= large as u64 && most < before + 2 * large as u64, "{before} to {most}");
+        count_anew();
+        assert!(most_held().unwrap_or(0) < large as u64, "what was given back is not held");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod dropout;
 pub mod embedding;
 pub mod gated;
 pub mod gemm;
+pub mod held;
 pub mod highway;
 pub mod loss;
 pub mod lstm;

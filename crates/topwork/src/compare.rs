@@ -9,6 +9,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use topwork_kernels::held;
+use topwork_models::Layers;
 use topwork_train::metrics::Metric;
 use topwork_weights::WordVectors;
 
@@ -37,24 +39,45 @@ pub struct Way {
 /// Every way, in the order of the table.
 pub const WAYS: &[Way] = &[
     Way { name: "full", about: "every parameter is trained", apply: |_| {} },
-    Way { name: "features", about: "the model stays, a linear head learns", apply: |recipe| freeze(recipe) },
+    Way {
+        name: "features",
+        about: "the model stays, a head learns on the states of its last layer",
+        apply: |recipe| freeze(recipe),
+    },
+    Way {
+        name: "second-to-last",
+        about: "the model stays, a head learns on the layer before its last",
+        apply: |recipe| features(recipe, Layers::SecondToLast),
+    },
+    Way {
+        name: "sum-last-4",
+        about: "the model stays, a head learns on the sum of its last four layers",
+        apply: |recipe| features(recipe, Layers::SumLast4),
+    },
+    Way {
+        name: "concat-last-4",
+        about: "the model stays, a head learns on its last four layers side by side",
+        apply: |recipe| features(recipe, Layers::ConcatLast4),
+    },
+    Way {
+        name: "sum-all",
+        about: "the model stays, a head learns on the sum of all layers",
+        apply: |recipe| features(recipe, Layers::SumAll),
+    },
     Way {
         name: VECTORS,
         about: "no model: a head learns on static word vectors, which stay",
-        apply: |recipe| lowest(recipe),
+        apply: |recipe| features(recipe, Layers::First),
     },
     Way {
         name: STATIC,
         about: "the model stays, a head learns on its lowest states: words without those around them",
-        apply: |recipe| lowest(recipe),
+        apply: |recipe| features(recipe, Layers::First),
     },
     Way {
         name: "scalar-mix",
         about: "the model stays, a head learns on a learnt mix of all layers",
-        apply: |recipe| {
-            freeze(recipe);
-            recipe.task.layers = Some(topwork_models::Layers::Mix);
-        },
+        apply: |recipe| features(recipe, Layers::Mix),
     },
     Way {
         name: "lora",
@@ -152,9 +175,9 @@ pub const SLICES: &str = "slices";
 /// Name of the way that takes static word vectors in place of the model.
 pub const VECTORS: &str = "vectors";
 
-fn lowest(recipe: &mut Recipe) {
+fn features(recipe: &mut Recipe, layers: Layers) {
     freeze(recipe);
-    recipe.task.layers = Some(topwork_models::Layers::First);
+    recipe.task.layers = Some(layers);
 }
 
 fn freeze(recipe: &mut Recipe) {
@@ -225,6 +248,9 @@ pub struct Run {
     pub total: usize,
     /// Seconds of training, with its evaluations.
     pub seconds: f64,
+    /// The most bytes of memory that the run held at one time, mapped files apart, where that is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// The score on the parts of the test data that were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<SliceScore>,
@@ -339,6 +365,7 @@ fn one(
     context: &Context,
 ) -> Result<Option<Vec<Run>>, Error> {
     let empty = Run { task: task.to_string(), way: way.name.to_string(), seed, ..Run::default() };
+    held::count_anew();
     let runs = match context.train(recipe, folder) {
         Ok(outcomes) if outcomes.run.interrupted => return Ok(None),
         Ok(outcomes) => runs(&outcomes, empty)?,
@@ -385,6 +412,7 @@ fn runs(outcomes: &Outcomes, empty: Run) -> Result<Vec<Run>, Error> {
         interval: test.and_then(|test| test.interval(&name)).map(|interval| (interval.lower, interval.upper)),
         trained: outcomes.run.trainable_values,
         seconds: outcomes.run.seconds,
+        memory: held::most_held(),
         slices: asked_for(outcomes),
         ..known
     });
@@ -414,7 +442,7 @@ mod tests {
 
     #[test]
     fn ways_have_names_and_change_a_recipe_each_in_its_own_manner() {
-        assert_eq!(WAYS.len(), 23, "count the ways when you add one");
+        assert_eq!(WAYS.len(), 27, "count the ways when you add one");
         let mut base = Recipe::new("m", "d.csv");
         base.report.slices = vec!["words > 5".to_string()];
         let mut seen = Vec::new();

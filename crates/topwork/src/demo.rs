@@ -145,7 +145,7 @@ pub fn run(
         cells[2].push(fine_tune(&recipe, &facts, &model, &tokenizer, &data, indices, options.seed)?);
     }
     observer.note(&format!("fine-tuning on all {all} labels, {}", format!("{precision:?}").to_lowercase()));
-    let context = JobContext { folder: &options.folder, hub, progress, stop, observer };
+    let context = JobContext { folder: &options.folder, hub, progress, stop, shared: None, observer };
     let outcomes = job::train(&recipe, context)?;
     let interrupted = outcomes.run.interrupted;
     if let Some(outcome) = outcomes.test.as_ref().and_then(|test| test.outcome()) {

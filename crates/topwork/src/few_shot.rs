@@ -59,12 +59,12 @@ fn check(recipe: &Recipe) -> Result<(), Error> {
 }
 
 fn stages(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcomes, Error> {
-    let JobContext { folder, hub, progress, stop, observer } = context;
+    let JobContext { folder, hub, progress, stop, shared, observer } = context;
     // Where a data set by name lies, and its columns, are the same for both.
     let (settled, _) = datasets::settle(recipe, hub, progress)?;
     let at = folder.join(VECTORS);
     observer.note(&format!("few labels: first the vectors are taught, in {}", at.display()));
-    let stage = JobContext { folder: &at, hub, progress, stop, observer: &mut *observer };
+    let stage = JobContext { folder: &at, hub, progress, stop, shared, observer: &mut *observer };
     let mut first =
         if resume && job::begun(&at) { job::resume(stage)? } else { job::train(&vectors(&settled), stage)? };
     if first.run.interrupted {
@@ -73,7 +73,7 @@ fn stages(recipe: &Recipe, context: JobContext, resume: bool) -> Result<Outcomes
     }
     observer.note("then a linear head learns the classes from them");
     let second = classes(&settled, &first, &first.best());
-    let stage = JobContext { folder, hub, progress, stop, observer };
+    let stage = JobContext { folder, hub, progress, stop, shared, observer };
     let mut outcomes = job::begin(&second, recipe, stage)?;
     outcomes.seconds += first.seconds;
     Ok(outcomes)

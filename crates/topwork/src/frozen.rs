@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -21,13 +22,17 @@ use crate::error::Error;
 use crate::scoring::{Outputs, in_batches, outputs_of};
 use crate::tasks::{Part, TaskBatch};
 
+mod shared;
+
+pub use shared::SharedFeatures;
+
 /// The frozen part of a model.
 #[derive(Default)]
 pub(crate) struct Frozen {
     /// Parts of the encoder it has, as `Model::features_to` counts them; 0 if all of it learns.
     pub depth: usize,
     /// What it makes of the training and the development texts.
-    kept: Option<[Kept; 2]>,
+    kept: Option<[Arc<Kept>; 2]>,
 }
 
 /// A set of texts.
@@ -47,6 +52,7 @@ pub(crate) struct Place<'a> {
     pub most_bytes: u64,
     pub stop: &'a AtomicBool,
     pub precision: Precision,
+    pub shared: Option<&'a SharedFeatures>,
 }
 
 /// Rows for each text of a set, in a file.
@@ -85,9 +91,23 @@ impl Frozen {
             ));
         }
         let mut kept = Vec::with_capacity(sets.len());
+        let mut found = 0;
         for texts in sets {
+            let key = place.shared.map(|_| shared::key(model, self.depth, texts, place)).transpose()?;
+            let both = place.shared.zip(key);
+            if let Some(rows) = both.and_then(|(shared, key)| shared.get(&key)) {
+                kept.push(rows);
+                found += 1;
+                continue;
+            }
             match self.compute(model, texts, place) {
-                Ok(Some(rows)) => kept.push(rows),
+                Ok(Some(rows)) => {
+                    let rows = Arc::new(rows);
+                    if let Some((shared, key)) = both {
+                        shared.add(key, &rows, place.most_bytes);
+                    }
+                    kept.push(rows);
+                }
                 Ok(None) => return Ok(format!("{name}: interrupted")),
                 Err(Error::File { source, .. }) if is_full(&source) => {
                     return Ok(format!(
@@ -99,6 +119,9 @@ impl Frozen {
             }
         }
         self.kept = kept.try_into().ok();
+        if found == sets.len() {
+            return Ok(format!("{name}: outputs taken from a run before ({megabytes} MB on disk)"));
+        }
         let seconds = started.elapsed().as_secs_f64();
         Ok(format!(
             "{name}: outputs computed once, without dropout, in {seconds:.1} s for all epochs ({megabytes} MB on disk)"
@@ -190,6 +213,10 @@ impl Kept {
             Some(*end)
         }));
         Ok(Kept { rows: map_open(file)?, starts, width })
+    }
+
+    fn bytes(&self) -> u64 {
+        self.rows.len() as u64
     }
 
     /// The rows of some texts, one after the other.

@@ -21,6 +21,7 @@ use crate::embedder::{self, EmbedOptions};
 use crate::erasure;
 use crate::error::Error;
 use crate::few_shot;
+use crate::frozen::SharedFeatures;
 use crate::hub::{Found, Hub, Progress};
 use crate::imbalance::{self, Costs};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
@@ -66,6 +67,8 @@ pub struct JobContext<'a> {
     pub progress: &'a dyn Progress,
     /// Set from outside to stop: the run saves its state and returns.
     pub stop: &'a AtomicBool,
+    /// What frozen layers made of texts in earlier runs of a study, if this is one of it.
+    pub shared: Option<&'a SharedFeatures>,
     /// Is told what happens.
     pub observer: &'a mut dyn JobObserver,
 }
@@ -190,7 +193,7 @@ impl Observer for Keeping<'_> {
 
 fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) -> Result<Outcomes, Error> {
     let started = Instant::now();
-    let JobContext { folder, hub, progress, stop, observer } = context;
+    let JobContext { folder, hub, progress, stop, shared, observer } = context;
     // Before anything takes time.
     predicates(&asked.report.slices)?;
     predicates(&asked.task.slices)?;
@@ -305,7 +308,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         .mixed(Mixed::new(&resolved, data.kind, &data.train.inputs.labels, options.epochs)?)
         .opened_from(&source.path);
     let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
-    if let Some(said) = task.keep_frozen(&options.freeze, folder, most_bytes, stop)? {
+    if let Some(said) = task.keep_frozen(&options.freeze, folder, most_bytes, (stop, shared))? {
         observer.note(&said);
     }
     let mut keeping = Keeping { observer, events: Vec::new() };

@@ -77,6 +77,7 @@ pub use chat::{Answered, Chat};
 pub use embedder::{EmbedOptions, Embedder, Vectors};
 pub use error::Error;
 pub use evaluate::{Evaluated, evaluate, evaluate_as};
+pub use frozen::SharedFeatures;
 pub use generator::{GenerateOptions, Generator, Written};
 pub use job::{JobContext, JobObserver, Outcomes, Quiet, resume, train};
 pub use predictor::{Prediction, Predictor};

@@ -360,6 +360,7 @@ impl Recipe {
             hub: &hub,
             progress: &hub::Silent,
             stop: &stop,
+            shared: None,
             observer: &mut observer,
         };
         crate::train(self, context)

@@ -21,7 +21,7 @@ use crate::adapter::Adapter;
 use crate::beside::{Beside, apart, drawn_by_likeness, rows};
 use crate::error::Error;
 use crate::fisher::fisher;
-use crate::frozen::{Frozen, Place, Set};
+use crate::frozen::{Frozen, Place, Set, SharedFeatures};
 use crate::imbalance::oversampled;
 use crate::mixing::Mixed;
 use crate::tasks::{Judge, LanguageTask, Part, Run, TaskBatch};
@@ -169,8 +169,8 @@ impl<'a> TextTask<'a> {
     }
 
     /// The lower part of the encoder that these patterns freeze works as in inference from now on, without dropout, and
-    /// what it makes of the texts is computed once and kept in a nameless file in `folder`. Embeddings alone are not
-    /// worth it and stay as they are. Returns what was done, in words.
+    /// what it makes of the texts is computed once and kept in a nameless file in `folder`, or taken from what an earlier run
+    /// made of the same texts. Embeddings alone are not worth it and stay as they are. Returns what was done, in words.
     ///
     /// Nothing is kept, and all is computed anew for each batch, to the same bits, if it would take more than
     /// `most_bytes` or than the disk has, or if `stop` was set.
@@ -182,7 +182,7 @@ impl<'a> TextTask<'a> {
         patterns: &[String],
         folder: &Path,
         most_bytes: u64,
-        stop: &AtomicBool,
+        (stop, shared): (&AtomicBool, Option<&SharedFeatures>),
     ) -> Result<Option<String>, Error> {
         let depth = freeze::depth(patterns, &ParamInfo::of(&self.model.store))?.min(self.model.depth());
         // Virtual tokens learn below all layers.
@@ -195,7 +195,7 @@ impl<'a> TextTask<'a> {
                 "frozen layers: computed anew in each step, because a text is another one each time it is drawn".into(),
             ));
         }
-        let place = Place { folder, most_bytes, stop, precision: self.settings.precision };
+        let place = Place { folder, most_bytes, stop, precision: self.settings.precision, shared };
         let said =
             self.frozen.keep(&self.model, [&self.train.inputs.packed, &self.dev.inputs.packed], &place)?;
         self.model.store.release_packed();

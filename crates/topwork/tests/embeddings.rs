@@ -267,8 +267,14 @@ fn train(model: &Path, data: &Path, run: &Path, more: &str) -> Result<Outcomes, 
         data_home: None,
     });
     let (stop, mut observer) = (AtomicBool::new(false), Quiet);
-    let context =
-        JobContext { folder: run, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut observer };
+    let context = JobContext {
+        folder: run,
+        hub: &hub,
+        progress: &hub::Silent,
+        stop: &stop,
+        shared: None,
+        observer: &mut observer,
+    };
     job::train(&recipe, context)
 }
 

@@ -11,7 +11,7 @@ use topwork::hub::{self, Hub, Settings};
 use topwork::job::{self, JobContext, JobObserver, Outcomes, Quiet};
 use topwork::recipe::DataRecipe;
 use topwork::run_report::Measures;
-use topwork::{Error, Predictor, Recipe};
+use topwork::{Error, Predictor, Recipe, SharedFeatures};
 use topwork_data::Labels;
 use topwork_kernels::gemm::Precision;
 use topwork_train::{Event, Observer};
@@ -84,7 +84,8 @@ fn observed(
     observer: &mut dyn JobObserver,
 ) -> Result<Outcomes, Error> {
     let (hub, target) = (hub(folder), folder.join(run));
-    let context = JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop, observer };
+    let context =
+        JobContext { folder: &target, hub: &hub, progress: &hub::Silent, stop, shared: None, observer };
     match recipe {
         Some(recipe) => job::train(recipe, context),
         None => job::resume(context),
@@ -400,6 +401,45 @@ fn frozen_layers_are_computed_once_to_the_same_bits() {
         names
     };
     assert_eq!(names(&kept.folder), names(&anew.folder));
+}
+
+#[test]
+fn what_frozen_layers_make_of_texts_is_computed_once_for_all_runs_of_a_study() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = classes(folder.path());
+    let (hub, shared, stop) = (hub(folder.path()), SharedFeatures::default(), AtomicBool::new(false));
+    let run = |name: &str, change: fn(&mut Recipe), shared: Option<&SharedFeatures>| {
+        let mut observer = Listening { said: Vec::new(), stop: StopAfter(usize::MAX, &stop) };
+        let mut recipe = recipe(&data, "epochs = 2\nfreeze = [\"encoder\"]\n");
+        change(&mut recipe);
+        let target = folder.path().join(name);
+        let (progress, observer_too) = (&hub::Silent, &mut observer);
+        let context =
+            JobContext { folder: &target, hub: &hub, progress, stop: &stop, shared, observer: observer_too };
+        let run = job::train(&recipe, context).unwrap();
+        let said = observer.said.into_iter().find(|line| line.starts_with("frozen encoder")).unwrap();
+        (bytes(&run.folder), said)
+    };
+    let decay = |recipe: &mut Recipe| drop(recipe.train.insert("weight-decay".into(), 0.3.into()));
+    let (alone, _) = run("alone", decay, None);
+    let (_, said) = run("first", |_| {}, Some(&shared));
+    assert!(said.contains("computed once"), "{said}");
+    let (again, said) = run("again", decay, Some(&shared));
+    assert!(said.contains("taken from a run before"), "{said}");
+    assert_eq!(again, alone);
+    // What is made of texts by others than these layers, or of other texts, is another thing.
+    let others: [(&str, fn(&mut Recipe)); 4] = [
+        ("lower", |recipe| recipe.task.layers = Some(topwork_models::Layers::SecondToLast)),
+        ("split", |recipe| drop(recipe.train.insert("seed".into(), 5.into()))),
+        ("rounded", |recipe| drop(recipe.train.insert("precision".into(), "bf16".into()))),
+        ("shorter", |recipe| recipe.task.max_length = Some(6)),
+    ];
+    for (name, other) in others {
+        let (own, _) = run(&format!("{name}-alone"), other, None);
+        let (with, said) = run(name, other, Some(&shared));
+        assert!(said.contains("computed once"), "{name}: {said}");
+        assert_eq!(with, own, "{name}");
+    }
 }
 
 #[test]

@@ -210,8 +210,14 @@ fn every_way_from_one_domain_to_another_and_what_is_done_is_not_done_again() {
     let note = |line: &str| trained.borrow_mut().push(line.to_string());
     let stop = AtomicBool::new(false);
     let observe = |_: &Path| -> Box<dyn JobObserver> { Box::new(Quiet) };
-    let context =
-        Context { hub: &hub, progress: &topwork::hub::Silent, stop: &stop, observe: &observe, note: &note };
+    let context = Context {
+        hub: &hub,
+        progress: &topwork::hub::Silent,
+        stop: &stop,
+        observe: &observe,
+        note: &note,
+        shared: Default::default(),
+    };
     let plan = Plan {
         tasks: &tasks,
         unlabelled: None,
@@ -258,8 +264,14 @@ fn with_other_labels_each_task_has_a_head_of_its_own() {
     let tasks = [task("source", "spam"), task("target", "ham")];
     let (out, hub, stop) = (folder.path().join("out"), runs::hub(folder.path()), AtomicBool::new(false));
     let observe = |_: &Path| -> Box<dyn JobObserver> { Box::new(Quiet) };
-    let context =
-        Context { hub: &hub, progress: &topwork::hub::Silent, stop: &stop, observe: &observe, note: &|_| {} };
+    let context = Context {
+        hub: &hub,
+        progress: &topwork::hub::Silent,
+        stop: &stop,
+        observe: &observe,
+        note: &|_| {},
+        shared: Default::default(),
+    };
     let plan = Plan {
         tasks: &tasks,
         unlabelled: None,
@@ -286,8 +298,14 @@ fn a_search_finds_the_same_whatever_of_it_is_done_already() {
     let trained = std::cell::RefCell::new(Vec::new());
     let note = |line: &str| trained.borrow_mut().push(line.to_string());
     let observe = |_: &Path| -> Box<dyn JobObserver> { Box::new(Quiet) };
-    let context =
-        Context { hub: &hub, progress: &topwork::hub::Silent, stop: &stop, observe: &observe, note: &note };
+    let context = Context {
+        hub: &hub,
+        progress: &topwork::hub::Silent,
+        stop: &stop,
+        observe: &observe,
+        note: &note,
+        shared: Default::default(),
+    };
     let knobs = ["train.learning-rate=1e-5..1e-2:log", "batch.examples=8|32", "train.epochs=2..4:whole"];
     let plan = |search| tune::Plan {
         recipe: &recipe,
@@ -348,8 +366,14 @@ fn several_tasks_are_learnt_by_one_model() {
     let trained = std::cell::RefCell::new(0);
     let note = |_: &str| *trained.borrow_mut() += 1;
     let observe = |_: &Path| -> Box<dyn JobObserver> { Box::new(Quiet) };
-    let context =
-        Context { hub: &hub, progress: &topwork::hub::Silent, stop: &stop, observe: &observe, note: &note };
+    let context = Context {
+        hub: &hub,
+        progress: &topwork::hub::Silent,
+        stop: &stop,
+        observe: &observe,
+        note: &note,
+        shared: Default::default(),
+    };
     let plan = |mixings: &[&str]| multi_task::Plan {
         tasks: &tasks,
         mixings: mixings.iter().map(|mixing| mixing.to_string()).collect(),

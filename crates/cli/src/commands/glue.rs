@@ -87,7 +87,14 @@ impl Glue {
         };
         let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
         let note = |line: &str| global.note(line);
-        let context = Context { hub: &hub, progress: &progress, stop, observe: &observe, note: &note };
+        let context = Context {
+            hub: &hub,
+            progress: &progress,
+            stop,
+            observe: &observe,
+            note: &note,
+            shared: Default::default(),
+        };
         let results = glue::run(&plan, &context)?;
         if let Some(folder) = &results.interrupted {
             return Ok(stopped(folder));

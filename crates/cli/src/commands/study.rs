@@ -23,7 +23,7 @@ pub fn study<R>(
     let stop = stop::on_interrupt()?;
     let observe = |folder: &Path| -> Box<dyn JobObserver> { Box::new(Training::new(global, folder)) };
     let note = |line: &str| global.note(line);
-    let context = Context { hub, progress, stop, observe: &observe, note: &note };
+    let context = Context { hub, progress, stop, observe: &observe, note: &note, shared: Default::default() };
     let page = folder.join("report.html");
     let mut each = |results: &R| keep_report(&page, &report(results));
     let results = run(&context, &mut each)?;

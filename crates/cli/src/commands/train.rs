@@ -243,8 +243,14 @@ impl Start {
             }
         };
         let mut observer = Training::new(global, &folder);
-        let context =
-            JobContext { folder: &folder, hub: &hub, progress: &progress, stop, observer: &mut observer };
+        let context = JobContext {
+            folder: &folder,
+            hub: &hub,
+            progress: &progress,
+            stop,
+            shared: None,
+            observer: &mut observer,
+        };
         let outcomes = match &recipe {
             Some(recipe) => topwork::train(recipe, context)?,
             None => topwork::resume(context)?,

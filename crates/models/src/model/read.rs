@@ -32,6 +32,11 @@ impl Model {
         self.head.layers().parts(self.encoder.as_ref())
     }
 
+    /// The hidden states that the head reads.
+    pub fn layers_read(&self) -> Layers {
+        self.head.layers()
+    }
+
     /// The shares of the states, embeddings first, in a mix that is learnt: the head's, or that of a family which has one.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ impl Results {
         head.extend(tasks.iter().map(|task| format!("{task}, {}", metric(task))));
         head.extend(several.then(|| "mean".to_string()));
         head.extend(self.comparable().then(|| format!("against {first}")));
-        head.extend(["trained", "stored", "time"].map(str::to_string));
+        head.extend(["trained", "stored", "memory", "time"].map(str::to_string));
         let row = |way: &str| {
             let mut row = vec![way.to_string()];
             for task in &tasks {
@@ -94,8 +94,8 @@ impl Results {
         let seeds = self.seeds().len();
         let about = format!(
             "{}; a column \"against\" is the mean difference to {first}{}, in the same seeds. Trained: the share of the model's \
-             values; stored: what one more task takes on disk beside the pretrained model, 4 bytes a value; time: of \
-             training, mean.",
+             values; stored: what one more task takes on disk beside the pretrained model, 4 bytes a value; memory: the most that \
+             a run held, mapped files apart, mean; time: of training, mean.",
             match seeds {
                 1 => "One seed: differences may be chance".to_string(),
                 count => format!("Mean and standard deviation of {count} seeds"),
@@ -176,13 +176,13 @@ impl Results {
         }
     }
 
-    /// Trained share, stored bytes and time of a way.
-    fn costs(&self, way: &str) -> [String; 3] {
+    /// Trained share, stored bytes, memory and time of a way.
+    fn costs(&self, way: &str) -> [String; 4] {
         let runs: Vec<&Run> = self.runs.iter().filter(|run| run.way == way && run.failed.is_none()).collect();
         if runs.is_empty() || way == BASELINE {
             let seconds: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
             let time = mean(&seconds).map_or(String::new(), |(mean, _)| report::seconds(mean));
-            return [String::new(), String::new(), time];
+            return [String::new(), String::new(), String::new(), time];
         }
         let average =
             |value: &dyn Fn(&Run) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len() as f64;
@@ -191,8 +191,16 @@ impl Results {
         [
             if share < 10.0 { format!("{share:.2} %") } else { format!("{share:.0} %") },
             report::bytes(stored as u64),
+            self.memory(way).map_or(String::new(), report::bytes),
             report::seconds(average(&|run| run.seconds)),
         ]
+    }
+
+    /// The mean of the most memory that the runs of a way held, if it was counted in any.
+    fn memory(&self, way: &str) -> Option<u64> {
+        let runs = self.runs.iter().filter(|run| run.way == way);
+        let held: Vec<f64> = runs.filter_map(|run| run.memory).map(|bytes| bytes as f64).collect();
+        mean(&held).map(|(mean, _)| mean as u64)
     }
 
     /// Everything as a report.
@@ -255,6 +263,7 @@ impl Results {
                 detail: about(way),
                 score: *score,
                 trained_parameters: runs.iter().map(|run| run.trained as u64).max().filter(|_| own),
+                memory: self.memory(way),
                 seconds: Some(runs.iter().map(|run| run.seconds).sum::<f64>() / runs.len().max(1) as f64),
                 baseline: !own,
                 main: self.ways.first().is_some_and(|first| first == way),
@@ -314,6 +323,7 @@ mod tests {
             trained: if way == "full" { 1000 } else { 10 },
             total: 1000,
             seconds: 2.0,
+            memory: (way != "linear").then_some(3_000_000 + seed),
             ..Run::default()
         }
     }
@@ -338,7 +348,8 @@ mod tests {
         assert_eq!(grid.rows[1][..5], ["full", "0.800 ± 0.100", "0.800 ± 0.100", "0.800 ± 0.100", ""]);
         // Mean 0.01, standard deviation 0.01, t of 2 degrees of freedom: 4.303 · 0.01 / √3.
         assert_eq!(grid.rows[2][3..5], ["0.810 ± 0.095", "+0.010 ± 0.025"]);
-        assert_eq!(grid.rows[2][5], "1.00 %");
+        assert_eq!(grid.rows[2][5..], ["1.00 %", "40 B", "3.00 MB", "2 s"]);
+        assert_eq!(grid.rows[0][5..], ["", "", "", "2 s"]);
         assert_eq!(grid.rows[0][0], "linear");
     }
 

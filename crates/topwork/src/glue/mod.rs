@@ -19,6 +19,7 @@ pub use summary::{grid, report};
 
 use crate::datasets::{DataSet, Files, Split, find};
 use crate::error::Error;
+use crate::frozen::SharedFeatures;
 use crate::hub::{Hub, Progress};
 use crate::job::{JobContext, JobObserver, Outcomes, begun, resume, seed_of, train};
 use crate::nearest::nearest;
@@ -135,6 +136,8 @@ pub struct Context<'a> {
     pub observe: &'a dyn Fn(&Path) -> Box<dyn JobObserver>,
     /// Is told what is decided between runs.
     pub note: &'a dyn Fn(&str),
+    /// What frozen layers make of texts is computed once for all runs.
+    pub shared: SharedFeatures,
 }
 
 impl Context<'_> {
@@ -155,7 +158,8 @@ impl Context<'_> {
         observer: &mut dyn JobObserver,
         stop: &AtomicBool,
     ) -> Result<Outcomes, Error> {
-        let job = JobContext { folder, hub: self.hub, progress: self.progress, stop, observer };
+        let shared = Some(&self.shared);
+        let job = JobContext { folder, hub: self.hub, progress: self.progress, stop, shared, observer };
         if begun(folder) { resume(job) } else { train(recipe, job) }
     }
 }

@@ -25,7 +25,14 @@ pub fn train(model: &Path, data: &Path, folder: &Path, more: &str) -> Result<Out
     let (stop, mut observer) = (AtomicBool::new(false), Quiet);
     job::train(
         &recipe,
-        JobContext { folder: &run, hub: &hub, progress: &hub::Silent, stop: &stop, observer: &mut observer },
+        JobContext {
+            folder: &run,
+            hub: &hub,
+            progress: &hub::Silent,
+            stop: &stop,
+            shared: None,
+            observer: &mut observer,
+        },
     )
 }
 
@@ -39,7 +46,8 @@ pub fn start(
 ) -> Result<Outcomes, Error> {
     let hub = hub(folder);
     let run = folder.join("run");
-    let context = JobContext { folder: &run, hub: &hub, progress: &hub::Silent, stop, observer };
+    let context =
+        JobContext { folder: &run, hub: &hub, progress: &hub::Silent, stop, shared: None, observer };
     if run.join(job::RESOLVED).is_file() { job::resume(context) } else { job::train(recipe, context) }
 }
 
