@@ -1,18 +1,20 @@
-//! Texts of another domain or task that are learnt from beside those of the task: their labels, or to be told apart from the
-//! task's no more, or to be looked like. What each is, [`Lesson`] says.
+//! Texts that are learnt from beside those of the task: their labels, or what other models answer to them, or to answer alike
+//! when words of them are replaced; or to be told apart from the task's no more, or to be looked like. What each is, [`Lesson`]
+//! says.
 //!
 //! They stand in the same batches, as units behind those of the task: so what a step learns from depends on its number alone, and
 //! a run that is gone on with asks for the same.
 
 use std::f64::consts::E;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation};
 use topwork_data::{Dataset, Sampler};
 use topwork_kernels::rng::{Stream, derive};
-use topwork_models::Model;
+use topwork_models::{HeadSpec, Model};
 use topwork_nn::layers::Linear;
 use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass, loss};
 use topwork_text::Packed;
+use topwork_train::Answers;
 use topwork_train::baseline::{TfidfLogistic, TfidfLogisticOptions};
 use topwork_train::plan::Progress;
 
@@ -20,6 +22,12 @@ use crate::error::Error;
 use crate::linear_baseline::texts;
 use crate::recipe::{BesideRecipe, Kind, Lesson, Recipe};
 use crate::tasks::Part;
+
+mod replaced;
+mod teachers;
+
+pub(crate) use replaced::with_words_replaced;
+pub(crate) use teachers::taught;
 
 /// Numbers in the hidden layer of what tells domains apart.
 const HIDDEN: usize = 100;
@@ -29,6 +37,13 @@ const DOMAIN: f32 = 0.1;
 
 /// How many times as fast as the encoder the net learns: an encoder that outruns it learns to deceive what it was, not to be alike.
 const PACE: f64 = 10.0;
+
+/// How much the lesson of consistency weighs, how sure an answer must be, what scores are divided by, and the share of words that
+/// are replaced, when nothing is said.
+const CONSISTENCY: f32 = 1.0;
+const SURE: f32 = 0.8;
+const TEMPERATURE: f32 = 0.4;
+pub(crate) const REPLACED: f32 = 0.3;
 
 /// How much more often than on average a text may be drawn: a few odd ones would be all of an epoch.
 const MOST: f64 = 10.0;
@@ -46,12 +61,62 @@ pub(crate) fn check(recipe: &Recipe, kind: Kind) -> Result<(), Error> {
             kind.name()
         ));
     }
+    let lesson = beside.lesson;
+    match lesson {
+        Lesson::Teacher if kind == Kind::Tag => {
+            return wrong(
+                "beside: a teacher answers whole texts, not tags of words; write its tags into a file with \
+                          `topwork predict` and learn those (lesson labels)"
+                    .to_string(),
+            );
+        }
+        Lesson::Consistency if kind != Kind::Classify => {
+            return wrong(format!(
+                "beside: the lesson consistency is one for classes, not for {}",
+                kind.name()
+            ));
+        }
+        Lesson::Teacher if beside.teachers.is_empty() => {
+            return wrong(
+                "beside.teachers: the lesson teacher needs the folder of a trained model, or of several"
+                    .to_string(),
+            );
+        }
+        _ => {}
+    }
+    let only = [
+        ("teachers", !beside.teachers.is_empty(), &[Lesson::Teacher][..]),
+        ("sure", beside.sure.is_some(), &[Lesson::Teacher, Lesson::Consistency]),
+        ("temperature", beside.temperature.is_some(), &[Lesson::Consistency]),
+        ("replace", beside.replace.is_some(), &[Lesson::Consistency]),
+    ];
+    if let Some((key, _, of)) = only.iter().find(|(_, given, of)| *given && !of.contains(&lesson)) {
+        let of: Vec<&str> = of.iter().map(|lesson| lesson.name()).collect();
+        return wrong(format!(
+            "beside.{key}: of the lesson {}, not of {}; leave it out",
+            of.join(" and "),
+            lesson.name()
+        ));
+    }
+    let share = |value: f32| (0.0..=1.0).contains(&value);
+    for (key, value) in [("sure", beside.sure), ("replace", beside.replace)] {
+        if let Some(value) = value.filter(|value| !share(*value)) {
+            return wrong(format!("beside.{key}: expected a share from 0 to 1, got {value}"));
+        }
+    }
+    if let Some(value) = beside.temperature.filter(|value| !(*value > 0.0 && value.is_finite())) {
+        return wrong(format!("beside.temperature: expected a number above 0, got {value}"));
+    }
     let Some(weight) = beside.weight else { return Ok(()) };
-    match beside.lesson {
+    match lesson {
         Lesson::Labels if !(weight > 0.0 && weight < 1.0) => {
             wrong(format!("beside.weight: expected a share between 0 and 1, got {weight}"))
         }
-        Lesson::Domain if !(weight > 0.0 && weight.is_finite()) => {
+        // All of it where nothing but the teacher's answers is to be learnt.
+        Lesson::Teacher if !(weight > 0.0 && weight <= 1.0) => {
+            wrong(format!("beside.weight: expected a share above 0 and up to 1, got {weight}"))
+        }
+        Lesson::Domain | Lesson::Consistency if !(weight > 0.0 && weight.is_finite()) => {
             wrong(format!("beside.weight: expected a number above 0, got {weight}"))
         }
         Lesson::Likeness => wrong("beside.weight: likeness has none; leave it out".to_string()),
@@ -128,13 +193,73 @@ pub fn strength(progress: Progress) -> f64 {
     2.0 / (1.0 + E.powf(-10.0 * done)) - 1.0
 }
 
+/// The mean loss of outputs that are to be as answers given: probabilities of labels, or numbers.
+///
+/// # Shapes
+/// - `outputs`: `[texts, labels]`; `answers`: `[texts * labels]` row-major; returns `[1]`
+pub fn follow(outputs: Tensor<2>, answers: &[f32], kind: Answers) -> Tensor<1> {
+    match kind {
+        Answers::OneOf => loss::soft_cross_entropy(outputs, answers),
+        Answers::Several => loss::binary_cross_entropy(outputs, answers, None),
+        Answers::Numbers => loss::mean_squared_error(outputs, answers),
+    }
+}
+
+/// The answers that scores are taken for: their softmax after a division by `temperature`, and nothing but zeros where before it no
+/// label is as probable as `sure`.
+///
+/// # Shapes
+/// - `scores`: `[texts, labels]`; returns `[texts * labels]` row-major
+///
+/// # Errors
+/// Values that cannot be read.
+pub fn settled(scores: Tensor<2>, temperature: f32, sure: f32) -> Result<Vec<f32>, Error> {
+    let [_, labels] = scores.dims();
+    let plain = |scores| Ok::<_, Error>(topwork_models::model::plain(activation::softmax(scores, 1))?);
+    let (plainly, mut sharp) = (plain(scores.clone())?, plain(scores / temperature)?);
+    for (own, sharp) in plainly.chunks_exact(labels).zip(sharp.chunks_exact_mut(labels)) {
+        // A NaN is not under any border: it stays, and shows.
+        if own.iter().all(|share| *share < sure) {
+            sharp.fill(0.0);
+        }
+    }
+    Ok(sharp)
+}
+
+/// What is learnt from the texts beside.
+enum Means {
+    /// Their labels.
+    Labels,
+    /// To tell them apart no more.
+    Net(DomainNet),
+    /// Answers given to them, so many numbers a text.
+    Taught { answers: Vec<f32>, width: usize, kind: Answers },
+    /// To answer alike when words are replaced: the second half of the part is the first with some replaced.
+    Alike { temperature: f32, sure: f32 },
+}
+
 /// Texts that are learnt from beside those of the task.
 pub(crate) struct Beside<'a> {
     pub part: &'a Part,
     weight: f32,
-    net: Option<DomainNet>,
+    means: Means,
     seed: u64,
     strength: f32,
+}
+
+/// What a lesson may ask about the texts of a batch.
+pub(crate) struct Asked<'a> {
+    /// What the encoder makes of the task's texts and of those beside, and how many rows are the task's.
+    pub features: Tensor<2>,
+    pub first: usize,
+    /// The numbers of the texts beside.
+    pub texts: &'a [usize],
+    /// The loss of the labels beside.
+    pub labels: &'a dyn Fn() -> Result<Tensor<1>, Error>,
+    /// The outputs of the texts beside.
+    pub outputs: &'a dyn Fn() -> Result<Tensor<2>, Error>,
+    /// The outputs of texts of the part as they are in inference.
+    pub as_is: &'a dyn Fn(&[usize]) -> Result<Tensor<2>, Error>,
 }
 
 impl<'a> Beside<'a> {
@@ -144,17 +269,31 @@ impl<'a> Beside<'a> {
     /// # Errors
     /// [`Error::Task`] for an encoder that stays as it is, which no lesson of domains reaches.
     pub fn new(
-        part: Option<&'a Part>,
+        (part, answers): (Option<&'a Part>, Option<&Vec<f32>>),
         recipe: &Recipe,
         model: &mut Model,
         seed: u64,
     ) -> Result<Option<Self>, Error> {
-        let (Some(part), Some(BesideRecipe { lesson, weight, .. })) = (part, &recipe.beside) else {
-            return Ok(None);
-        };
-        let (net, weight) = match lesson {
+        let (Some(part), Some(beside)) = (part, &recipe.beside) else { return Ok(None) };
+        let BesideRecipe { lesson, weight, .. } = beside;
+        let (means, weight) = match lesson {
             Lesson::Likeness => return Ok(None),
-            Lesson::Labels => (None, weight.unwrap_or(0.5)),
+            Lesson::Labels => (Means::Labels, weight.unwrap_or(0.5)),
+            Lesson::Teacher => {
+                let answers = answers.cloned().unwrap_or_default();
+                let width = answers.len() / part.len().max(1);
+                let kind = match model.spec() {
+                    HeadSpec::Regress { .. } => Answers::Numbers,
+                    HeadSpec::Classify { several: true, .. } => Answers::Several,
+                    _ => Answers::OneOf,
+                };
+                (Means::Taught { answers, width, kind }, weight.unwrap_or(0.5))
+            }
+            Lesson::Consistency => {
+                let (temperature, sure) =
+                    (beside.temperature.unwrap_or(TEMPERATURE), beside.sure.unwrap_or(SURE));
+                (Means::Alike { temperature, sure }, weight.unwrap_or(CONSISTENCY))
+            }
             Lesson::Domain if recipe.freezes_encoder() => {
                 return Err(Error::Task(
                     "beside: the lesson domain teaches the encoder, which is frozen; leave one of the two out".to_string(),
@@ -163,17 +302,17 @@ impl<'a> Beside<'a> {
             Lesson::Domain => {
                 let (width, group) = (model.width_to(model.depth()), model.store.top_group());
                 let net = DomainNet::attach(&mut model.store, width, group, derive(seed, "domain"))?;
-                (Some(net), weight.unwrap_or(DOMAIN))
+                (Means::Net(net), weight.unwrap_or(DOMAIN))
             }
         };
-        Ok(Some(Beside { part, weight, net, seed, strength: 0.0 }))
+        Ok(Some(Beside { part, weight, means, seed, strength: 0.0 }))
     }
 
     /// Batches of an epoch of the task with as many texts beside in each, as units from `own` on. All of these are drawn before
     /// one is drawn again.
     pub fn join(&self, batches: Vec<Vec<usize>>, epoch: usize, own: usize) -> Vec<Vec<usize>> {
         let each: usize = batches.iter().map(Vec::len).sum();
-        let (count, mut at) = (self.part.len(), epoch * each);
+        let (count, mut at) = (self.texts(), epoch * each);
         let mut round = usize::MAX;
         let mut order: Vec<usize> = Vec::new();
         let mut next = || {
@@ -192,10 +331,24 @@ impl<'a> Beside<'a> {
         batches.into_iter().map(join).collect()
     }
 
+    /// Texts, those with words replaced not counted.
+    fn texts(&self) -> usize {
+        if self.changed() { self.part.len() / 2 } else { self.part.len() }
+    }
+
+    fn changed(&self) -> bool {
+        matches!(self.means, Means::Alike { .. })
+    }
+
+    /// What is learnt from in place of texts: they, or they with words replaced.
+    pub fn learnt(&self, texts: &[usize]) -> Vec<usize> {
+        let further = if self.changed() { self.texts() } else { 0 };
+        texts.iter().map(|text| text + further).collect()
+    }
+
     /// How many times as fast as others a parameter learns.
     pub fn pace(&self, param: ParamId) -> f64 {
-        let own = self.net.as_ref().is_some_and(|net| net.has(param));
-        if own { PACE } else { 1.0 }
+        if matches!(&self.means, Means::Net(net) if net.has(param)) { PACE } else { 1.0 }
     }
 
     /// Is told which step comes next.
@@ -203,20 +356,24 @@ impl<'a> Beside<'a> {
         self.strength = (strength(progress) * f64::from(self.weight)) as f32;
     }
 
-    /// The loss of a batch from that of the task's texts, that of the labels beside, and what the encoder makes of both.
+    /// The loss of a batch from that of the task's texts, and what the lesson asks of those beside.
     ///
     /// # Errors
     /// A parameter without values.
-    pub fn loss(
-        &self,
-        pass: &Pass,
-        own: Tensor<1>,
-        labels: impl FnOnce() -> Result<Tensor<1>, Error>,
-        (features, first): (Tensor<2>, usize),
-    ) -> Result<Tensor<1>, Error> {
-        match &self.net {
-            Some(net) => Ok(own + net.loss(pass, features, first, self.strength)?),
-            None => Ok(own * (1.0 - self.weight) + labels()? * self.weight),
+    pub fn loss(&self, pass: &Pass, own: Tensor<1>, asked: &Asked) -> Result<Tensor<1>, Error> {
+        match &self.means {
+            Means::Net(net) => Ok(own + net.loss(pass, asked.features.clone(), asked.first, self.strength)?),
+            Means::Labels => Ok(own * (1.0 - self.weight) + (asked.labels)()? * self.weight),
+            Means::Taught { answers, width, kind } => {
+                let row = |&text: &usize| answers[text * width..(text + 1) * width].iter().copied();
+                let answers: Vec<f32> = asked.texts.iter().flat_map(row).collect();
+                let theirs = follow((asked.outputs)()?, &answers, *kind);
+                Ok(own * (1.0 - self.weight) + theirs * self.weight)
+            }
+            Means::Alike { temperature, sure } => {
+                let answers = settled((asked.as_is)(asked.texts)?, *temperature, *sure)?;
+                Ok(own + follow((asked.outputs)()?, &answers, Answers::OneOf) * self.weight)
+            }
         }
     }
 }

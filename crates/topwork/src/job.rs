@@ -14,7 +14,7 @@ use topwork_train::{Event, Observer, RunContext, RunResult, TrainOptions};
 use topwork_weights::{LoadReport, WordVectors};
 
 use crate::adapter;
-use crate::beside::{self, Beside};
+use crate::beside::Beside;
 use crate::conversation::{Conversation, TEMPLATE};
 use crate::convert::tokenizer_files;
 use crate::embedder::{self, EmbedOptions};
@@ -206,7 +206,6 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     imbalance::check(&resolved.task, data.kind)?;
     imbalance::costs(&resolved.report.costs, &data)?;
     slices::check(&resolved.task, data.kind, &data.train)?;
-    beside::check(&resolved, data.kind)?;
     check_unchanged(recipe, &resolved)?;
     if resume {
         // What a killed process had begun to write.
@@ -269,7 +268,8 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     let adapter = adapter::attach(&resolved, (&mut model, opened), init, &mut options)?;
     adapter.iter().for_each(|adapter| observer.note(adapter.about()));
     let total_values = model.store.values_total();
-    let beside = Beside::new(data.beside.as_ref(), &resolved, &mut model, options.seed)?;
+    let beside =
+        Beside::new((data.beside.as_ref(), data.answers.as_ref()), &resolved, &mut model, options.seed)?;
     let like = data.beside.as_ref().filter(|_| beside.is_none());
     let metric = Metric::parse(
         resolved.task.metric.as_deref().unwrap_or("loss"),

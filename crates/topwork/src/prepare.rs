@@ -8,6 +8,7 @@ use topwork_data::{
     ReadOptions, ReadReport, SplitOptions, SplitReport, Task, Unit, few, read,
 };
 
+use crate::beside;
 use crate::error::Error;
 use crate::imbalance;
 use crate::recipe::{DataRecipe, Kind, Lesson, Recipe};
@@ -30,6 +31,8 @@ pub struct Prepared {
     pub test: Part,
     /// Learnt from beside the training data.
     pub beside: Option<Part>,
+    /// What teachers answer to it, a row a text, where that is what is learnt.
+    pub answers: Option<Vec<f32>>,
     /// Lengths of the training texts before any cut.
     pub lengths: LengthReport,
     /// Longest text in tokens.
@@ -142,23 +145,40 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
             )));
         }
     };
+    beside::check(recipe, kind)?;
+    let mut answers: Option<Vec<f32>> = None;
     let beside = match &recipe.beside {
         None => None,
         Some(beside) => {
             let mut dataset = match beside.lesson {
                 Lesson::Labels => read(&beside.data, &read_options(data, task.reader())?)?,
-                Lesson::Domain | Lesson::Likeness => unlabelled(&beside.data, data)?,
+                _ => unlabelled(&beside.data, data)?,
             };
-            if beside.lesson == Lesson::Labels {
-                task.settle(&mut dataset, &mut scheme);
+            let (all, mut more) = (dataset.len(), String::new());
+            match beside.lesson {
+                Lesson::Labels => drop(task.settle(&mut dataset, &mut scheme)),
+                Lesson::Teacher => {
+                    let (taught, given) = beside::taught(beside, dataset, kind, map.as_ref())?;
+                    dataset = taught;
+                    answers = Some(given);
+                    if dataset.len() < all {
+                        more = format!("; the teachers are sure enough of {}", dataset.len());
+                    }
+                }
+                Lesson::Consistency => {
+                    let share = f64::from(beside.replace.unwrap_or(beside::REPLACED));
+                    let (words, count) = beside::with_words_replaced(&mut dataset, share, seed);
+                    more = format!("; each again with words replaced, {count} of {words}");
+                }
+                Lesson::Domain | Lesson::Likeness => {}
             }
-            notes.push(format!("{} texts beside, from {}", dataset.len(), beside.data.display()));
+            notes.push(format!("{all} texts beside, from {}{more}", beside.data.display()));
             Some((dataset, beside.lesson))
         }
     };
     let mut hashed: Vec<&Dataset> = sets.iter().collect();
     hashed.extend(beside.iter().map(|(dataset, _)| dataset));
-    let fingerprint = fingerprint(&hashed);
+    let fingerprint = fingerprint(&hashed, answers.as_deref());
     let [train, dev, test] = sets;
     let seed = topwork_kernels::rng::derive(seed, "pairs");
     let settings = &recipe.task;
@@ -221,6 +241,7 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
         dev,
         test,
         beside,
+        answers,
         lengths,
         max_length,
         class_weights,
@@ -462,8 +483,9 @@ fn positive(
     }
 }
 
-fn fingerprint(sets: &[&Dataset]) -> String {
+fn fingerprint(sets: &[&Dataset], answers: Option<&[f32]>) -> String {
     let mut hash = Sha256::new();
+    answers.iter().for_each(|answers| hash.update(bytemuck::cast_slice(answers)));
     for set in sets {
         hash.update((set.len() as u64).to_le_bytes());
         for example in &set.examples {

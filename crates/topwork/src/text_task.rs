@@ -18,7 +18,7 @@ use topwork_train::techniques::freeze;
 use topwork_train::{Answers, BatchLoss, Importance, Scores, Task, TaskError, Twice};
 
 use crate::adapter::Adapter;
-use crate::beside::{Beside, apart, drawn_by_likeness, rows};
+use crate::beside::{Asked, Beside, apart, drawn_by_likeness, rows};
 use crate::error::Error;
 use crate::fisher::fisher;
 use crate::frozen::{Frozen, Place, Set, SharedFeatures};
@@ -147,7 +147,8 @@ impl<'a> TextTask<'a> {
     fn loss_beside(&self, pass: &Pass, units: &[usize], beside: &Beside) -> Result<BatchLoss, Error> {
         let (own, other) = apart(units, self.train.len());
         let own = self.task.batch(self.train, &own, pass.seed())?;
-        let other = self.task.batch(beside.part, &other, pass.seed())?;
+        let texts = other;
+        let other = self.task.batch(beside.part, &beside.learnt(&texts), pass.seed())?;
         // One batch, so that dropout is another one for each text.
         let mut both = own.packed.clone();
         both.append(&other.packed);
@@ -158,8 +159,25 @@ impl<'a> TextTask<'a> {
             let features = features.clone().slice_dim(0, rows);
             Ok(self.model.head_loss(pass, features, &batch.packed, targets, &self.settings.loss)?)
         };
-        let (ours, theirs) = (head(&own, 0..first)?, || head(&other, first..all));
-        let loss = beside.loss(pass, ours, theirs, (features.clone(), first))?;
+        let ours = head(&own, 0..first)?;
+        let outputs = || {
+            let features = features.clone().slice_dim(0, first..all);
+            Ok(self.model.head(pass, features, &other.packed)?)
+        };
+        let as_is = |texts: &[usize]| {
+            let batch = self.task.batch(beside.part, texts, pass.seed())?;
+            let pass = Pass::eval(&self.model.store, pass.precision());
+            Ok(self.model.head(&pass, self.model.features(&pass, &batch.packed)?, &batch.packed)?)
+        };
+        let asked = Asked {
+            features: features.clone(),
+            first,
+            texts: &texts,
+            labels: &|| head(&other, first..all),
+            outputs: &outputs,
+            as_is: &as_is,
+        };
+        let loss = beside.loss(pass, ours, &asked)?;
         Ok(BatchLoss { loss, examples: own.units + other.units, tokens: both.tokens() })
     }
 

@@ -20,9 +20,10 @@ use burn::tensor::Device;
 use golden::{FORWARD, every_gradient, floats, numbers, packed, ten_steps};
 use runs::{fixtures, start, test_value, words, write};
 use topwork::adapt::{self, Plan, WAYS};
-use topwork::beside::{DomainNet, strength};
+use topwork::beside::{DomainNet, follow, settled, strength};
 use topwork::glue::Context;
 use topwork::job::{JobObserver, Outcomes, Quiet};
+use topwork::recipe::DataRecipe;
 use topwork::tune::space::Knob;
 use topwork::tune::suggest::Search;
 use topwork::{Error, Recipe, multi_task, tune};
@@ -31,6 +32,7 @@ use topwork_models::{HeadSpec, LossOptions, Model, Pooling, Targets};
 use topwork_nn::{Gradients, Pass};
 use topwork_testkit::{Golden, close};
 use topwork_text::Packed;
+use topwork_train::Answers;
 use topwork_train::plan::Progress;
 use topwork_train::{Event, Observer};
 
@@ -68,8 +70,24 @@ fn gradients(golden: &Golden, model: &Model, net: Option<&DomainNet>, weight: f3
         model.head_loss(&pass, features, input, &Targets::Classes(labels), &LossOptions::default()).unwrap()
     };
     let ours = head(&own, 0..first, "labels");
+    let outputs = |input: &Packed| model.head(&pass, model.features(&pass, input).unwrap(), input).unwrap();
     let loss = match net {
         Some(net) => ours + net.loss(&pass, features.clone(), first, weight).unwrap(),
+        None if golden.has("beside.answers") => {
+            let theirs = follow(outputs(&beside), &floats(golden, "beside.answers"), Answers::OneOf);
+            ours * (1.0 - weight) + theirs * weight
+        }
+        None if golden.has("changed.ids") => {
+            let [temperature, sure] = ["temperature", "sure"].map(|name| golden.scalar(name).unwrap() as f32);
+            let eval = Pass::eval(&model.store, Precision::F32);
+            let scores = model.head(&eval, model.features(&eval, &beside).unwrap(), &beside).unwrap();
+            let answers = settled(scores, temperature, sure).unwrap();
+            assert!(
+                answers.chunks(3).any(|row| row == [0.0; 3]) && answers.chunks(3).any(|row| row != [0.0; 3])
+            );
+            let changed = Packed { ids: numbers(golden, "changed.ids"), ..beside.clone() };
+            ours + follow(outputs(&changed), &answers, Answers::OneOf) * weight
+        }
         None => ours * (1.0 - weight) + head(&beside, first..all, "beside.labels") * weight,
     };
     (loss.clone().into_scalar::<f32>(), pass.backward(&loss).unwrap())
@@ -77,7 +95,8 @@ fn gradients(golden: &Golden, model: &Model, net: Option<&DomainNet>, weight: f3
 
 #[test]
 fn losses_gradients_and_steps_are_those_of_pytorch() {
-    for (name, weight) in [("domain", "strength"), ("labels", "weight")] {
+    let cases = ["domain", "labels", "teacher", "consistency"];
+    for (name, weight) in cases.map(|name| (name, if name == "domain" { "strength" } else { "weight" })) {
         let (golden, model, net) = open(name);
         let (loss, found) = gradients(&golden, &model, net.as_ref(), golden.scalar(weight).unwrap() as f32);
         close(&[loss], &[golden.scalar("loss").unwrap() as f32], FORWARD)
@@ -133,6 +152,60 @@ fn labels_beside_are_learnt_where_the_task_has_few() {
     assert!(with > 0.9 && with > alone + 0.02, "{alone} {with}");
 }
 
+/// Where the task's own labels are wrong, what is right can come from the teachers alone.
+#[test]
+fn answers_of_teachers_are_learnt_alone_and_beside_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let many = domain(folder.path(), "many.jsonl", "", 2000..2400, true);
+    let few = domain(folder.path(), "few.jsonl", "", 0..40, true);
+    let wrong = fs::read_to_string(&few).unwrap().replace("yes", "?").replace("no", "yes").replace('?', "no");
+    fs::write(&few, wrong).unwrap();
+    let texts = domain(folder.path(), "texts.txt", "", 3000..3400, false);
+    let test = domain(folder.path(), "test.jsonl", "", 1000..1200, true);
+    let teach = |seed: u64| {
+        let into = folder.path().join(format!("teacher-{seed}"));
+        let mut recipe = recipe(&many, &test, 10, "");
+        recipe.train.insert("seed".into(), (seed as i64).into());
+        start(&recipe, &into, &mut Quiet, &AtomicBool::new(false)).unwrap();
+        into
+    };
+    let (one, two) = (teach(1), teach(2));
+    let beside = |more: &str| {
+        format!("[beside]\ndata = {texts:?}\nlesson = \"teacher\"\nteachers = [{one:?}, {two:?}]\n{more}")
+    };
+    // Enough to choose by.
+    let dev = domain(folder.path(), "dev.jsonl", "", 4000..4100, true);
+    let train = |beside: &str| {
+        let mut recipe = recipe(&few, &test, 30, beside);
+        recipe.data.dev = Some(dev.clone());
+        run(&recipe).unwrap()
+    };
+    let taught = train(&beside("weight = 1.0\n"));
+    let alone = test_value(&train(""), "accuracy");
+    let score = test_value(&taught, "accuracy");
+    assert!(score > 0.9 && alone < 0.7, "{alone} {score}");
+    let line =
+        |run: &Outcomes| run.data.notes.iter().find(|note| note.contains("texts beside")).unwrap().clone();
+    assert!(line(&taught).starts_with("400 texts beside") && !line(&taught).contains("sure"));
+    let sure = train(&beside("sure = 0.9\n"));
+    assert!(line(&sure).contains("; the teachers are sure enough of "), "{}", line(&sure));
+    let left = sure.data.beside.as_ref().unwrap().len();
+    assert!(left < 400 && sure.data.answers.as_ref().unwrap().len() == 2 * left);
+    // A teacher that has changed since is noticed where a run goes on.
+    assert_ne!(sure.data.fingerprint, taught.data.fingerprint);
+    let error = run(&recipe(&few, &test, 1, &beside("sure = 1.0\n"))).err().unwrap();
+    assert!(error.to_string().contains("ask for less"), "{error}");
+    let other = recipe(&few, &test, 1, "");
+    let into = folder.path().join("other-labels");
+    let renamed = domain(folder.path(), "renamed.jsonl", "", 0..60, true);
+    fs::write(&renamed, fs::read_to_string(&renamed).unwrap().replace("yes", "perhaps")).unwrap();
+    let other = Recipe { data: DataRecipe { train: renamed, test: None, ..other.data.clone() }, ..other };
+    start(&other, &into, &mut Quiet, &AtomicBool::new(false)).unwrap();
+    let wrong = format!("[beside]\ndata = {texts:?}\nlesson = \"teacher\"\nteachers = [{into:?}]\n");
+    let error = run(&recipe(&few, &test, 1, &wrong)).err().unwrap().to_string();
+    assert!(error.contains("does not answer the labels no, yes, but no, perhaps"), "{error}");
+}
+
 /// Stops a run after a step.
 struct StopAfter<'a>(usize, &'a AtomicBool);
 
@@ -156,7 +229,8 @@ fn domains_are_not_saved_and_a_run_goes_on_to_the_same_bits() {
     let other = domain(folder.path(), "other.txt", "it it ", 2000..2090, false);
     let bytes = |run: &Outcomes| fs::read(run.best().join("model.safetensors")).unwrap();
     let lesson = |lesson: &str| format!("[beside]\ndata = {other:?}\nlesson = {lesson:?}\n");
-    for (lesson, attached) in [(lesson("domain"), true), (lesson("likeness"), false)] {
+    let consistency = lesson("consistency") + "sure = 0.5\n";
+    for (lesson, attached) in [(lesson("domain"), true), (lesson("likeness"), false), (consistency, false)] {
         let recipe = recipe(&own, &test, 3, &lesson);
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let all = start(&recipe, whole.path(), &mut Quiet, &AtomicBool::new(false)).unwrap();
@@ -185,6 +259,16 @@ fn what_teaches_nothing_is_refused() {
     refused("weight = 1.0\n", "a share between 0 and 1, got 1");
     refused("lesson = \"domain\"\nweight = -1.0\n", "a number above 0, got -1");
     refused("lesson = \"likeness\"\nweight = 0.5\n", "likeness has none");
+    refused("lesson = \"teacher\"\n", "needs the folder of a trained model");
+    refused("lesson = \"teacher\"\nteachers = [\"nowhere\"]\n", "nowhere");
+    refused("lesson = \"teacher\"\nteachers = [\"x\"]\nweight = 1.5\n", "up to 1, got 1.5");
+    refused(
+        "lesson = \"teacher\"\nteachers = [\"x\"]\nreplace = 0.5\n",
+        "beside.replace: of the lesson consistency",
+    );
+    refused("lesson = \"domain\"\nsure = 0.5\n", "of the lesson teacher and consistency, not of domain");
+    refused("lesson = \"consistency\"\nsure = 1.5\n", "a share from 0 to 1, got 1.5");
+    refused("lesson = \"consistency\"\ntemperature = 0.0\n", "a number above 0, got 0");
     let mut frozen = recipe(&own, &own, 1, &format!("[beside]\ndata = {own:?}\nlesson = \"domain\"\n"));
     frozen.train.insert("freeze".into(), vec!["encoder"].into());
     assert!(run(&frozen).err().unwrap().to_string().contains("which is frozen"));

@@ -20,8 +20,9 @@ use crate::precision::PrecisionName;
 #[command(
     override_usage = "topwork adapt --source DATA --target DATA --model MODEL --out FOLDER [OPTIONS] [key=value]...",
     after_help = "The methods without labels of the target: source-only, likeness (source texts that are like the target's are drawn more
-often), dann (vectors are taught not to tell the two apart; embeddings stay) and dapt-source (words behind masks in the target's texts first).
-With its labels: target-only, dapt (words behind masks first), init (the source first, then the target), mult (both in the same
+often), dann (vectors are taught not to tell the two apart; embeddings stay), self-training (what a model of the source answers to the
+target's texts is learnt too) and dapt-source (words behind masks in the target's texts first).
+With its labels: target-only, consistency (its texts are answered alike when words are replaced), dapt (words behind masks first), init (the source first, then the target), mult (both in the same
 steps) and mult-init. The others are held against the first one named. Each data set is a file, a folder, the name of a data set
 or a recipe (.toml); it is divided once. Where the labels are others, source and target have heads of their own. Finished runs
 are taken as they are and interrupted ones gone on with, so the same command again goes on.

@@ -1,7 +1,7 @@
 //! What `topwork train` is told about parts of the data, and about texts beside it.
 
 use topwork::Recipe;
-use topwork::recipe::BesideRecipe;
+use topwork::recipe::{BesideRecipe, Lesson};
 
 use super::train::Start;
 
@@ -18,8 +18,15 @@ impl Start {
             let before = recipe.beside.take().unwrap_or_default();
             recipe.beside = Some(BesideRecipe {
                 data: data.clone(),
-                lesson: self.lesson.unwrap_or(before.lesson),
+                lesson: self.lesson.unwrap_or(if self.teacher.is_empty() {
+                    before.lesson
+                } else {
+                    Lesson::Teacher
+                }),
                 weight: self.beside_weight.or(before.weight),
+                teachers: if self.teacher.is_empty() { before.teachers } else { self.teacher.clone() },
+                sure: self.sure.or(before.sure),
+                ..before
             });
         }
     }

@@ -19,7 +19,8 @@ use crate::precision::PrecisionName;
     after_help = "The models may be of any family and size; they must have been trained for one task with the same labels. mean averages
 probabilities (or numbers), vote counts answers, stack learns from --dev whom to believe. The gain is against the model that is
 best on these very texts, which flatters that model; its interval is of the difference on the same texts. A soup (topwork model
-soup) makes one model of several of the same family instead.
+soup) makes one model of several of the same family instead; topwork train --beside texts.txt --teacher FOLDER,FOLDER teaches what
+they answer together to one.
 
 Examples:
   topwork ensemble runs/mails-1 runs/mails-2 runs/mails-3 --data test.csv

@@ -193,13 +193,22 @@ pub struct Start {
     #[arg(long, value_name = "FILE")]
     pub(super) beside: Option<PathBuf>,
     /// What texts beside are there for: labels (theirs are learnt in the same steps), domain (vectors are taught not to tell the
-    /// two apart), likeness (training texts are drawn the more often the more they are like them) [default: labels]
+    /// two apart), likeness (training texts are drawn the more often the more they are like them), teacher (what the models of
+    /// --teacher answer to them is learnt), consistency (a text with words replaced is to be answered as it is) [default: labels, or
+    /// teacher where there is one]
     #[arg(long, value_name = "NAME", requires = "beside", value_parser = lesson)]
     pub(super) lesson: Option<Lesson>,
-    /// How much texts beside weigh: their share of the loss (labels; default 0.5), or how strongly domains are made alike (domain;
-    /// default 0.1; best with --freeze embed)
+    /// How much texts beside weigh: their share of the loss (labels, teacher; default 0.5), how strongly domains are made alike
+    /// (domain; default 0.1; best with --freeze embed), or what their loss is multiplied by (consistency; default 1)
     #[arg(long, value_name = "NUMBER", requires = "beside")]
     pub(super) beside_weight: Option<f32>,
+    /// Trained models, run folders or what is in them, whose mean answer to the texts beside is learnt
+    #[arg(long, value_name = "RUNS", requires = "beside", value_delimiter = ',')]
+    pub(super) teacher: Vec<PathBuf>,
+    /// Learn from a text beside only where its answer is at least so probable (teacher; default 0: from all; consistency; default
+    /// 0.8)
+    #[arg(long, value_name = "SHARE", requires = "beside")]
+    pub(super) sure: Option<f32>,
     /// Do not train the TF-IDF baseline
     #[arg(long)]
     no_baseline: bool,

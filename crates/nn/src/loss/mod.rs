@@ -4,6 +4,7 @@ mod binary;
 mod classes;
 mod focal;
 mod ordinal;
+mod soft;
 mod squared;
 pub mod vectors;
 
@@ -11,4 +12,5 @@ pub use binary::binary_cross_entropy;
 pub use classes::cross_entropy;
 pub use focal::{binary_focal, focal};
 pub use ordinal::ordinal;
+pub use soft::soft_cross_entropy;
 pub use squared::mean_squared_error;

@@ -60,6 +60,13 @@ pub struct Way {
     beside: Option<Lesson>,
 }
 
+impl Way {
+    /// Whether what starts so, or teaches, must be there.
+    fn needs(&self, start: Start) -> bool {
+        self.start == start || (start == Start::Source && self.beside == Some(Lesson::Teacher))
+    }
+}
+
 /// Every way, in the order of the table.
 pub const WAYS: &[Way] = &[
     Way {
@@ -84,6 +91,13 @@ pub const WAYS: &[Way] = &[
         beside: Some(Lesson::Domain),
     },
     Way {
+        name: "self-training",
+        about: "the source's labels, and what a model that learnt them answers to the target's texts",
+        start: Start::Pretrained,
+        labels: Labels::Source,
+        beside: Some(Lesson::Teacher),
+    },
+    Way {
         name: "dapt-source",
         about: "words behind masks in the target's texts first, then the source's labels",
         start: Start::Masked,
@@ -96,6 +110,13 @@ pub const WAYS: &[Way] = &[
         start: Start::Pretrained,
         labels: Labels::Target,
         beside: None,
+    },
+    Way {
+        name: "consistency",
+        about: "the target's labels, and to answer its other texts alike when words are replaced",
+        start: Start::Pretrained,
+        labels: Labels::Target,
+        beside: Some(Lesson::Consistency),
     },
     Way {
         name: "dapt",
@@ -333,12 +354,11 @@ impl<'a> Study<'a> {
         recipe.report.baseline = false;
         recipe.report.threshold = false;
         recipe.beside = way.beside.map(|lesson| BesideRecipe {
-            data: match lesson {
-                Lesson::Labels => self.source.file("train"),
-                Lesson::Domain | Lesson::Likeness => self.unlabelled.clone(),
-            },
+            data: if lesson == Lesson::Labels { self.source.file("train") } else { self.unlabelled.clone() },
             lesson,
             weight: self.plan.share.filter(|_| lesson == Lesson::Labels),
+            teachers: if lesson == Lesson::Teacher { vec![self.taught()] } else { Vec::new() },
+            ..BesideRecipe::default()
         });
         if way.beside == Some(Lesson::Domain) {
             // Rows of words that one domain has alone would learn nothing but to deceive.
@@ -349,11 +369,20 @@ impl<'a> Study<'a> {
         recipe
     }
 
+    /// Where the model is that has learnt the source's labels.
+    fn taught(&self) -> PathBuf {
+        self.folder.join("source-only").join("best")
+    }
+
     /// A way, with what it starts from; `None` if it was interrupted.
     fn way(&self, way: &Way) -> Result<Option<Run>, Error> {
         let folder = self.folder.join(way.name);
         let path = folder.join(FINISHED);
-        let Some(start) = self.start(way.start)? else { return Ok(None) };
+        let Some(mut start) = self.start(way.start)? else { return Ok(None) };
+        if way.beside == Some(Lesson::Teacher) {
+            let Some(teacher) = self.start(Start::Source)? else { return Ok(None) };
+            start.seconds += teacher.seconds;
+        }
         let recipe = self.recipe(way, &start.model);
         same_settings(&folder, &recipe)?;
         if let Some(run) = read_kept(&path)? {
@@ -389,7 +418,7 @@ impl<'a> Study<'a> {
             ],
         };
         keep(&path, &run)?;
-        let needed = way.name == "source-only" && self.plan.ways.iter().any(|way| way.start == Start::Source);
+        let needed = way.name == "source-only" && self.plan.ways.iter().any(|way| way.needs(Start::Source));
         self.sweep(&[way.name], if needed { &["checkpoints"] } else { &["checkpoints", "best"] })?;
         Ok(Some(run))
     }
@@ -400,7 +429,7 @@ impl<'a> Study<'a> {
         match start {
             Start::Pretrained => Ok(Some(Done { model: pretrained, seconds: 0.0 })),
             Start::Source => {
-                let model = self.folder.join("source-only").join("best");
+                let model = self.taught();
                 if !model.is_dir() && self.unfinished(Start::Source) {
                     // Finished before some way needed it: its settings are the same, and so are its weights.
                     self.forget("source-only")?;
@@ -414,7 +443,7 @@ impl<'a> Study<'a> {
 
     /// Whether a way that starts so has no result yet.
     fn unfinished(&self, start: Start) -> bool {
-        let open = |way: &&&Way| way.start == start && !self.folder.join(way.name).join(FINISHED).is_file();
+        let open = |way: &&&Way| way.needs(start) && !self.folder.join(way.name).join(FINISHED).is_file();
         self.plan.ways.iter().any(|way| open(&way))
     }
 
@@ -479,7 +508,7 @@ mod tests {
 
     #[test]
     fn ways_are_read_by_name_and_each_is_another() {
-        assert_eq!(WAYS.len(), 9, "count the ways when you add one");
+        assert_eq!(WAYS.len(), 11, "count the ways when you add one");
         let kinds: Vec<_> = WAYS.iter().map(|way| (way.start, way.labels, way.beside)).collect();
         assert!((1..kinds.len()).all(|at| !kinds[..at].contains(&kinds[at])));
         let read = |name: &str| ways(&[name.to_string()]);

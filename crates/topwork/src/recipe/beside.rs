@@ -13,10 +13,24 @@ pub struct BesideRecipe {
     /// What is learnt from them.
     #[serde(default)]
     pub lesson: Lesson,
-    /// How much it weighs. `labels`: the share of the loss that is theirs, default 0.5. `domain`: what the loss of telling the
-    /// domains apart is multiplied by in the end, default 0.1. Not of `likeness`.
+    /// How much it weighs. `labels` and `teacher`: the share of the loss that is theirs, default 0.5. `domain`: what the loss of
+    /// telling the domains apart is multiplied by in the end, default 0.1. `consistency`: what its loss is multiplied by, default
+    /// 1. Not of `likeness`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f32>,
+    /// `teacher`: the folders of the models whose mean answer is learnt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teachers: Vec<PathBuf>,
+    /// `teacher`: texts of which they are less sure are left out, default 0: none. `consistency`: a text teaches nothing in a step
+    /// in which no label is as probable, default 0.8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sure: Option<f32>,
+    /// `consistency`: what scores are divided by before they are taken for an answer; the smaller, the surer. Default 0.4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// `consistency`: the share of words that are replaced, default 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<f32>,
 }
 
 /// What texts beside are there for.
@@ -43,12 +57,30 @@ pub enum Lesson {
     /// Scheffer 2007, "Discriminative Learning for Differing Training and Test Distributions", section 3,
     /// <https://doi.org/10.1145/1273496.1273507>
     Likeness,
+    /// What other models answer to these texts is learnt in the same steps: of one that was trained on few labels
+    /// (self-training), of several together (an ensemble becomes one model), of a larger one.
+    ///
+    /// Paper: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2,
+    /// <https://arxiv.org/abs/1503.02531>; Xie et al. 2020, "Self-training with Noisy Student improves ImageNet classification",
+    /// section 2 (a teacher that sees the texts as they are, a student under dropout; soft answers; sure ones alone),
+    /// <https://arxiv.org/abs/1911.04252>
+    Teacher,
+    /// The answer to a text with some words replaced is to be that to the text itself; labels of these texts are not looked at.
+    ///
+    /// Paper: Xie et al. 2020, "Unsupervised Data Augmentation for Consistency Training", section 3 (words replaced by how little
+    /// they say, sharpened answers, sure ones alone), <https://arxiv.org/abs/1904.12848>
+    Consistency,
 }
 
 impl Lesson {
     /// Every lesson by its name in recipes.
-    pub const ALL: &[(Lesson, &str)] =
-        &[(Lesson::Labels, "labels"), (Lesson::Domain, "domain"), (Lesson::Likeness, "likeness")];
+    pub const ALL: &[(Lesson, &str)] = &[
+        (Lesson::Labels, "labels"),
+        (Lesson::Domain, "domain"),
+        (Lesson::Likeness, "likeness"),
+        (Lesson::Teacher, "teacher"),
+        (Lesson::Consistency, "consistency"),
+    ];
 
     /// The name in recipes.
     pub fn name(self) -> &'static str {
