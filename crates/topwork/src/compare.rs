@@ -18,6 +18,7 @@ use crate::datasets;
 use crate::error::Error;
 use crate::glue::{Context, keep, read_kept, remove, same_settings};
 use crate::job::Outcomes;
+use crate::kept::Kept;
 use crate::nearest::methods;
 use crate::prepare::labelled;
 use crate::recipe::Recipe;
@@ -115,6 +116,22 @@ pub const WAYS: &[Way] = &[
         name: "last-then-all",
         about: "the head, then all",
         apply: |recipe| technique(recipe, "unfreeze", &[("order", "last-then-all")]),
+    },
+    Way {
+        name: "sequential",
+        about: "one layer learns at a time, from the top down",
+        apply: |recipe| technique(recipe, "unfreeze", &[("order", "sequential")]),
+    },
+    Way {
+        name: "ulmfit",
+        about: "layers begin one after the other, deeper ones more slowly, under a slanted triangular schedule",
+        apply: |recipe| {
+            technique(recipe, "unfreeze", &[("order", "gradual")]);
+            technique(recipe, "layer-decay", &[]);
+            recipe
+                .train
+                .insert("schedule".to_string(), toml::Value::String("slanted-triangular".to_string()));
+        },
     },
     Way {
         name: "layer-decay",
@@ -251,6 +268,9 @@ pub struct Run {
     /// The most bytes of memory that the run held at one time, mapped files apart, where that is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// What the model knew before, and has kept, where the recipe asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// The score on the parts of the test data that were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<SliceScore>,
@@ -413,6 +433,7 @@ fn runs(outcomes: &Outcomes, empty: Run) -> Result<Vec<Run>, Error> {
         trained: outcomes.run.trainable_values,
         seconds: outcomes.run.seconds,
         memory: held::most_held(),
+        kept: outcomes.kept.clone(),
         slices: asked_for(outcomes),
         ..known
     });
@@ -442,7 +463,7 @@ mod tests {
 
     #[test]
     fn ways_have_names_and_change_a_recipe_each_in_its_own_manner() {
-        assert_eq!(WAYS.len(), 27, "count the ways when you add one");
+        assert_eq!(WAYS.len(), 29, "count the ways when you add one");
         let mut base = Recipe::new("m", "d.csv");
         base.report.slices = vec!["words > 5".to_string()];
         let mut seen = Vec::new();

@@ -55,6 +55,11 @@ fn check(recipe: &Recipe) -> Result<(), Error> {
     if recipe.train.contains_key("freeze") {
         return wrong("the encoder learns first and is frozen then: leave --freeze out");
     }
+    if recipe.keep.is_some() {
+        return wrong(
+            "it trains in two stages, and what was known before would be that of the second: leave --keep-score out",
+        );
+    }
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use crate::few_shot;
 use crate::frozen::SharedFeatures;
 use crate::hub::{Found, Hub, Progress};
 use crate::imbalance::{self, Costs};
+use crate::kept::{Keep, Kept};
 use crate::linear_baseline::{LinearBaseline, linear_baseline};
 use crate::mixing::Mixed;
 use crate::model_files;
@@ -101,6 +102,8 @@ pub struct Outcomes {
     pub slices: Vec<SliceScore>,
     /// The tuned threshold, if there is one.
     pub threshold: Option<f64>,
+    /// What the model knew before, and has kept, where the recipe asks for it.
+    pub kept: Option<Kept>,
     /// What answers cost on the test data, where the recipe says what mistakes cost.
     pub costs: Option<Costs>,
     /// The share of each layer's hidden states, embeddings first, in a mix that was learnt.
@@ -215,6 +218,8 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         write_recipe(folder, RESOLVED, &resolved)?;
     }
 
+    let keep = resolved.keep.as_ref();
+    let keep = keep.map(|keep| Keep::new(keep, &source.path, options.precision.kernel())).transpose()?;
     let kept = hub.cache().root().join("baselines");
     let baseline = if resolved.report.baseline { linear_baseline(&data, &kept)? } else { None };
     if let Some(baseline) = &baseline {
@@ -331,6 +336,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         mistakes: None,
         slices: Vec::new(),
         threshold: None,
+        kept: None,
         costs: None,
         layers: None,
         events,
@@ -338,6 +344,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
     };
     if !outcomes.run.interrupted {
         measure(&mut outcomes, &tokenizer, &options, &metric)?;
+        outcomes.kept = keep.map(|keep| keep.after(&outcomes.best())).transpose()?;
     }
     outcomes.seconds = started.elapsed().as_secs_f64();
     if !outcomes.run.interrupted {

@@ -18,9 +18,11 @@ use crate::hub::{self, Hub};
 use crate::job::{JobContext, Outcomes, Quiet};
 
 mod beside;
+mod keep;
 mod kind;
 
 pub use beside::{BesideRecipe, Lesson};
+pub use keep::KeepRecipe;
 pub use kind::Kind;
 
 /// What a user asks for.
@@ -45,6 +47,9 @@ pub struct Recipe {
     /// Texts of another domain or task that are learnt from beside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beside: Option<BesideRecipe>,
+    /// What of that which the model knew is measured again after the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<KeepRecipe>,
     /// How batches are composed.
     pub batch: BatchRecipe,
     /// An adapter that learns in place of the encoder: its `kind` (`topwork list adapters`) and its options.

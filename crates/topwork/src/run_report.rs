@@ -14,6 +14,7 @@ use crate::datasets;
 use crate::error::Error;
 use crate::imbalance::Costs;
 use crate::job::Outcomes;
+use crate::kept::Kept;
 use crate::linear_baseline::LinearBaseline;
 use crate::recipe::Kind;
 use crate::report::{
@@ -60,6 +61,9 @@ pub struct Measures {
     /// What answers cost on the test data, where the recipe says what mistakes cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub costs: Option<Costs>,
+    /// What the model knew before, and has kept, where the recipe asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// Everything measured on the test data.
     pub test: Option<Evaluation>,
     /// The same of the linear baseline.
@@ -77,6 +81,7 @@ impl Measures {
             development: outcomes.run.best.and_then(|(_, score)| score),
             threshold: outcomes.threshold,
             costs: outcomes.costs,
+            kept: outcomes.kept.clone(),
             test: outcomes.test.as_ref().map(|test| test.evaluation.clone()),
             baseline: baseline.map(of_baseline).transpose()?,
             slices: outcomes.slices.clone(),
@@ -424,6 +429,7 @@ fn remarks(outcomes: &Outcomes, evaluation: &Evaluation) -> Vec<String> {
         notes.push(format!("decided at a probability of {threshold:.3}, tuned on the development data"));
     }
     notes.extend(outcomes.costs.map(|costs| costs.line()));
+    notes.extend(outcomes.kept.as_ref().map(Kept::line));
     if let Some(weights) = &outcomes.run.best_weights {
         notes.push(format!(
             "the weights that are measured here and saved are those of {weights}, not the last step's"

@@ -1,7 +1,7 @@
 //! What `topwork train` is told about parts of the data, and about texts beside it.
 
 use topwork::Recipe;
-use topwork::recipe::{BesideRecipe, Lesson};
+use topwork::recipe::{BesideRecipe, KeepRecipe, Lesson};
 
 use super::train::Start;
 
@@ -13,6 +13,11 @@ impl Start {
             if self.slice_heads {
                 recipe.task.slices.clone_from(&self.slice);
             }
+        }
+        if let Some(score) = &self.keep_score {
+            let before = recipe.keep.take().unwrap_or_default();
+            recipe.keep =
+                Some(KeepRecipe { score: score.clone(), data: self.keep_data.clone().or(before.data) });
         }
         if let Some(data) = &self.beside {
             let before = recipe.beside.take().unwrap_or_default();

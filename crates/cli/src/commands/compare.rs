@@ -21,7 +21,8 @@ use crate::precision::PrecisionName;
     after_help = "The methods are full (every parameter is trained), features (the model stays, a head learns on its last states), second-to-last, sum-last-4,
 concat-last-4 and sum-all (the same on other layers), static (the same on its lowest states: words without those around them),
 scalar-mix (the same on a learnt mix of all layers), vectors (the same on the word
-vectors of --vectors in place of the model), lora, dora, ia3, houlsby, pfeiffer, bitfit, gradual, chain-thaw, last-then-all, layer-decay, l2-sp,
+vectors of --vectors in place of the model), lora, dora, ia3, houlsby, pfeiffer, bitfit, gradual, chain-thaw, last-then-all, sequential, layer-decay, ulmfit
+(gradual, layer-decay and a slanted triangular schedule together), l2-sp,
 ema, wise-ft, mixout, reinit, r-drop, slices (an expert for each part of --slice) and hold. The others are held against the first one named. TF-IDF and a linear model stand
 beside them. Each run chooses its checkpoint on the development data and is measured on the test data; a seed gives all methods
 the same split and order. Finished runs are taken as they are and interrupted ones gone on with, so the same command again goes
@@ -34,12 +35,8 @@ Examples:
   topwork compare sst2.toml trec.toml --methods full,lora,bitfit --seeds 3 --out runs/adapters train.epochs=4"
 )]
 pub struct Compare {
-    /// Pretrained model: a folder, hf:org/name, pypi:package==version
-    #[arg(long)]
-    model: Option<String>,
-    /// Labelled data, each a task: CSV, TSV, JSON lines, Parquet, a folder of files for each class, or a data set by name
-    #[arg(long, value_name = "FILES|NAMES", value_delimiter = ',')]
-    data: Vec<String>,
+    #[command(flatten)]
+    runs: Runs,
     /// Methods, the one to hold the others against first
     #[arg(
         long,
@@ -51,6 +48,36 @@ pub struct Compare {
     /// Static word vectors (word2vec, GloVe, fastText), for a row of their own: the first, unless --methods places vectors
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
+    /// Measure a part of the test data by itself, such as "text contains not"; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    slice: Vec<String>,
+}
+
+impl Compare {
+    /// Trains, measures and prints the table.
+    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        self.runs.compare(&self.methods(), (self.vectors.as_deref(), &self.slice), global, out)
+    }
+
+    /// The methods asked for; word vectors that are given have a row in any case.
+    fn methods(&self) -> Vec<String> {
+        let mut methods = self.methods.clone();
+        if self.vectors.is_some() && !methods.iter().any(|method| method == compare::VECTORS) {
+            methods.insert(0, compare::VECTORS.to_string());
+        }
+        methods
+    }
+}
+
+/// Tasks, seeds, and where the runs of a comparison go.
+#[derive(clap::Args)]
+pub struct Runs {
+    /// Pretrained model: a folder, hf:org/name, pypi:package==version
+    #[arg(long)]
+    model: Option<String>,
+    /// Labelled data, each a task: CSV, TSV, JSON lines, Parquet, a folder of files for each class, or a data set by name
+    #[arg(long, value_name = "FILES|NAMES", value_delimiter = ',')]
+    data: Vec<String>,
     /// Runs of each, with seeds that count up from --seed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
@@ -66,9 +93,6 @@ pub struct Compare {
     /// Precision of matrix products [default: bf16 where the CPU has it, else f32]
     #[arg(long)]
     precision: Option<PrecisionName>,
-    /// Measure a part of the test data by itself, such as "text contains not"; may be repeated
-    #[arg(long, value_name = "CONDITION")]
-    slice: Vec<String>,
     /// Keep the models and checkpoints of all runs
     #[arg(long)]
     keep_models: bool,
@@ -83,9 +107,15 @@ pub struct Compare {
     settings: Vec<String>,
 }
 
-impl Compare {
-    /// Trains, measures and prints the table.
-    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+impl Runs {
+    /// Compares methods on the tasks, with word vectors and parts of the test data if there are any, and prints the table.
+    pub fn compare(
+        &self,
+        methods: &[String],
+        (vectors, slices): (Option<&Path>, &[String]),
+        global: &Global,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<Ended> {
         let hub = global.hub()?;
         let progress = global.fetching();
         let asked = Asked {
@@ -97,8 +127,8 @@ impl Compare {
             settings: &self.settings,
         };
         let mut tasks = asked.tasks(&hub, &progress)?;
-        if !self.slice.is_empty() {
-            tasks.iter_mut().for_each(|(_, recipe)| recipe.report.slices.clone_from(&self.slice));
+        if !slices.is_empty() {
+            tasks.iter_mut().for_each(|(_, recipe)| recipe.report.slices = slices.to_vec());
         }
         let Some((_, first)) = tasks.first() else {
             bail!("no data: say --data FILE, the name of a data set, or recipe files");
@@ -106,8 +136,8 @@ impl Compare {
         let seeds = glue::seeds(first, self.seed, self.seeds)?;
         let plan = Plan {
             tasks: &tasks,
-            ways: compare::ways(&self.methods())?,
-            vectors: self.vectors.as_deref(),
+            ways: compare::ways(methods)?,
+            vectors,
             seeds,
             keep_models: self.keep_models,
             folder: &self.out,
@@ -121,15 +151,6 @@ impl Compare {
         }
         self.print(&results, &page, out)?;
         Ok(Ended::Done)
-    }
-
-    /// The methods asked for; word vectors that are given have a row in any case.
-    fn methods(&self) -> Vec<String> {
-        let mut methods = self.methods.clone();
-        if self.vectors.is_some() && !methods.iter().any(|method| method == compare::VECTORS) {
-            methods.insert(0, compare::VECTORS.to_string());
-        }
-        methods
     }
 
     fn print(&self, results: &Results, page: &Path, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -35,6 +35,7 @@ mod tokenize;
 mod train;
 mod transfer_matrix;
 mod tune;
+mod unfreeze_study;
 mod vectors;
 
 use std::io::Write;
@@ -55,6 +56,7 @@ pub enum Command {
     EvalLm(eval_lm::EvalLm),
     Glue(Box<glue::Glue>),
     Compare(Box<compare::Compare>),
+    UnfreezeStudy(Box<unfreeze_study::UnfreezeStudy>),
     Seeds(Box<seeds::Seeds>),
     Tune(Box<tune::Tune>),
     Adapt(Box<adapt::Adapt>),
@@ -87,7 +89,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 41;
+pub const COUNT: usize = 42;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -101,6 +103,7 @@ impl Command {
             Command::EvalLm(command) => command.run(global, out),
             Command::Glue(command) => command.run(global, out),
             Command::Compare(command) => command.run(global, out),
+            Command::UnfreezeStudy(command) => command.run(global, out),
             Command::Seeds(command) => command.run(global, out),
             Command::Tune(command) => command.run(global, out),
             Command::MultiTask(command) => command.run(global, out),

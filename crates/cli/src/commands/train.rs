@@ -209,6 +209,13 @@ pub struct Start {
     /// 0.8)
     #[arg(long, value_name = "SHARE", requires = "beside")]
     pub(super) sure: Option<f32>,
+    /// Measure before and after the run what the model knew: masked-lm or causal-lm (the head it was pretrained with), or a trained
+    /// model of the same architecture, whose task it is
+    #[arg(long, value_name = "masked-lm|causal-lm|RUN")]
+    pub(super) keep_score: Option<String>,
+    /// What that is measured on: texts for a language model, labelled data for another [default: the test file of the run]
+    #[arg(long, value_name = "FILE", requires = "keep_score")]
+    pub(super) keep_data: Option<PathBuf>,
     /// Do not train the TF-IDF baseline
     #[arg(long)]
     no_baseline: bool,
@@ -449,6 +456,9 @@ pub fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
                 writeln!(out, "\ntest {metric}: baseline (TF-IDF, linear) {before:.4}, this model {now:.4}")?;
             }
         }
+    }
+    if let Some(kept) = &outcomes.kept {
+        writeln!(out, "\n{}", kept.line())?;
     }
     let layers = topwork::run_report::layer_shares(outcomes);
     if !layers.is_empty() {

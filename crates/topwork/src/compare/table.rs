@@ -72,6 +72,8 @@ impl Results {
         head.extend(tasks.iter().map(|task| format!("{task}, {}", metric(task))));
         head.extend(several.then(|| "mean".to_string()));
         head.extend(self.comparable().then(|| format!("against {first}")));
+        let known = self.runs.iter().find_map(|run| run.kept.as_ref());
+        head.extend(known.map(|kept| format!("kept, {}", kept.metric)));
         head.extend(["trained", "stored", "memory", "time"].map(str::to_string));
         let row = |way: &str| {
             let mut row = vec![way.to_string()];
@@ -87,15 +89,26 @@ impl Results {
             if self.comparable() {
                 row.push(self.against(way, first));
             }
+            if known.is_some() {
+                let runs = self.runs.iter().filter(|run| run.way == way);
+                let after: Vec<f64> = runs.filter_map(|run| Some(run.kept.as_ref()?.after)).collect();
+                row.push(if after.is_empty() { String::new() } else { scattered(&after) });
+            }
             row.extend(self.costs(way));
             row
         };
         let rows = self.rows().into_iter().map(row).collect();
         let seeds = self.seeds().len();
+        let kept = known.map_or(String::new(), |kept| {
+            format!(
+                " Kept: {} of {} with the encoder as it is after the run; before it was {:.3}.",
+                kept.metric, kept.of, kept.before
+            )
+        });
         let about = format!(
             "{}; a column \"against\" is the mean difference to {first}{}, in the same seeds. Trained: the share of the model's \
              values; stored: what one more task takes on disk beside the pretrained model, 4 bytes a value; memory: the most that \
-             a run held, mapped files apart, mean; time: of training, mean.",
+             a run held, mapped files apart, mean; time: of training, mean.{kept}",
             match seeds {
                 1 => "One seed: differences may be chance".to_string(),
                 count => format!("Mean and standard deviation of {count} seeds"),
@@ -310,6 +323,7 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::Kept;
 
     fn run(task: &str, way: &str, seed: u64, score: Option<f64>) -> Run {
         Run {
@@ -365,6 +379,30 @@ mod tests {
         for part in ["b&lt;", "the loss is NaN", "within a point", "lora"] {
             assert!(page.contains(part), "{part}");
         }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_a_column() {
+        let mut results = results();
+        for (at, run) in results.runs.iter_mut().filter(|run| run.way != "linear").enumerate() {
+            run.kept = Some(Kept {
+                of: "masked-lm".into(),
+                metric: "perplexity".into(),
+                higher_is_better: false,
+                before: 12.0,
+                after: 20.0 + (at % 2) as f64,
+                texts: 7,
+            });
+        }
+        let grid = results.grid();
+        assert_eq!(grid.head[5], "kept, perplexity");
+        assert_eq!(
+            [&grid.rows[0][5], &grid.rows[1][5], &grid.rows[2][5]],
+            ["", "20.000 ± 0.000", "21.000 ± 0.000"]
+        );
+        assert!(
+            grid.about.contains("perplexity of masked-lm") && grid.about.contains("before it was 12.000")
+        );
     }
 
     #[test]
