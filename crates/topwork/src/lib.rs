@@ -19,6 +19,7 @@
 
 pub mod adapt;
 mod adapter;
+pub mod align;
 pub mod bench;
 pub mod beside;
 pub mod chat;

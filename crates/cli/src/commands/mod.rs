@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod adapt;
+mod align;
 mod bench;
 mod bench_step;
 mod beside;
@@ -60,6 +61,7 @@ pub enum Command {
     Seeds(Box<seeds::Seeds>),
     Tune(Box<tune::Tune>),
     Adapt(Box<adapt::Adapt>),
+    Align(align::Align),
     MultiTask(Box<multi_task::MultiTask>),
     Continual(Box<continual::Continual>),
     TransferMatrix(Box<transfer_matrix::TransferMatrix>),
@@ -89,7 +91,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 42;
+pub const COUNT: usize = 43;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -108,6 +110,7 @@ impl Command {
             Command::Tune(command) => command.run(global, out),
             Command::MultiTask(command) => command.run(global, out),
             Command::Adapt(command) => command.run(global, out),
+            Command::Align(command) => command.run(global, out),
             Command::Continual(command) => command.run(global, out),
             Command::TransferMatrix(command) => command.run(global, out),
             Command::LearningCurve(command) => command.run(global, out),

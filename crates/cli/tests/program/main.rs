@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 mod adapting;
+mod aligning;
 mod averaging;
 mod bad_data;
 mod bad_models;

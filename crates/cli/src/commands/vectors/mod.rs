@@ -76,7 +76,7 @@ impl Source {
 }
 
 /// The file of vectors behind a path or a reference; none where there is something else.
-fn file_of(reference: &str, global: &Global) -> anyhow::Result<Option<PathBuf>> {
+pub fn file_of(reference: &str, global: &Global) -> anyhow::Result<Option<PathBuf>> {
     let path = Path::new(reference);
     if path.is_file() {
         return Ok(Some(path.to_path_buf()));
