@@ -2,8 +2,9 @@
 //!
 //! Tensors are called `PLACE.adapters.NAME.adapter_down.0.weight` there, after the module that a bottleneck adapter stands in.
 //! Where it stands follows from how upstream calls the last map of the block; models that the package does not know keep
-//! their own paths in its place. Deliberately not read: parts that are not known here (gates, norms of its own, hypercomplex
-//! maps, invertible adapters), which are refused by name.
+//! their own paths in its place; what all of an adapter share is called `MODEL.shared_parameters.NAME.phm_rule`. Deliberately not
+//! read: parts that are not known here (gates, norms of its own, other hypercomplex maps, invertible adapters), which are refused
+//! by name.
 //!
 //! Reference: <https://github.com/adapter-hub/adapters>, `loading.py` and `configuration/adapter_config.py` of version 1.3.0.
 
@@ -16,6 +17,7 @@ use topwork_nn::ParamStore;
 use topwork_weights::{Checkpoint, Named, safetensors};
 
 use crate::bottleneck::{HOULSBY, PARALLEL, PFEIFFER};
+use crate::compacter::{COMPACTER, COMPACTER_PLUS, RULE};
 use crate::error::Error;
 use crate::peft::Upstream;
 use crate::{Attached, Settings, attach};
@@ -56,11 +58,30 @@ const NEUTRAL: &[(&str, &str)] = &[
     ("ln_before", "false"),
     ("ln_after", "false"),
     ("use_gating", "false"),
-    ("phm_layer", "false"),
     ("inv_adapter", "null"),
     ("dropout", "0.0"),
     ("stochastic_depth", "0.0"),
 ];
+
+/// The same of hypercomplex maps, where an adapter has some.
+const NEUTRAL_MAPS: &[(&str, &str)] = &[
+    ("learn_phm", "true"),
+    ("factorized_phm_W", "true"),
+    ("shared_W_phm", "false"),
+    ("factorized_phm_rule", "false"),
+    ("shared_phm_rule", "true"),
+    ("phm_bias", "true"),
+];
+
+/// What stands before the name of an adapter, of what all of its parts share.
+const SHARED: &str = "shared_parameters";
+
+/// What upstream calls the model whose weights have these names: what stands before the names of its parts, with the point.
+fn of_model(place: &str) -> &str {
+    const PARTS: [&str; 6] = ["encoder", "decoder", "h", "layers", "layer", "block"];
+    let first = place.split('.').next().unwrap_or_default();
+    if PARTS.contains(&first) { "" } else { &place[..(first.len() + 1).min(place.len())] }
+}
 
 /// Where the adapter of a block stands, by the path of the block's last weight.
 fn place(upstream: &Upstream, weight: &str) -> String {
@@ -86,7 +107,11 @@ pub fn files(
     (config, base): (&Value, &str),
     upstream: &Upstream,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let Settings::Bottleneck(settings) = attached.settings else { return Ok(Vec::new()) };
+    let (reduction, activation, scale) = match attached.settings {
+        Settings::Bottleneck(settings) => (settings.reduction, settings.activation, settings.scale),
+        Settings::Compacter(settings) => (settings.reduction, settings.activation, 1.0),
+        _ => return Ok(Vec::new()),
+    };
     let mut tensors = Vec::new();
     let (mut layers, mut all) = (BTreeSet::new(), BTreeSet::new());
     let has = |block: &str| attached.parts.iter().any(|part| part.weight.ends_with(block));
@@ -99,25 +124,43 @@ pub fn files(
         let place = place(upstream, &part.weight);
         for &(name, id) in &part.params {
             let param = store.param(id);
+            let (mut shape, data) = (param.shape.clone(), store.values(id)?.into());
+            if let (RULE, Settings::Compacter(settings)) = (name, attached.settings) {
+                shape = vec![settings.terms; 3];
+                let name =
+                    format!("{}{SHARED}.{NAME}.{}", of_model(&place), name.trim_start_matches("shared."));
+                tensors.push(Named { name, shape, data });
+                continue;
+            }
             layers.insert(param.group - 1);
-            if name == "adapter_up.weight" {
+            if ["adapter_up.weight", "adapter_up.b"].contains(&name) {
                 width = param.shape[0];
             }
-            let (shape, data) = (param.shape.clone(), store.values(id)?.into());
             tensors.push(Named { name: format!("{place}.{NAME}.{name}"), shape, data });
         }
     }
     let beside = attached.kind == PARALLEL.name;
-    let inside = json!({
+    let after_sum = [PFEIFFER.name, COMPACTER_PLUS.name].contains(&attached.kind);
+    let mut inside = json!({
         "mh_adapter": attention, "output_adapter": output, "cross_adapter": false,
-        "reduction_factor": settings.reduction, "non_linearity": hub_name(settings.activation.name()),
-        "original_ln_before": attached.kind == PFEIFFER.name, "original_ln_after": true,
+        "reduction_factor": reduction, "non_linearity": hub_name(activation.name()),
+        "original_ln_before": after_sum, "original_ln_after": true,
         "ln_before": false, "ln_after": false, "residual_before_ln": true, "adapter_residual_before_ln": false,
         "init_weights": if beside { "mam_adapter" } else { "bert" }, "init_weights_seed": null,
-        "is_parallel": beside, "scaling": settings.scale, "use_gating": false, "dropout": 0.0,
+        "is_parallel": beside, "scaling": scale, "use_gating": false, "dropout": 0.0,
         "inv_adapter": null, "inv_adapter_reduction_factor": null, "phm_layer": false, "stochastic_depth": 0.0,
         "leave_out": all.difference(&layers).collect::<Vec<_>>(),
     });
+    if let Settings::Compacter(settings) = attached.settings {
+        let maps = json!({
+            "phm_layer": true, "phm_dim": settings.terms, "phm_rank": settings.rank, "phm_c_init": "normal",
+            "phm_init_range": 0.0001, "hypercomplex_nonlinearity": "glorot-uniform",
+        });
+        let neutral = NEUTRAL_MAPS.iter().map(|(key, value)| (key.to_string(), json!(*value == "true")));
+        if let (Some(inside), Value::Object(maps)) = (inside.as_object_mut(), maps) {
+            inside.extend(maps.into_iter().chain(neutral));
+        }
+    }
     let class = config["architectures"].get(0).cloned().unwrap_or(Value::Null);
     let whole = json!({
         "config": inside, "hidden_size": width, "model_class": class, "model_name": base,
@@ -173,10 +216,14 @@ pub fn open(folder: &Path, store: &mut ParamStore, upstream: &Upstream) -> Resul
     // By what stands around the adapter's own name: the module it stands in, and the parameter.
     let mut tensors = BTreeMap::new();
     for name in file.names() {
-        let parts = name.split_once(".adapters.").and_then(|(module, rest)| {
-            let (_, param) = rest.split_once('.')?;
-            Some((format!("{module}.adapters"), param))
-        });
+        let shared = name.starts_with(SHARED) || name.contains(&format!(".{SHARED}."));
+        let parts = match shared {
+            true => name.rsplit_once('.').map(|(_, param)| (SHARED.to_string(), param)),
+            false => name.split_once(".adapters.").and_then(|(module, rest)| {
+                let (_, param) = rest.split_once('.')?;
+                Some((format!("{module}.adapters"), param))
+            }),
+        };
         let Some((place, param)) = parts else {
             return Err(wrong(format!("{name}: no tensor of a bottleneck adapter")));
         };
@@ -195,7 +242,11 @@ pub fn open(folder: &Path, store: &mut ParamStore, upstream: &Upstream) -> Resul
         .map(|(_, param)| (param.path.clone(), param.group))
         .collect();
     let find = |weight: &str, param: &str| {
-        let place = place(upstream, weight);
+        let shared = param.strip_prefix("shared.");
+        let (place, param) = match shared {
+            Some(param) => (SHARED.to_string(), param),
+            None => (place(upstream, weight), param),
+        };
         tensors.iter().find_map(|((stands, name), tensor)| {
             let same = *stands == place
                 || stands.strip_suffix(&place).is_some_and(|before| before.ends_with('.'))
@@ -203,7 +254,8 @@ pub fn open(folder: &Path, store: &mut ParamStore, upstream: &Upstream) -> Resul
             (same && name == param).then(|| tensor.clone())
         })
     };
-    let without = |weight: &str| find(weight, "adapter_down.0.weight").is_none();
+    let first = ["adapter_down.0.weight", "adapter_down.0.W_left"];
+    let without = |weight: &str| first.iter().all(|param| find(weight, param).is_none());
     let left: BTreeSet<usize> =
         blocks.iter().filter(|(weight, _)| without(weight)).map(|(_, group)| group - 1).collect();
     options["leave-out"] = json!(left);
@@ -214,7 +266,8 @@ pub fn open(folder: &Path, store: &mut ParamStore, upstream: &Upstream) -> Resul
             let Some(tensor) = find(&part.weight, name) else {
                 return Err(wrong(format!("there is no {name} for {}", part.weight)));
             };
-            let expected = store.param(id).shape.as_slice();
+            let cube = [store.param(id).shape[0]; 3];
+            let expected = if name == RULE { &cube } else { store.param(id).shape.as_slice() };
             if file.shape(&tensor) != Some(expected) {
                 let got = file.shape(&tensor).unwrap_or_default();
                 return Err(wrong(format!("{tensor}: expected the shape {expected:?}, got {got:?}")));
@@ -234,7 +287,9 @@ fn kind_and_options(config: &Value) -> Result<(&'static str, Value), String> {
     if let Some(other) = config.get("architecture").and_then(Value::as_str) {
         return Err(format!("architecture {other}: of this package there are bottleneck adapters here"));
     }
-    for (key, neutral) in NEUTRAL {
+    let maps = config.get("phm_layer").and_then(Value::as_bool) == Some(true);
+    let of_maps = if maps { NEUTRAL_MAPS } else { &[] };
+    for (key, neutral) in NEUTRAL.iter().chain(of_maps) {
         let same = |value: &Value| {
             serde_json::from_str::<Value>(neutral).is_ok_and(|neutral| {
                 *value == neutral || value.is_number() && value.as_f64() == neutral.as_f64()
@@ -248,17 +303,37 @@ fn kind_and_options(config: &Value) -> Result<(&'static str, Value), String> {
     }
     let flag = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
     let kind = match (flag("is_parallel"), flag("original_ln_before")) {
+        (true, _) if maps => return Err("phm_layer = true: not known here of a parallel adapter".to_string()),
         (true, _) => PARALLEL.name,
-        (false, true) => PFEIFFER.name,
-        (false, false) => HOULSBY.name,
+        (false, true) => {
+            if maps {
+                COMPACTER_PLUS.name
+            } else {
+                PFEIFFER.name
+            }
+        }
+        (false, false) => {
+            if maps {
+                COMPACTER.name
+            } else {
+                HOULSBY.name
+            }
+        }
     };
-    if flag("cross_adapter") || !flag("output_adapter") || flag("mh_adapter") != (kind == HOULSBY.name) {
+    let both = [HOULSBY.name, COMPACTER.name].contains(&kind);
+    if flag("cross_adapter") || !flag("output_adapter") || flag("mh_adapter") != both {
         return Err(format!(
             "mh_adapter, output_adapter, cross_adapter: a {kind} adapter stands at other blocks here"
         ));
     }
     let activation = config.get("non_linearity").cloned().unwrap_or(Value::Null);
     let mut options = json!({ "activation": activation });
+    if maps {
+        for (key, theirs) in [("terms", "phm_dim"), ("rank", "phm_rank")] {
+            let value = config.get(theirs).filter(|value| value.is_u64());
+            options[key] = value.cloned().ok_or_else(|| format!("{theirs}: expected a whole number"))?;
+        }
+    }
     let scale = config.get("scaling").cloned().unwrap_or(json!(1.0));
     if kind == PARALLEL.name {
         options["scale"] = scale;

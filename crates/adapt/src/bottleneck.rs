@@ -16,7 +16,7 @@ use serde_json::Value;
 use topwork_kernels::activation::Activation;
 use topwork_nn::layers::{LayerNorm, Linear};
 use topwork_nn::reparam::together;
-use topwork_nn::{Error as NnError, Graft, Init, ParamKind, ParamStore, Pass};
+use topwork_nn::{Error as NnError, Graft, Init, ParamId, ParamKind, ParamStore, Pass};
 
 use crate::error::Error;
 use crate::{AdapterEntry, Attached, Part, Settings, number, targets};
@@ -28,7 +28,7 @@ const ACTIVATION: (&str, &str) = (
     "activation",
     "between its maps: gelu, gelu_new, relu, silu, tanh, linear (default relu; of houlsby silu)",
 );
-const LEAVE_OUT: (&str, &str) =
+pub(crate) const LEAVE_OUT: (&str, &str) =
     ("leave-out", "numbers of the layers that get none, from 0, as 0+1 (default none)");
 
 /// The entry in the list.
@@ -99,6 +99,27 @@ impl Manner {
         }
     }
 
+    /// What it sees at the end of a block, as [`Graft::added`] is asked.
+    pub fn sees(
+        self,
+        pass: &Pass,
+        added: &Tensor<2>,
+        before: &Tensor<2>,
+        norm: Option<&LayerNorm>,
+    ) -> Result<Tensor<2>, NnError> {
+        match (self, norm) {
+            (Manner::After, _) => Ok(added.clone()),
+            (Manner::AfterSum, Some(norm)) => {
+                norm.forward_residual(pass, added.clone(), before.clone(), None)
+            }
+            (Manner::AfterSum, None) => {
+                let (before, added) = together(before.clone(), added.clone());
+                Ok(before + added)
+            }
+            (Manner::Beside, _) => Ok(before.clone()),
+        }
+    }
+
     /// The last maps of the blocks that it stands at.
     fn blocks(self) -> &'static [&'static str] {
         match self {
@@ -131,13 +152,8 @@ impl BottleneckSettings {
             let divides = width as f64 % size == 0.0;
             reduction = width as f64 / if divides { size } else { size + 0.5 };
         }
-        let activation = match options.get("activation") {
-            None if manner == Manner::After => Activation::Silu,
-            None => Activation::Relu,
-            Some(given) => given.as_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
-                wrong("activation", "one of gelu, gelu_new, relu, silu, tanh, linear", given.to_string())
-            })?,
-        };
+        let usual = if manner == Manner::After { Activation::Silu } else { Activation::Relu };
+        let activation = activation_of(adapter, options, usual)?;
         let scale = number(adapter, options, "scale", if beside { 4.0 } else { 1.0 })?;
         Ok(BottleneckSettings { reduction, activation, scale })
     }
@@ -146,6 +162,21 @@ impl BottleneckSettings {
     pub fn size(&self, width: usize) -> usize {
         ((width as f64 / self.reduction).floor() as usize).max(1)
     }
+}
+
+/// The activation among the options, or the usual one.
+pub(crate) fn activation_of(
+    adapter: &'static str,
+    options: &Value,
+    usual: Activation,
+) -> Result<Activation, Error> {
+    let Some(given) = options.get("activation") else { return Ok(usual) };
+    given.as_str().and_then(|name| name.parse().ok()).ok_or_else(|| Error::Option {
+        adapter,
+        key: "activation",
+        expected: "one of gelu, gelu_new, relu, silu, tanh, linear",
+        got: given.to_string(),
+    })
 }
 
 /// Numbers of layers among the options: a list, or one text with `+` between them.
@@ -164,30 +195,41 @@ fn left_out(adapter: &'static str, options: &Value) -> Result<Vec<usize>, Error>
     })
 }
 
-fn attach(manner: Manner, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
+/// The last weights of the blocks that such an adapter stands at, without those of layers that the options leave out.
+///
+/// # Errors
+/// [`Error::NoTarget`] for a model without such blocks; [`Error::Option`] for layers that are not there, or for all of them.
+pub(crate) fn places(
+    adapter: &'static str,
+    manner: Manner,
+    options: &Value,
+    store: &ParamStore,
+) -> Result<Vec<ParamId>, Error> {
     let blocks: Vec<String> = manner.blocks().iter().map(|block| block.to_string()).collect();
     let weights = targets(store, &blocks)?;
-    let width = weights.first().map_or(0, |&weight| store.param(weight).shape[0]);
-    let settings = BottleneckSettings::read(manner, options, width)?;
-    let without = left_out(manner.name(), options)?;
+    let without = left_out(adapter, options)?;
+    let wrong = |expected, got| Error::Option { adapter, key: "leave-out", expected, got };
     // The first layer is the depth group after that of the embeddings.
     let layers = weights.iter().map(|&weight| store.param(weight).group).max().unwrap_or(0);
     if let Some(number) = without.iter().find(|&&number| number >= layers) {
-        let (key, got) = ("leave-out", number.to_string());
-        return Err(Error::Option {
-            adapter: manner.name(),
-            key,
-            expected: "numbers of layers of this model",
-            got,
-        });
+        return Err(wrong("numbers of layers of this model", number.to_string()));
     }
+    let stays = |weight: &ParamId| !without.contains(&(store.param(*weight).group - 1));
+    let found: Vec<ParamId> = weights.into_iter().filter(stays).collect();
+    if found.is_empty() {
+        return Err(wrong("some layers that are not left out", "all".to_string()));
+    }
+    Ok(found)
+}
+
+fn attach(manner: Manner, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
+    let weights = places(manner.name(), manner, options, store)?;
+    let width = store.param(weights[0]).shape[0];
+    let settings = BottleneckSettings::read(manner, options, width)?;
     let mut parts = Vec::new();
     for weight in weights {
         let param = store.param(weight);
         let (path, group, width) = (param.path.clone(), param.group, param.shape[0]);
-        if without.contains(&(group - 1)) {
-            continue;
-        }
         let stem = format!("{}.adapter", path.trim_end_matches(".weight"));
         let size = settings.size(width);
         let down = match manner {
@@ -224,15 +266,6 @@ fn attach(manner: Manner, options: &Value, store: &mut ParamStore, seed: u64) ->
             scales_input: false,
         });
     }
-    if parts.is_empty() {
-        let (key, got) = ("leave-out", "all".to_string());
-        return Err(Error::Option {
-            adapter: manner.name(),
-            key,
-            expected: "some layers that are not left out",
-            got,
-        });
-    }
     Ok(Attached { kind: manner.name(), parts, settings: Settings::Bottleneck(settings) })
 }
 
@@ -257,17 +290,7 @@ impl Graft for Bottleneck {
         before: &Tensor<2>,
         norm: Option<&LayerNorm>,
     ) -> Result<Tensor<2>, NnError> {
-        let x = match (self.manner, norm) {
-            (Manner::After, _) => added.clone(),
-            (Manner::AfterSum, Some(norm)) => {
-                norm.forward_residual(pass, added.clone(), before.clone(), None)?
-            }
-            (Manner::AfterSum, None) => {
-                let (before, added) = together(before.clone(), added.clone());
-                before + added
-            }
-            (Manner::Beside, _) => before.clone(),
-        };
+        let x = self.manner.sees(pass, &added, before, norm)?;
         let own = self.down.forward_through(pass, x, self.activation, &self.up)?;
         let own = if self.scale == 1.0 { own } else { own.mul_scalar(self.scale) };
         let (added, own) = together(added, own);

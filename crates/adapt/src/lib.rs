@@ -9,6 +9,7 @@
 
 pub mod adapter_hub;
 mod bottleneck;
+mod compacter;
 mod dora;
 pub mod error;
 mod ia3;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
 
 pub use bottleneck::BottleneckSettings;
+pub use compacter::CompacterSettings;
 pub use error::Error;
 pub use low_rank::LowRankSettings;
 pub use merge::undo;
@@ -53,6 +55,8 @@ pub const ADAPTERS: &[&AdapterEntry] = &[
     &bottleneck::HOULSBY,
     &bottleneck::PFEIFFER,
     &bottleneck::PARALLEL,
+    &compacter::COMPACTER,
+    &compacter::COMPACTER_PLUS,
     &prompt::ENTRY,
     &prefix::ENTRY,
 ];
@@ -77,6 +81,8 @@ pub enum Settings {
     LowRank(LowRankSettings),
     /// Of bottleneck adapters.
     Bottleneck(BottleneckSettings),
+    /// Of bottleneck adapters whose maps are sums of Kronecker products.
+    Compacter(CompacterSettings),
     /// Of prompts.
     Prompt(PromptSettings),
     /// Of prefixes.

@@ -359,7 +359,7 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// [`Error::Unset`].
     pub fn matrix_apart(&self, id: ParamId) -> Result<Tensor<2>, Error> {
-        let plain = Tensor::<2>::from_dispatch(self.store.tensor(id)?);
+        let plain = as_matrix(self.store.tensor(id)?, &self.store.param(id).shape);
         let Some(training) = self.wants_gradient(id) else { return self.as_used(id, plain) };
         let tensor = plain.autodiff().require_grad();
         let leaf = Leaf { id, tensor: LeafTensor::Matrix(tensor.clone()), rows: None };

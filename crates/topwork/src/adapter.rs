@@ -80,7 +80,7 @@ pub(crate) fn attach(
     let of = |attached: &Attached, store: &_| {
         let place = match attached.settings {
             Settings::None | Settings::LowRank(_) => "on {} weights",
-            Settings::Bottleneck(_) => "at the ends of {} blocks",
+            Settings::Bottleneck(_) | Settings::Compacter(_) => "at the ends of {} blocks",
             Settings::Prompt(_) | Settings::Prefix(_) => "in front of each text",
         };
         let place = place.replace("{}", &attached.parts.len().to_string());

@@ -101,6 +101,11 @@ pub const WAYS: &[Way] = &[
         about: "small maps learn after the feed-forward block",
         apply: |recipe| adapter(recipe, "pfeiffer"),
     },
+    Way {
+        name: "compacter",
+        about: "small maps as houlsby's, made of shared matrices and thin ones",
+        apply: |recipe| adapter(recipe, "compacter"),
+    },
     Way { name: "bitfit", about: "only biases learn", apply: |recipe| technique(recipe, "bitfit", &[]) },
     Way {
         name: "gradual",
@@ -463,7 +468,7 @@ mod tests {
 
     #[test]
     fn ways_have_names_and_change_a_recipe_each_in_its_own_manner() {
-        assert_eq!(WAYS.len(), 29, "count the ways when you add one");
+        assert_eq!(WAYS.len(), 30, "count the ways when you add one");
         let mut base = Recipe::new("m", "d.csv");
         base.report.slices = vec!["words > 5".to_string()];
         let mut seen = Vec::new();

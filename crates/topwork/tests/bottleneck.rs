@@ -32,7 +32,7 @@ fn folders() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fixtures().join("bottleneck").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
-    assert_eq!(found.len(), 8, "{found:?}");
+    assert_eq!(found.len(), 11, "{found:?}");
     found
 }
 
@@ -84,10 +84,13 @@ fn open(folder: &Path) -> (Model, Attached, BTreeMap<String, ParamId>) {
     let ids: Vec<ParamId> =
         attached.parts.iter().flat_map(|part| part.params.iter().map(|(_, id)| *id)).collect();
     for (name, (shape, values)) in tensors(folder) {
+        // What all parts share is a cube there.
+        let fits = |own: &[usize]| own == shape || (name.contains("shared_parameters") && own[0] == shape[0]);
         let same = |id: &&ParamId| {
-            model.store.param(**id).shape == shape && model.store.values(**id).unwrap() == values
+            fits(&model.store.param(**id).shape) && model.store.values(**id).unwrap() == values
         };
         let id = ids.iter().find(same).unwrap_or_else(|| panic!("{name} is nowhere"));
+        let name = name.replace("shared_parameters.", "shared_parameters.task.");
         learning.insert(name.replace(".adapters.", ".adapters.task."), *id);
     }
     assert_eq!(learning.len(), ids.len());
@@ -192,7 +195,7 @@ fn files_are_written_as_the_reference_has_them() {
 fn files_that_say_something_else_are_refused_by_name() {
     let folder = fixtures().join("bottleneck/houlsby");
     let files: Vec<String> = ["adapter_config.json", "adapter.safetensors"].map(str::to_string).into();
-    let check = |from: &str, to: &str, expected: &str| {
+    let check_in = |folder: &Path, from: &str, to: &str, expected: &str| {
         let copy = tempfile::tempdir().unwrap();
         for name in &files {
             std::fs::copy(folder.join(name), copy.path().join(name)).unwrap();
@@ -201,13 +204,20 @@ fn files_that_say_something_else_are_refused_by_name() {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{from}: {text}");
         std::fs::write(&path, text.replace(from, to)).unwrap();
-        let mut model = base(&folder);
+        let mut model = base(folder);
         let upstream = model.upstream_tensors();
         let error = adapter_hub::open(copy.path(), &mut model.store, &upstream).unwrap_err().to_string();
         assert!(error.contains(expected), "{error:?} should contain {expected:?}");
     };
+    let check = |from: &str, to: &str, expected: &str| check_in(&folder, from, to, expected);
+    let thin = fixtures().join("bottleneck/compacter");
+    check_in(&thin, "\"shared_W_phm\": false", "\"shared_W_phm\": true", "shared_W_phm = true");
+    check_in(&thin, "\"phm_rank\": 1", "\"phm_rank\": 2", "expected the shape");
+    check_in(&thin, "\"phm_dim\": 2", "\"phm_dim\": null", "phm_dim: expected a whole number");
+    check_in(&thin, "\"phm_dim\": 2", "\"phm_dim\": 3", "divides the width");
+    check_in(&thin, "\"is_parallel\": false", "\"is_parallel\": true", "of a parallel adapter");
     check("\"use_gating\": false", "\"use_gating\": true", "use_gating = true");
-    check("\"phm_layer\": false", "\"phm_layer\": true", "phm_layer");
+    check("\"phm_layer\": false", "\"phm_layer\": true", "no adapter_down.0.W_left");
     check("\"scaling\": 1.0", "\"scaling\": \"learned\"", "scaling");
     check("\"cross_adapter\": false", "\"cross_adapter\": true", "cross_adapter");
     check("\"non_linearity\": \"swish\"", "\"non_linearity\": \"leakyrelu\"", "leakyrelu");
@@ -236,7 +246,7 @@ fn stir(attached: &Attached, store: &mut ParamStore) {
     }
 }
 
-const KINDS: [&str; 3] = ["houlsby", "pfeiffer", "parallel"];
+const KINDS: [&str; 5] = ["houlsby", "pfeiffer", "parallel", "compacter", "compacter-plus"];
 
 /// A model of the settings in a folder, with dropout.
 fn declared(folder: &Path) -> Model {
@@ -267,7 +277,9 @@ fn every_family_with_blocks_takes_every_kind() {
             let case = format!("{} {kind}", family.name);
             let mut model = declared(&folder);
             let input = some_texts();
-            let attached = match topwork_adapt::attach(kind, &json!({"size": 3}), &mut model.store, 7) {
+            let thin = json!({"reduction": 2, "terms": 2});
+            let options = if kind.starts_with("compacter") { thin } else { json!({"size": 3}) };
+            let attached = match topwork_adapt::attach(kind, &options, &mut model.store, 7) {
                 Ok(attached) => attached,
                 Err(error) => {
                     assert!(error.to_string().contains("no weight of a layer"), "{case}: {error}");
@@ -276,7 +288,8 @@ fn every_family_with_blocks_takes_every_kind() {
                 }
             };
             let layers = model.store.iter().filter(|(_, p)| p.path.ends_with(".ffn.down.weight")).count();
-            let blocks = if kind == "houlsby" { 2 * layers } else { layers };
+            let both = ["houlsby", "compacter"].contains(&kind);
+            let blocks = if both { 2 * layers } else { layers };
             assert_eq!(attached.parts.len(), blocks, "{case}");
 
             // Nothing at first, to the bit, with dropout too.

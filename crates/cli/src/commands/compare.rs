@@ -21,7 +21,7 @@ use crate::precision::PrecisionName;
     after_help = "The methods are full (every parameter is trained), features (the model stays, a head learns on its last states), second-to-last, sum-last-4,
 concat-last-4 and sum-all (the same on other layers), static (the same on its lowest states: words without those around them),
 scalar-mix (the same on a learnt mix of all layers), vectors (the same on the word
-vectors of --vectors in place of the model), lora, dora, ia3, houlsby, pfeiffer, bitfit, gradual, chain-thaw, last-then-all, sequential, layer-decay, ulmfit
+vectors of --vectors in place of the model), lora, dora, ia3, houlsby, pfeiffer, compacter, bitfit, gradual, chain-thaw, last-then-all, sequential, layer-decay, ulmfit
 (gradual, layer-decay and a slanted triangular schedule together), l2-sp,
 ema, wise-ft, mixout, reinit, r-drop, slices (an expert for each part of --slice) and hold. The others are held against the first one named. TF-IDF and a linear model stand
 beside them. Each run chooses its checkpoint on the development data and is measured on the test data; a seed gives all methods
