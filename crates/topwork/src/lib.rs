@@ -43,6 +43,7 @@ pub mod glue;
 pub mod hub;
 pub mod imbalance;
 pub mod job;
+pub mod label;
 pub mod language;
 pub mod learning_curve;
 pub mod linear_baseline;

@@ -19,6 +19,7 @@ mod eval_lm;
 mod generate;
 mod glue;
 mod index;
+mod label;
 mod learning_curve;
 mod list;
 mod merge;
@@ -62,6 +63,7 @@ pub enum Command {
     Continual(Box<continual::Continual>),
     TransferMatrix(Box<transfer_matrix::TransferMatrix>),
     LearningCurve(Box<learning_curve::LearningCurve>),
+    Label(Box<label::Label>),
     Predict(predict::Predict),
     Embed(embed::Embed),
     Index(index::Index),
@@ -87,7 +89,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 41;
+pub const COUNT: usize = 42;
 
 impl Command {
     /// Runs the command; results go to `out`.
@@ -108,6 +110,7 @@ impl Command {
             Command::Continual(command) => command.run(global, out),
             Command::TransferMatrix(command) => command.run(global, out),
             Command::LearningCurve(command) => command.run(global, out),
+            Command::Label(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),
             Command::Embed(command) => command.run(global, out),
             Command::Index(command) => command.run(global, out),

@@ -14,6 +14,7 @@ mod generating;
 mod glue;
 mod holding;
 mod interrupted;
+mod labelling;
 mod looking;
 mod predicting;
 mod searching;
