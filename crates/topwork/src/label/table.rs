@@ -142,8 +142,7 @@ impl Results {
                 cell(self.gains(strategy, ACCURACY, true)),
                 cell(self.gains(strategy, MACRO_F1, false)),
                 cell(self.gains(strategy, MACRO_F1, true)),
-                self.reaches(strategy)
-                    .map_or_else(|| format!("more than {last}"), |labels| labels.to_string()),
+                self.reaches(strategy).map_or_else(|| format!("> {last}"), |labels| labels.to_string()),
             ]
         });
         let head = [
@@ -152,13 +151,14 @@ impl Results {
             "accuracy, last round",
             "macro-f1, whole curve",
             "macro-f1, last round",
-            "labels for what random ends at",
+            "labels",
         ];
         Grid {
             title: "Against random order".to_string(),
             about: format!(
                 "Differences from random order with the same seed, {}; better and worse are those whose interval leaves 0 out. \
-                 Several strategies are tried at once, so one of them may be better by luck.",
+                 Labels are those after which the mean accuracy is what random order ends at. Several strategies are tried at once, so \
+                 one of them may be better by luck.",
                 self.over_seeds()
             ),
             head: head.map(str::to_string).to_vec(),
