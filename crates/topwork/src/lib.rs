@@ -52,6 +52,7 @@ pub mod model_files;
 pub mod multi_task;
 pub mod nearest;
 pub mod opened;
+pub mod plan;
 pub mod predictor;
 pub mod prepare;
 pub mod probing;

@@ -26,6 +26,7 @@ mod merge;
 mod model;
 mod multi_task;
 mod names;
+mod plan;
 mod predict;
 mod pretrain;
 mod search;
@@ -49,6 +50,7 @@ use crate::global::Global;
 #[derive(Subcommand)]
 pub enum Command {
     Demo(demo::Demo),
+    Plan(plan::Plan),
     Train(Box<train::Train>),
     Pretrain(Box<pretrain::Pretrain>),
     Eval(eval::Eval),
@@ -89,13 +91,14 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 42;
+pub const COUNT: usize = 43;
 
 impl Command {
     /// Runs the command; results go to `out`.
     pub fn run(self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         match self {
             Command::Demo(command) => command.run(global, out),
+            Command::Plan(command) => command.run(global, out),
             Command::Train(command) => command.run(global, out),
             Command::Pretrain(command) => command.run(global, out),
             Command::Ensemble(command) => command.run(global, out),

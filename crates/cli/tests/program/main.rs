@@ -16,6 +16,7 @@ mod holding;
 mod interrupted;
 mod labelling;
 mod looking;
+mod planning;
 mod predicting;
 mod searching;
 mod seeds;
