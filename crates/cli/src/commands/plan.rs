@@ -113,7 +113,7 @@ impl Plan {
             data,
             target: target.map(|(facts, _)| facts),
             overlap,
-            model: self.model.clone(),
+            model: self.model.as_deref().map(|model| global.model_name(model)),
             hidden: reader.map(|reader| reader.hidden),
             minutes: self.minutes,
             texts_per_second,

@@ -90,6 +90,13 @@ fn answers_are_kept_and_gone_on_with() {
         "train --model bert --data a.jsonl --text text --label label --epochs 1 --no-baseline --out runs/a",
     );
     assert!(trained.out().contains("accuracy"), "{}", trained.out());
+    // A run's folder stands for its model, and is named so that training takes it.
+    let (out, _) = answered(
+        &stage,
+        &line.replace("b.jsonl", "d.jsonl").replace("--model bert", "--model runs/a"),
+        "1\n",
+    );
+    assert!(out.contains("topwork train --model runs/a/best --data d.jsonl"), "{out}");
 }
 
 #[test]

@@ -168,13 +168,19 @@ impl Label {
         } else {
             terminal::ask(&mut session, global, out)?
         };
-        self.farewell(&session, left, out)?;
+        self.farewell(&session, left, global, out)?;
         out.flush()?;
         self.finetuned(&session, stop, global, out)
     }
 
     /// What is said in the end.
-    fn farewell(&self, session: &Session, left: Left, out: &mut dyn Write) -> anyhow::Result<()> {
+    fn farewell(
+        &self,
+        session: &Session,
+        left: Left,
+        global: &Global,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
         if left == Left::Done {
             writeln!(out, "every text of the pool has its label")?;
         }
@@ -191,16 +197,16 @@ impl Label {
             counts.join(", ")
         )?;
         if self.finetune.is_none() {
-            writeln!(out, "train    {}", self.train_line())?;
+            writeln!(out, "train    {}", self.train_line(global))?;
         }
         Ok(())
     }
 
     /// The command that trains the whole model on the labels.
-    fn train_line(&self) -> String {
+    fn train_line(&self, global: &Global) -> String {
         let mut line = format!(
             "topwork train --model {} --data {} --text text --label label",
-            shell(Path::new(&self.model)),
+            shell(Path::new(&global.model_name(&self.model))),
             shell(&self.out)
         );
         if self.pair.is_some() {
@@ -222,7 +228,7 @@ impl Label {
             bail!("--finetune: labels of two classes are needed; go on labelling with the same command");
         }
         let (hub, progress) = (global.hub()?, global.fetching());
-        let mut recipe = Recipe::new(&self.model, &self.out);
+        let mut recipe = Recipe::new(global.model_name(&self.model), &self.out);
         recipe.data.text = Some("text".to_string());
         recipe.data.label = vec!["label".to_string()];
         recipe.data.pair = self.pair.as_ref().map(|_| "pair".to_string());
