@@ -58,6 +58,15 @@ impl Global {
         Ok(self.hub()?.model(reference, &self.fetching())?.path)
     }
 
+    /// A model as commands that train take it: a run folder is named by its best checkpoint.
+    pub fn model_name(&self, reference: &str) -> String {
+        let best = Path::new(reference).join("best");
+        if !Path::new(reference).join("config.json").exists() && best.join("config.json").is_file() {
+            return best.display().to_string();
+        }
+        reference.to_string()
+    }
+
     /// Whether the network is out of bounds.
     pub fn is_offline(&self) -> bool {
         self.offline

@@ -115,6 +115,11 @@ impl Embedder {
         self.width
     }
 
+    /// Precision of products.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Whether vectors have length one.
     pub fn normalises(&self) -> bool {
         matches!(self.model.spec(), HeadSpec::Embed { normalise: true, .. })

@@ -78,6 +78,14 @@ pub enum Error {
         /// What to do.
         way_out: String,
     },
+    /// A file of labels cannot be gone on with.
+    #[error("{place}: {reason}")]
+    Labels {
+        /// The file, and the line.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A task does not fit the data or the model.
     #[error("{0}")]
     Task(String),

@@ -20,12 +20,14 @@ mod eval_lm;
 mod generate;
 mod glue;
 mod index;
+mod label;
 mod learning_curve;
 mod list;
 mod merge;
 mod model;
 mod multi_task;
 mod names;
+mod plan;
 mod predict;
 mod pretrain;
 mod search;
@@ -50,6 +52,7 @@ use crate::global::Global;
 #[derive(Subcommand)]
 pub enum Command {
     Demo(demo::Demo),
+    Plan(plan::Plan),
     Train(Box<train::Train>),
     Pretrain(Box<pretrain::Pretrain>),
     Eval(eval::Eval),
@@ -66,6 +69,7 @@ pub enum Command {
     Continual(Box<continual::Continual>),
     TransferMatrix(Box<transfer_matrix::TransferMatrix>),
     LearningCurve(Box<learning_curve::LearningCurve>),
+    Label(Box<label::Label>),
     Predict(predict::Predict),
     Embed(embed::Embed),
     Index(index::Index),
@@ -91,13 +95,14 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 43;
+pub const COUNT: usize = 45;
 
 impl Command {
     /// Runs the command; results go to `out`.
     pub fn run(self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         match self {
             Command::Demo(command) => command.run(global, out),
+            Command::Plan(command) => command.run(global, out),
             Command::Train(command) => command.run(global, out),
             Command::Pretrain(command) => command.run(global, out),
             Command::Ensemble(command) => command.run(global, out),
@@ -114,6 +119,7 @@ impl Command {
             Command::Continual(command) => command.run(global, out),
             Command::TransferMatrix(command) => command.run(global, out),
             Command::LearningCurve(command) => command.run(global, out),
+            Command::Label(command) => command.run(global, out),
             Command::Predict(command) => command.run(global, out),
             Command::Embed(command) => command.run(global, out),
             Command::Index(command) => command.run(global, out),

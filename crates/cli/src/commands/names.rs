@@ -1,6 +1,7 @@
 //! Things that options call by name: kinds of task, heads, layers, ways to pool, lessons.
 
 use clap::ValueEnum;
+use topwork::plan::Order;
 use topwork::recipe::{Kind, Lesson};
 use topwork_models::{Body, Layers, Pooling, VectorLossKind};
 
@@ -17,6 +18,11 @@ fn named<T>(name: &str, known: impl Iterator<Item = (T, &'static str)> + Clone) 
         let meant = topwork::nearest::nearest(name, names.iter().copied()).unwrap_or_default();
         format!("there are {}; did you mean {meant:?}?", names.join(", "))
     })
+}
+
+/// An order of two tasks by its name.
+pub fn order(name: &str) -> Result<Order, String> {
+    named(name, Order::ALL.iter().copied())
 }
 
 /// A loss of vectors by its name.

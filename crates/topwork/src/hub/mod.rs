@@ -12,7 +12,7 @@ mod archive;
 mod cache;
 mod error;
 mod folder;
-mod hash;
+pub(crate) mod hash;
 mod huggingface;
 mod known;
 mod npm;

@@ -7,7 +7,7 @@ use super::scale::Axis;
 use super::{ByLabels, Calibration, Lengths, Training};
 
 /// Score against the number of labelled texts, one line a method, with its intervals.
-pub(crate) fn by_labels(data: &ByLabels) -> String {
+pub fn by_labels(data: &ByLabels) -> String {
     let points = || data.series.iter().flat_map(|series| &series.points);
     let labels: Vec<f64> = points().map(|point| point.0 as f64).collect();
     let x = Axis::logarithmic(&labels, LEFT, RIGHT, 48.0);
@@ -45,8 +45,10 @@ pub(crate) fn by_labels(data: &ByLabels) -> String {
         }
         chart.legend(index, &series.name);
     }
-    let whiskers = if data.whiskers.is_empty() { "95% intervals" } else { &data.whiskers };
-    chart.note(&format!("Whiskers: {whiskers}."));
+    if points().any(|(_, score)| score.interval.is_some()) {
+        let whiskers = if data.whiskers.is_empty() { "95% intervals" } else { &data.whiskers };
+        chart.note(&format!("Whiskers: {whiskers}."));
+    }
     chart.finish()
 }
 

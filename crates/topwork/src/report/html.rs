@@ -185,7 +185,7 @@ fn section(out: &mut String, title: &str, about: &str, body: &str) {
 
 /// Text that means itself in HTML, inside and outside of quotes. Characters that would turn the reading direction
 /// or end the document are shown as U+FFFD.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -17,8 +17,10 @@ mod style;
 mod tables;
 
 pub use card::card;
-pub use html::html;
+pub use charts::by_labels;
+pub use html::{escape, html};
 pub use number::{bytes, compact, count, percent, score, seconds};
+pub use style::CSS;
 
 use serde::{Deserialize, Serialize};
 

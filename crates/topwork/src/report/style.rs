@@ -1,7 +1,8 @@
 //! The look of the report. Series colours are those of Okabe and Ito, which people with any of the common colour
 //! blindnesses can tell apart, lightened for the dark.
 
-pub(crate) const CSS: &str = r#"
+/// What stands in the `style` element of a page.
+pub const CSS: &str = r#"
 :root{color-scheme:light dark;--bg:#f6f6f4;--card:#fff;--ink:#1b1f24;--soft:#5c636b;--rule:#e1e2e0;--grid:#e9eae8;
 --heat:#0072b2;--accent:#0067a3;--warn-bg:#fff5dc;--warn:#7a4b00;--good:#00734f;--bad:#b03a00;
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b8578f;--c4:#8a6d00;--c5:#4f5b66}
