@@ -65,6 +65,9 @@ shards_hdf5)
     together fixtures/weights-tensorflow/keras-shards/tf_model.h5.index.json fixtures/weights-tensorflow/keras-shards/*.h5
     ;;
 word_vectors) single fixtures/vectors/*.{bin,ftz,vec,gz} fixtures/vectors/{glove,word2vec}.txt ;;
+picture)
+    for file in fixtures/pictures/*.{png,jpg,gif,bmp,webp}; do together "$file" fixtures/vit/preprocessor_config.json; done
+    ;;
 tokenizer_json)
     single fixtures/tokenizer/*.json
     for folder in fixtures/tokenizer/*/; do

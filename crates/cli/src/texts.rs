@@ -6,17 +6,19 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use topwork::prepare::look_at;
 use topwork_data::{Error, Example, Format, Label, ReadOptions, Task};
+use topwork_text::Tokenizer;
 
 use crate::global::Global;
 
 /// Where the texts come from.
 #[derive(clap::Args)]
 pub struct TextArgs {
-    /// Texts; without them and without --file, standard input is read, a text a line
+    /// Texts, or paths of pictures; without them and without --file, standard input is read, one a line
     #[arg(value_name = "TEXT")]
     texts: Vec<String>,
-    /// File of texts (a text a line, CSV, TSV, JSON lines, Parquet); `-` is standard input
+    /// File of texts (a text a line, CSV, TSV, JSON lines, Parquet), or a folder; `-` is standard input
     #[arg(long, short, value_name = "FILE", conflicts_with = "texts")]
     file: Option<PathBuf>,
     /// Column of the text, for a file with columns [default: detected and said]
@@ -55,8 +57,24 @@ pub enum Texts {
 }
 
 impl TextArgs {
+    /// Opens the source for what a model reads, texts or the paths of pictures, and says what it chose. A path in a file begins in
+    /// the folder of the file, another one here.
+    pub fn open_for(&self, tokenizer: &Tokenizer, global: &Global) -> anyhow::Result<Texts> {
+        let path = self.file.as_deref().filter(|path| *path != Path::new("-"));
+        let lines = match self.open_source(Some(tokenizer), global)? {
+            Texts::Lines(lines) => lines,
+            known @ Texts::Known(_) => return Ok(known),
+        };
+        let folder = path.filter(|_| tokenizer.reads_pictures()).and_then(Path::parent);
+        Ok(Texts::Lines(Lines { folder: folder.map(Path::to_path_buf), ..lines }))
+    }
+
     /// Opens the source and says what it chose.
     pub fn open(&self, global: &Global) -> anyhow::Result<Texts> {
+        self.open_source(None, global)
+    }
+
+    fn open_source(&self, tokenizer: Option<&Tokenizer>, global: &Global) -> anyhow::Result<Texts> {
         if !self.texts.is_empty() {
             if self.pair.is_some() && self.texts.len() > 1 {
                 bail!("--pair goes with one TEXT, got {}; use --file for many pairs", self.texts.len());
@@ -85,7 +103,7 @@ impl TextArgs {
                 let file = File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
                 Ok(Texts::Lines(Lines::new(path.into(), Box::new(file))))
             }
-            (path, format) => self.table(path, format, Task::Unlabelled, global),
+            (path, format) => self.table(path, format, Task::Unlabelled, tokenizer, global),
         }
     }
 
@@ -99,7 +117,7 @@ impl TextArgs {
         }
         let path = self.file.as_deref().filter(|path| *path != Path::new("-"));
         let format = self.format.or(if path.is_none() { Some(Format::Jsonl) } else { None });
-        self.table(path, format, Task::Spans, global)
+        self.table(path, format, Task::Spans, None, global)
     }
 
     fn table(
@@ -107,6 +125,7 @@ impl TextArgs {
         path: Option<&Path>,
         format: Option<Format>,
         task: Task,
+        tokenizer: Option<&Tokenizer>,
         global: &Global,
     ) -> anyhow::Result<Texts> {
         let options = ReadOptions {
@@ -116,10 +135,13 @@ impl TextArgs {
             pair: self.pair.clone(),
             ..ReadOptions::default()
         };
-        let dataset = match path {
+        let mut dataset = match path {
             Some(path) => topwork_data::read(path, &options)?,
             None => topwork_data::read_from("standard input", std::io::stdin().lock(), &options)?,
         };
+        if let Some(tokenizer) = tokenizer {
+            look_at(&mut dataset, tokenizer)?;
+        }
         dataset.report.lines().iter().for_each(|line| global.note(line));
         let text = |example: Example| {
             let spans = match example.label {
@@ -159,6 +181,8 @@ pub struct Lines {
     reader: BufReader<Box<dyn Read>>,
     row: usize,
     offset: u64,
+    /// Where the paths of pictures begin, if lines are such.
+    folder: Option<PathBuf>,
 }
 
 impl Lines {
@@ -168,13 +192,16 @@ impl Lines {
     }
 
     fn new(name: PathBuf, stream: Box<dyn Read>) -> Self {
-        Lines { name, reader: BufReader::with_capacity(1 << 16, stream), row: 0, offset: 0 }
+        Lines { name, reader: BufReader::with_capacity(1 << 16, stream), row: 0, offset: 0, folder: None }
     }
 
     fn next(&mut self, most: usize) -> anyhow::Result<Vec<Text>> {
         let mut texts = Vec::new();
         while texts.len() < most && (texts.is_empty() || self.reader.buffer().contains(&b'\n')) {
-            let Some(text) = self.line()? else { break };
+            let Some(mut text) = self.line()? else { break };
+            if let Some(folder) = self.folder.as_ref().filter(|_| !text.trim().is_empty()) {
+                text = folder.join(text).to_string_lossy().into_owned();
+            }
             texts.push(Text { row: self.row, text, pair: None, spans: None });
         }
         Ok(texts)

@@ -1,8 +1,12 @@
 //! Examples and where they came from.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use crate::{ChosenColumn, Format, ReadReport};
 
@@ -113,7 +117,7 @@ impl Exchange {
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
-    /// The text, never empty.
+    /// The text, never empty; for a model that reads pictures, the path of one.
     pub text: String,
     /// The second text of a pair.
     pub pair: Option<String>,
@@ -134,12 +138,14 @@ pub struct Dataset {
     pub report: ReadReport,
     /// For a folder of files: the file of each example, by `row - 1`.
     pub(crate) files: Vec<PathBuf>,
+    /// Whether the texts are paths of pictures.
+    pub(crate) pictures: bool,
 }
 
 impl Dataset {
     /// Examples made elsewhere (decoded mails, a generated set), with a report that says so.
     pub fn new(examples: Vec<Example>, report: ReadReport) -> Self {
-        Self { examples, report, files: Vec::new() }
+        Self { examples, report, files: Vec::new(), pictures: false }
     }
 
     /// Examples that no file holds: what a program was given.
@@ -182,12 +188,53 @@ impl Dataset {
         }
     }
 
+    /// Whether the texts are the paths of pictures: of a folder of pictures, or after [`find_pictures`](Self::find_pictures).
+    pub fn is_of_pictures(&self) -> bool {
+        self.pictures
+    }
+
+    /// Takes the texts for the paths of pictures, as a model that reads pictures does. One that is not absolute begins in the folder
+    /// of the data file.
+    pub fn find_pictures(&mut self) {
+        if self.pictures {
+            return;
+        }
+        self.pictures = true;
+        let path = &self.report.path;
+        let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
+        let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else { return };
+        for example in &mut self.examples {
+            // Of a path that is absolute nothing of the folder is left.
+            example.text = folder.join(&example.text).to_string_lossy().into_owned();
+        }
+        self.report.notes.push(format!("pictures: their paths begin in {}", folder.display()));
+    }
+
+    /// Whether every text looks like the name of a picture.
+    pub fn names_pictures(&self) -> bool {
+        !self.is_empty() && self.texts().all(topwork_text::pictures::names_picture)
+    }
+
+    /// What stands for each example's content: of a picture the digest of its file, of others the text. A picture that cannot be
+    /// read is its path.
+    pub fn content(&self) -> Vec<Cow<'_, str>> {
+        let of = |example: &'_ Example| match self.pictures {
+            false => None,
+            true => std::fs::read(&example.text).ok().map(|bytes| {
+                Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            }),
+        };
+        let all = self.examples.par_iter();
+        all.map(|example| of(example).map_or(Cow::Borrowed(example.text.as_str()), Cow::Owned)).collect()
+    }
+
     /// The chosen examples as a set of their own, in the order given, under the same report.
     pub fn select(&self, indices: &[usize]) -> Self {
         Self {
             examples: indices.iter().map(|&index| self.examples[index].clone()).collect(),
             report: self.report.clone(),
             files: self.files.clone(),
+            pictures: self.pictures,
         }
     }
 

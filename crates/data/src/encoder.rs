@@ -54,9 +54,11 @@ impl<'a> Encoder<'a> {
         Self { tokenizer, cache: None, used: Mutex::default() }
     }
 
-    /// A tokenizer that looks into a cache first.
+    /// A tokenizer that looks into a cache first. Pictures are not kept: what stands for them would have to be their files, which
+    /// then had to be read all the same.
     pub fn cached(tokenizer: &'a Tokenizer, cache: TokenCache) -> Self {
-        Self { tokenizer, cache: Some(cache), used: Mutex::default() }
+        let cache = Some(cache).filter(|_| !tokenizer.reads_pictures());
+        Self { tokenizer, cache, used: Mutex::default() }
     }
 
     /// What the cache was good for so far; `None` without one.

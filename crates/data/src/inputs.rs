@@ -65,7 +65,8 @@ impl Inputs {
                 .collect();
             let encodings = encoder.encode_batch(&texts, max_tokens).map_err(|source| Error::Text {
                 place: match &source {
-                    topwork_text::Error::Encode { index, .. } => dataset.place(chunk * CHUNK + index),
+                    topwork_text::Error::Encode { index, .. }
+                    | topwork_text::Error::Picture { index, .. } => dataset.place(chunk * CHUNK + index),
                     _ => dataset.report.path.display().to_string(),
                 },
                 source,

@@ -252,8 +252,11 @@ fn check(bytes: &[u8]) -> u32 {
     (hash ^ hash >> 32) as u32
 }
 
-/// An encoding as bytes; `None` where one of its numbers is too large for its place.
+/// An encoding as bytes; `None` where one of its numbers is too large for its place, and of pictures, which are not kept.
 fn record(encoding: &Encoding) -> Option<Vec<u8>> {
+    if !encoding.pixels.is_empty() {
+        return None;
+    }
     let count = encoding.len();
     let mut bytes = Vec::with_capacity(12 + 20 * count + 2 * encoding.chars.len());
     for number in [count, encoding.cut, encoding.chars.len()] {
@@ -284,5 +287,5 @@ fn encoding(bytes: &[u8]) -> Option<Encoding> {
     if !rest.is_empty() {
         return None;
     }
-    Some(Encoding { ids, origins, chars, cut: head[1] as usize })
+    Some(Encoding { ids, origins, chars, cut: head[1] as usize, ..Encoding::default() })
 }

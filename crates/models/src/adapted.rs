@@ -1,7 +1,8 @@
 //! Adapters that lie in a folder of their own: which model each is for, and what task it says it does.
 //!
 //! Such a folder is one of HuggingFace peft, of AdapterHub's `adapters`, or one that was saved here (which has the head's settings
-//! and parameters in files of ours beside those). Where both halves are named in one text it is `ADAPTER on MODEL`.
+//! and parameters in files of ours beside those). Where both halves are named in one text it is `ADAPTER on MODEL`. In the same spirit `vision of MODEL` names the
+//! side for pictures of a model that has one for texts too.
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,9 @@ pub const HUB_WEIGHTS: [&str; 2] = ["adapter.safetensors", "pytorch_adapter.bin"
 /// What the names of peft's tensors begin with.
 pub const PEFT_PREFIX: &str = "base_model.model.";
 
+/// What stands before the name of a model whose side for pictures is meant.
+pub const OF_VISION: &str = "vision of ";
+
 /// What peft calls tasks, and what they are called here.
 const TASKS: &[(&str, &str)] = &[
     ("SEQ_CLS", "classify"),
@@ -63,6 +67,14 @@ pub fn halves(text: &str) -> Option<(&str, &str)> {
     Some((adapter.trim(), model.trim())).filter(|(adapter, model)| !adapter.is_empty() && !model.is_empty())
 }
 
+/// The model of a text that names the side of it for pictures, `vision of MODEL`; `None` for another text, or a path that is there.
+pub fn vision_of(text: &str) -> Option<&str> {
+    if Path::new(text).exists() {
+        return None;
+    }
+    text.trim_start().strip_prefix(OF_VISION).map(str::trim).filter(|model| !model.is_empty())
+}
+
 /// What an adapter says that the model under it is called; nothing if it does not say.
 ///
 /// # Errors
@@ -79,6 +91,10 @@ pub fn base_name(adapter: &Path) -> Result<Option<String>, Error> {
 /// As [`base_name`].
 pub fn local_base(adapter: &Path) -> Result<Option<PathBuf>, Error> {
     let Some(name) = base_name(adapter)? else { return Ok(None) };
+    if let Some(whole) = vision_of(&name) {
+        let there = [PathBuf::from(whole), adapter.join(whole)].into_iter().find(|place| place.exists());
+        return Ok(there.map(|place| format!("{OF_VISION}{}", place.display()).into()));
+    }
     let places = [PathBuf::from(&name), adapter.join(&name)];
     Ok(places.into_iter().find(|place| place.exists()))
 }

@@ -127,6 +127,18 @@ impl<'a> Config<'a> {
         Ok(heads)
     }
 
+    /// A number of attention heads, which must divide `width`, or a default where the key is missing.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn heads_or(&self, key: &str, default: usize, width: usize) -> Result<usize, Error> {
+        let heads = self.size_or(key, default)?;
+        match width.checked_rem(heads) {
+            Some(0) => Ok(heads),
+            _ => Err(self.wrong_value(key, &format!("a divisor of the width ({width})"))),
+        }
+    }
+
     /// A number, or a default where the key is missing or null.
     ///
     /// # Errors

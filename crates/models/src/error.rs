@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use topwork_text::pictures::PREPROCESSOR;
+
+use crate::adapted::OF_VISION;
 use crate::source::{ADAPTER, BASE};
 
 /// Errors of this crate.
@@ -132,6 +135,38 @@ pub enum Error {
         expected: usize,
         /// Numbers there are.
         got: usize,
+    },
+    /// A batch lacks the pixels of its pictures, or has those of other sizes.
+    #[error(
+        "this family reads pictures: expected {tokens} tokens a picture with {row} bytes each, got {got} bytes a token; give the \
+         paths of pictures, prepared as the model's own {PREPROCESSOR} says"
+    )]
+    NoPixels {
+        /// Tokens of a picture.
+        tokens: usize,
+        /// Bytes there should be for each.
+        row: usize,
+        /// Bytes there are for each.
+        got: usize,
+    },
+    /// A head over texts was asked of a family that reads pictures.
+    #[error(
+        "the {head} head is for texts, and this family reads pictures: what it can learn is to classify pictures, to score them \
+         (regress), and to embed them"
+    )]
+    OnlyPictures {
+        /// The head.
+        head: &'static str,
+    },
+    /// The side for pictures was asked of a model without one.
+    #[error(
+        "{}: its config.json is of no model with a side for pictures (model_type clip, with a vision_config): name the folder \
+         without \"{OF_VISION}\"",
+        .folder.display()
+    )]
+    NoVision {
+        /// The folder.
+        folder: PathBuf,
     },
     /// A head that writes texts was asked of a family without a side that does.
     #[error("the {head} head needs an encoder-decoder: this family has no side that writes texts")]

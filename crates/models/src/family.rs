@@ -9,6 +9,7 @@ use topwork_kernels::activation::Activation;
 use topwork_kernels::pool::Pool;
 use topwork_nn::{Cache, Memory, ParamId, ParamStore, Pass};
 use topwork_text::Packed;
+use topwork_text::pictures::PICTURE_MODELS;
 use topwork_weights::Table;
 
 use crate::adaptive::Clusters;
@@ -273,6 +274,11 @@ pub trait Encoder: Send + Sync {
     /// The family's own classifier.
     fn classifier(&self) -> ClassifierStyle;
 
+    /// The layer over the first token that the bare upstream class has: carried in folders by heads that do without.
+    fn pooler(&self) -> Option<DenseStyle> {
+        self.classifier().dense
+    }
+
     /// The family's own classifier, where it reads more of a text than one row of [`Encoder::classifier`].
     fn concat_classifier(&self) -> Option<ConcatStyle> {
         None
@@ -382,6 +388,11 @@ pub struct Family {
 }
 
 impl Family {
+    /// Whether it reads pictures, and no texts.
+    pub fn reads_pictures(&self) -> bool {
+        self.model_types.iter().any(|kind| PICTURE_MODELS.contains(kind))
+    }
+
     /// The upstream class that holds a head of this family.
     pub fn architecture(&self, head: &str) -> Option<&'static str> {
         self.architectures.iter().find(|(name, _)| *name == head).map(|(_, class)| *class)
@@ -471,6 +482,8 @@ pub const FAMILIES: &[&Family] = &[
     &families::gpt::GPT,
     &families::gpt2::GPT2,
     &families::clip::CLIP_TEXT,
+    &families::clip_vision::CLIP_VISION,
+    &families::vit::VIT,
     &families::llama::LLAMA,
     &families::llama::MISTRAL,
     &families::llama::QWEN2,
@@ -490,10 +503,39 @@ pub const FAMILIES: &[&Family] = &[
     &families::transfo_xl::TRANSFO_XL,
 ];
 
-/// Larger models of which a part is a family here: their `model_type`, the key of the part's settings, its `model_type`, and its
-/// class with all that the larger one has of it.
-pub const PARTS: &[(&str, &str, &str, &str)] =
-    &[("clip", "text_config", "clip_text_model", "CLIPTextModelWithProjection")];
+/// A part of a larger model that is a family here.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelPart {
+    /// The `model_type` of the larger model.
+    pub whole: &'static str,
+    /// Whether it is the side for pictures, which is read where it is asked for (`vision of MODEL`); the other one is what the
+    /// folder opens as.
+    pub vision: bool,
+    /// The key of the part's settings.
+    pub key: &'static str,
+    /// The part's own `model_type`.
+    pub model_type: &'static str,
+    /// Its class with all that the larger model has of it.
+    pub class: &'static str,
+}
+
+/// The parts of larger models that are families here.
+pub const PARTS: &[ModelPart] = &[
+    ModelPart {
+        whole: "clip",
+        vision: false,
+        key: "text_config",
+        model_type: "clip_text_model",
+        class: "CLIPTextModelWithProjection",
+    },
+    ModelPart {
+        whole: "clip",
+        vision: true,
+        key: "vision_config",
+        model_type: "clip_vision_model",
+        class: "CLIPVisionModelWithProjection",
+    },
+];
 
 /// The family of a `config.json`.
 ///
@@ -526,7 +568,7 @@ mod tests {
 
     #[test]
     fn every_family_is_complete_and_named_once() {
-        assert_eq!(FAMILIES.len(), 33, "count the families when you add one");
+        assert_eq!(FAMILIES.len(), 35, "count the families when you add one");
         for (n, family) in FAMILIES.iter().enumerate() {
             assert!(
                 family.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),

@@ -23,6 +23,7 @@ pub mod learned_positions;
 pub mod loss_options;
 pub mod model;
 pub mod onnx;
+pub mod patches;
 pub mod post_norm;
 pub mod recurrent;
 pub mod relative;

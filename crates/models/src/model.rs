@@ -132,8 +132,8 @@ impl Model {
         Ok((model, report))
     }
 
-    /// Opens what lies there: with the head it was saved with, or as the bare encoder it is, over whose tokens the mean is
-    /// taken; true for a bare encoder. Nothing is to be expected fresh, but a pooler may be missing.
+    /// Opens what lies there: with the head it was saved with, or as the bare encoder it is, with the vectors of
+    /// [`bare_pooling`]; true for a bare encoder. Nothing is to be expected fresh, but a pooler may be missing.
     ///
     /// # Errors
     /// As [`Model::open`].
@@ -141,7 +141,7 @@ impl Model {
         let source = Source::find(path)?;
         let (spec, bare) = match saved::spec_of(&source) {
             Ok(spec) => (spec, false),
-            Err(Error::NoHead { .. }) => (HeadSpec::embedder(Pooling::Mean, false), true),
+            Err(Error::NoHead { .. }) => (HeadSpec::embedder(bare_pooling(source.config())?, false), true),
             Err(error) => return Err(error),
         };
         let (model, report) = Self::open_found(&source, &spec, 0, device)?;
@@ -164,6 +164,11 @@ impl Model {
 
     fn declare_fitted(config: &Value, spec: &HeadSpec, device: &Device) -> Result<Self, Error> {
         let family = family(config)?;
+        let over_pictures =
+            matches!(spec, HeadSpec::Classify { .. } | HeadSpec::Regress { .. } | HeadSpec::Embed { .. });
+        if family.reads_pictures() && !over_pictures {
+            return Err(Error::OnlyPictures { head: spec.name() });
+        }
         let mut store = ParamStore::new(device);
         let reads = joined::reads(config)?.unwrap_or(config);
         let encoder = (family.build)(reads, &mut store)?;
@@ -191,7 +196,7 @@ impl Model {
 
     /// The family's pooler, when this head does without.
     fn pooler(&self) -> Vec<(String, Vec<usize>)> {
-        let Some(dense) = self.encoder.classifier().dense else { return Vec::new() };
+        let Some(dense) = self.encoder.pooler() else { return Vec::new() };
         let (path, width) = (dense.path, dense.width);
         let used = self.store.id(&format!("{path}.weight")).is_ok();
         let weight = (format!("{path}.weight"), vec![width, self.encoder.size().hidden]);
@@ -284,7 +289,7 @@ impl Model {
     /// # Errors
     /// A sequence too long for the model, an id outside its tables.
     pub fn hidden(&self, pass: &Pass, input: &Packed) -> Result<Tensor<2>, Error> {
-        let wide = self.widened(input);
+        let wide = self.widened(input)?;
         let x = self.encoder.embed(pass, &wide)?;
         let x = self.encoder.layers_of(pass, x, &wide, 0..self.encoder.parts())?;
         Ok(self.own_tokens(x, &wide.offsets))
@@ -466,6 +471,15 @@ impl Model {
     pub fn saved_config(&self) -> Value {
         saved::saved_config(&self.config, &self.spec, self.family)
     }
+}
+
+/// What stands for a text, or a picture, where nothing says what head a model has: the mean over tokens, of pictures the class
+/// token.
+///
+/// # Errors
+/// An unknown family.
+pub fn bare_pooling(config: &Value) -> Result<Pooling, Error> {
+    Ok(if family(config)?.reads_pictures() { Pooling::Family } else { Pooling::Mean })
 }
 
 /// Refuses a batch in which a text has no token, of which nothing can be pooled.

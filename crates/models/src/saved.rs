@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::family::{Family, family};
 use crate::head::{Body, EmbedDense, HeadSpec, Pooling};
 use crate::model::{FROM_NOTHING, HEAD_FILE};
+use crate::patches::PREPROCESSING;
 use crate::sentence::Sentence;
 use crate::source::Source;
 use crate::states::Layers;
@@ -62,6 +63,8 @@ pub fn saved_config(config: &Value, spec: &HeadSpec, family: &Family) -> Value {
     let architecture = own.or_else(|| family.architecture("embed"));
     keys.insert("architectures".to_string(), json!([architecture]));
     keys.remove(FROM_NOTHING);
+    // It has a file of its own.
+    keys.remove(PREPROCESSING);
     for key in ["torch_dtype", "dtype"] {
         if keys.contains_key(key) {
             keys.insert(key.to_string(), json!("float32"));
@@ -139,8 +142,9 @@ pub fn spec_of(source: &Source) -> Result<HeadSpec, Error> {
 pub fn projection(spec: &HeadSpec, family: &Family) -> Option<&'static str> {
     let map = |dense: &EmbedDense| !dense.bias && !dense.tanh;
     match spec {
-        HeadSpec::Embed { pool: Pooling::Last | Pooling::Family, normalise: false, dense: Some(dense) }
-            if map(dense) =>
+        HeadSpec::Embed { pool, normalise: false, dense: Some(dense) }
+            if map(dense)
+                && (*pool == Pooling::Family || (*pool == Pooling::Last && !family.reads_pictures())) =>
         {
             family.architectures.iter().filter(|(head, _)| *head == "embed").nth(1).map(|(_, class)| *class)
         }
@@ -152,7 +156,8 @@ pub fn projection(spec: &HeadSpec, family: &Family) -> Option<&'static str> {
 fn projected(class: &str, config: &Value, family: &Family) -> Option<HeadSpec> {
     let width = config.get("projection_dim").and_then(Value::as_u64)?;
     let dense = Some(EmbedDense { width: width as usize, bias: false, tanh: false });
-    let spec = HeadSpec::Embed { pool: Pooling::Last, normalise: false, dense };
+    let pool = if family.reads_pictures() { Pooling::Family } else { Pooling::Last };
+    let spec = HeadSpec::Embed { pool, normalise: false, dense };
     (projection(&spec, family) == Some(class)).then_some(spec)
 }
 

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use topwork_text::pictures::{PREPROCESSOR, picture_settings};
 use topwork_weights::Checkpoint;
 
 use crate::adapted;
 use crate::error::Error;
-use crate::family::{FAMILIES, PARTS};
+use crate::family::{FAMILIES, Family, PARTS, family};
 use crate::model::{HEAD_FILE, HEAD_WEIGHTS};
+use crate::patches::PREPROCESSING;
 
 /// The file that says what a model is.
 pub const CONFIG: &str = "config.json";
@@ -54,7 +56,8 @@ impl Source {
     /// `model_type`: it follows from the class they name.
     ///
     /// A folder in which a model and an adapter lie apart is that model, and [`Source::adapter`] the other half. So is the folder
-    /// of an adapter that says where its model lies, and `ADAPTER on MODEL` (see [`adapted`]).
+    /// of an adapter that says where its model lies, and `ADAPTER on MODEL` (see [`adapted`]). `vision of MODEL` is the side for
+    /// pictures of a model whose folder opens as its side for texts.
     ///
     /// # Errors
     /// [`Error::Missing`] and [`Error::NoConfig`] if nothing says what the weights are; [`Error::NoBase`] for an adapter whose model
@@ -65,6 +68,9 @@ impl Source {
             let found = adapted::adapter_in(Path::new(adapter));
             let missing = || Error::Missing { folder: adapter.into(), file: ADAPTER_CONFIG };
             return Self::under(found.ok_or_else(missing)?, Path::new(model));
+        }
+        if let Some(whole) = path.to_str().and_then(adapted::vision_of) {
+            return Self::vision(Path::new(whole));
         }
         if adapted::is_adapter(path) {
             let no_base = |name: Option<String>| Error::NoBase { adapter: path.to_path_buf(), base: name };
@@ -122,6 +128,19 @@ impl Source {
         Err(Error::NoConfig { path: path.to_path_buf() })
     }
 
+    /// The side for pictures of the model in a folder.
+    fn vision(folder: &Path) -> Result<Source, Error> {
+        let whole = read_json(folder, CONFIG)?;
+        let config = part(&whole, true).ok_or(Error::NoVision { folder: folder.to_path_buf() })?;
+        Ok(Source {
+            weights: folder.into(),
+            folder: folder.into(),
+            config: prepared(folder, config)?,
+            carried: false,
+            adapter: None,
+        })
+    }
+
     /// The model under an adapter.
     fn under(adapter: PathBuf, model: &Path) -> Result<Source, Error> {
         let base = Self::find(model)?;
@@ -177,7 +196,7 @@ impl Source {
 
 fn config_in(folder: &Path) -> Result<Option<Value>, Error> {
     if folder.join(CONFIG).is_file() {
-        return Ok(Some(named(read_json(folder, CONFIG)?)));
+        return Ok(Some(prepared(folder, named(read_json(folder, CONFIG)?))?));
     }
     if folder.join(ELMO_OPTIONS).is_file() {
         let mut options = read_json(folder, ELMO_OPTIONS)?;
@@ -198,26 +217,38 @@ fn config_in(folder: &Path) -> Result<Option<Value>, Error> {
     Ok(Some(config))
 }
 
-/// The settings of the part that is read, of a larger model.
-fn part(config: Value) -> Value {
+/// The settings of a part of a larger model; `None` for a model that has no such part.
+fn part(config: &Value, vision: bool) -> Option<Value> {
     let kind = config.get("model_type").and_then(Value::as_str);
-    let Some((_, key, own, class)) = PARTS.iter().find(|(whole, ..)| kind == Some(*whole)) else {
-        return config;
-    };
+    let part = PARTS.iter().find(|part| kind == Some(part.whole) && part.vision == vision)?;
     // Where the settings say nothing of the part, they are not those of such a model.
-    let Some(Value::Object(mut keys)) = config.get(*key).cloned() else { return config };
-    keys.insert("model_type".to_string(), json!(own));
-    keys.insert("architectures".to_string(), json!([class]));
+    let Some(Value::Object(mut keys)) = config.get(part.key).cloned() else { return None };
+    keys.insert("model_type".to_string(), json!(part.model_type));
+    keys.insert("architectures".to_string(), json!([part.class]));
     // The width of what both parts become stands with the whole.
     if let Some(width) = config.get("projection_dim") {
         keys.insert("projection_dim".to_string(), width.clone());
     }
-    Value::Object(keys)
+    Some(Value::Object(keys))
+}
+
+/// The settings of a model that reads pictures, with what its folder says of how they are prepared.
+fn prepared(folder: &Path, mut config: Value) -> Result<Value, Error> {
+    let pictures = family(&config).is_ok_and(Family::reads_pictures);
+    let Some(keys) = config.as_object_mut().filter(|_| pictures) else { return Ok(config) };
+    let unreadable = |error: topwork_text::Error| Error::Unreadable {
+        path: folder.join(PREPROCESSOR),
+        reason: error.to_string(),
+    };
+    if let Some(settings) = picture_settings(folder).map_err(unreadable)? {
+        keys.insert(PREPROCESSING.to_string(), settings);
+    }
+    Ok(config)
 }
 
 /// The settings with a `model_type`, where it follows from the class; of a larger model those of the part that is read.
 fn named(config: Value) -> Value {
-    let mut config = part(config);
+    let mut config = part(&config, false).unwrap_or(config);
     let Some(keys) = config.as_object_mut().filter(|keys| !keys.contains_key("model_type")) else {
         return config;
     };

@@ -45,7 +45,11 @@ impl Packs {
             return Ok(Arc::clone(packed));
         }
         let values: Vec<Vec<f32>> = weights.iter().map(|&id| store.values(id)).collect::<Result<_, _>>()?;
-        let shape = |&id: &ParamId| (store.param(id).shape[0], store.param(id).shape[1]);
+        // Filters of more axes are matrices of their first one and all others, as in `Pass::matrix`.
+        let shape = |&id: &ParamId| {
+            let shape = &store.param(id).shape;
+            (shape[0], shape[1..].iter().product())
+        };
         let stacked: Vec<Mat<'_>> = values
             .iter()
             .zip(weights.iter().map(shape))
@@ -98,6 +102,20 @@ mod tests {
             assert_eq!(answers(&store, &linear, precision), changed);
             store.initialise(linear.weight, 3).unwrap();
         }
+    }
+
+    #[test]
+    fn filters_of_several_axes_are_packed_as_matrices() {
+        let mut store = ParamStore::new(&Device::flex());
+        let linear = Linear::declare(&mut store, "map", [9, 7], 0, 0.5);
+        let filters = store.declare("filters", &[9, 7, 1, 1], 0, ParamKind::Weight, Init::Normal(0.5));
+        for id in [linear.weight, linear.bias.unwrap()] {
+            store.initialise(id, 3).unwrap();
+        }
+        store.set(filters, store.values(linear.weight).unwrap()).unwrap();
+        let plain = answers(&store, &linear, Precision::F32);
+        store.keep_packed();
+        assert_eq!(answers(&store, &Linear { weight: filters, ..linear }, Precision::F32), plain);
     }
 
     #[test]

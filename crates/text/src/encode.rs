@@ -42,7 +42,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`Error::TooShort`] if the limit leaves no room beside the special tokens; [`Error::Encode`] if the
-    /// tokenizer has no token for some text and no unknown token.
+    /// tokenizer has no token for some text and no unknown token; [`Error::Picture`] if texts are the paths of pictures, and
+    /// this is none, or the limit would cut it.
     pub fn encode(&self, text: &str, pair: Option<&str>, max_tokens: Option<usize>) -> Result<Encoding> {
         let mut encodings = [Ok(Encoding::default())];
         self.encode_some(0, &[Input { text, pair }], max_tokens, &mut encodings);
@@ -79,6 +80,12 @@ impl Tokenizer {
     ) where
         I: Into<Input<'a>> + Copy,
     {
+        if let Some(pictures) = &self.pictures {
+            for (index, (encoding, &input)) in encodings.iter_mut().zip(inputs).enumerate() {
+                *encoding = pictures.encode(from + index, input.into(), max_tokens);
+            }
+            return;
+        }
         let mut fast = self.fast.as_ref().map(|fast| (fast, fast.take()));
         for (index, (encoding, &input)) in encodings.iter_mut().zip(inputs).enumerate() {
             let input = input.into();
@@ -114,6 +121,7 @@ impl Tokenizer {
         max_tokens: Option<usize>,
         mut each: impl FnMut(&mut dyn FnMut(&mut Vec<u32>) -> Result<usize>) -> Result<()>,
     ) -> Result<()> {
+        self.only_texts()?;
         let mut fast = self.fast.as_ref().map(|fast| (fast, fast.take()));
         let mut done = Ok(());
         for (index, text) in texts.enumerate() {
@@ -198,6 +206,7 @@ impl Tokenizer {
             ids: whole.get_ids().to_vec(),
             origins: origins.map_err(|problem| failed(problem.into()))?,
             chars: Vec::new(),
+            pixels: Vec::new(),
             cut: lengths[0] - kept[0] + lengths[1] - kept[1],
         };
         if self.spaced {

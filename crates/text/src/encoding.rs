@@ -16,6 +16,8 @@ pub struct Encoding {
     pub origins: Vec<Origin>,
     /// Characters of each token, [`WORD`](crate::characters::WORD) numbers each, where the model reads them; else empty.
     pub chars: Vec<u16>,
+    /// Bytes of the square of a picture that each token is, as many for each, where the model reads them; else empty.
+    pub pixels: Vec<u8>,
     /// How many tokens the limit cut off, over both texts.
     pub cut: usize,
 }

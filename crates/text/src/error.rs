@@ -140,6 +140,16 @@ pub enum Error {
         /// The tokenizer's reason.
         reason: String,
     },
+    /// A picture that a text names could not be read as the model needs it.
+    #[error("{}: {reason}", .path.display())]
+    Picture {
+        /// Position in the call (0 for a single one).
+        index: usize,
+        /// The file, as the text names it.
+        path: PathBuf,
+        /// What is wrong with it, and the way out.
+        reason: String,
+    },
     /// A tokenizer has no form in GGUF files.
     #[error("{path}: the tokenizer cannot be put into a GGUF file: {reason}", path = .path.display())]
     NoGguf {

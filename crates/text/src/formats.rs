@@ -30,7 +30,7 @@ pub use gguf::GgufParts;
 use parts::{Parts, filled};
 
 use crate::settings::{Settings, object, read_optional};
-use crate::{Error, Result};
+use crate::{Error, Result, pictures};
 
 /// Longest token that a vocabulary may have, in bytes. Real ones are below 2,000.
 const LONGEST: usize = 1 << 16;
@@ -54,12 +54,17 @@ pub(crate) enum Files {
     Numbered([PathBuf; 2]),
     /// The settings of an ELMo, whose words are their characters.
     Characters(PathBuf),
+    /// How the pictures of a model are prepared.
+    Pictures(PathBuf),
 }
 
 impl Files {
     /// The files of a folder: those that its class is made from, or else the first form of which all files are there.
     pub fn find(folder: &Path) -> Result<Option<Self>> {
         let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+        if let Some(path) = pictures::settings_in(folder)? {
+            return Ok(Some(Self::Pictures(path)));
+        }
         if let Some(path) = there("tokenizer.json") {
             return Ok(Some(Self::Json(path)));
         }
@@ -95,6 +100,7 @@ impl Files {
             ("vocab.json", _) => Self::Pairs([path.into(), folder.join("merges.txt")]),
             ("merges.txt", _) => Self::Pairs([folder.join("vocab.json"), path.into()]),
             ("source.spm" | "target.spm", _) => Self::Numbered([folder.join("vocab.json"), path.into()]),
+            (pictures::PREPROCESSOR | pictures::PROCESSOR, _) => Self::Pictures(path.into()),
             (characters::OPTIONS, _) => Self::Characters(path.into()),
             (_, "model" | "spm") => Self::Pieces(path.into()),
             (_, "txt") => Self::WordPiece(path.into()),
@@ -105,7 +111,8 @@ impl Files {
     /// The file that stands for all of them.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Json(path) | Self::WordPiece(path) | Self::Pieces(path) | Self::Characters(path) => path,
+            Self::Json(path) | Self::WordPiece(path) | Self::Pieces(path) => path,
+            Self::Characters(path) | Self::Pictures(path) => path,
             Self::Pairs([path, _]) | Self::Numbered([path, _]) => path,
         }
     }
@@ -141,6 +148,7 @@ pub(crate) fn make(files: &Files, folder: &Path, settings: &mut Settings) -> Res
     let mut notes = Vec::new();
     let class = match files {
         Files::Json(path) => return Ok(Made { json: json::checked(path, read(path)?)?, notes }),
+        Files::Pictures(_) => return Ok(Made { json: pictures::tokenizer_json(), notes }),
         Files::Characters(path) => return Ok(Made { json: characters::tokenizer_json(path)?, notes }),
         Files::WordPiece(_) => match class::find(folder, settings)? {
             (Some(class), _) if files.fit(class) => class,
@@ -190,7 +198,7 @@ pub(crate) fn make(files: &Files, folder: &Path, settings: &mut Settings) -> Res
         (Files::Numbered([vocab, source]), _) => {
             marian::tokenizer_json(class, [vocab, source], [&read(vocab)?, &read(source)?], &around)?
         }
-        (Files::Json(_) | Files::Pieces(_) | Files::Characters(_), _) => {
+        (Files::Json(_) | Files::Pieces(_) | Files::Characters(_) | Files::Pictures(_), _) => {
             return Err(Error::Class { folder: folder.into(), got: Some(format!("{:?}", class.names[0])) });
         }
     };

@@ -16,6 +16,7 @@ mod guard;
 mod lines;
 mod marks;
 mod packed;
+pub mod pictures;
 mod save;
 mod settings;
 mod special;

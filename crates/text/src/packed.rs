@@ -9,6 +9,7 @@ use crate::{Encoding, Error, Marks, Result};
 /// - `ids`, `type_ids`: `[tokens]`, all sequences one after another
 /// - `offsets`: `[batch + 1]`, sequence `i` is `offsets[i]..offsets[i + 1]`; the first is 0, the last is `tokens`
 /// - `chars`: `[tokens, WORD]` (see [`characters`](crate::characters)), or nothing
+/// - `pixels`: `[tokens, row]`, bytes of the square of a picture that each token is, or nothing
 /// - `marks`: any number of ranges for each sequence, or nothing
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Packed {
@@ -21,6 +22,9 @@ pub struct Packed {
     /// Characters of each token, for models that read words by them; empty for all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chars: Vec<u16>,
+    /// Bytes of each token, as many for each, for models that read pictures; empty for all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pixels: Vec<u8>,
     /// Ranges of tokens that a head is asked about; empty for all others.
     #[serde(default, skip_serializing_if = "Marks::is_empty")]
     pub marks: Marks,
@@ -28,8 +32,8 @@ pub struct Packed {
 
 impl Default for Packed {
     fn default() -> Self {
-        let (ids, type_ids, chars) = (Vec::new(), Vec::new(), Vec::new());
-        Self { ids, type_ids, offsets: vec![0], chars, marks: Marks::default() }
+        let (ids, type_ids, chars, pixels) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { ids, type_ids, offsets: vec![0], chars, pixels, marks: Marks::default() }
     }
 }
 
@@ -99,30 +103,38 @@ impl Packed {
         self.offsets.push(end.unwrap_or(u32::MAX));
     }
 
-    /// Adds one encoding at the end, with its characters if it has them.
+    /// Adds one encoding at the end, with its characters or pixels if it has them.
     ///
     /// # Panics
     /// As [`push`](Self::push).
     pub fn push_encoding(&mut self, encoding: &Encoding) {
         self.push_ids(&encoding.ids, encoding.type_ids());
         self.chars.extend_from_slice(&encoding.chars);
+        self.pixels.extend_from_slice(&encoding.pixels);
     }
 
     /// Adds the sequences of another batch at the end.
     ///
     /// # Panics
-    /// If one of the two has characters or ranges and the other does not, or the batch passes 2³² tokens.
+    /// If one of the two has characters, pixels or ranges and the other does not, or the batch passes 2³² tokens.
     pub fn append(&mut self, other: &Self) {
         let (own, more) = (self.batch(), other.batch());
         let alike = own == 0 || more == 0;
         assert!(alike || self.chars.is_empty() == other.chars.is_empty(), "characters of some of the texts");
+        assert!(alike || self.pixel_row() == other.pixel_row(), "pixels of some of the texts, or others");
         assert!(alike || self.marks.is_empty() == other.marks.is_empty(), "ranges of some of the texts");
         for index in 0..more {
             let (ids, types) = other.sequence(index);
             self.push(ids, types);
         }
         self.chars.extend_from_slice(&other.chars);
+        self.pixels.extend_from_slice(&other.pixels);
         (0..other.marks.len()).for_each(|index| self.marks.push(other.marks.of(index)));
+    }
+
+    /// Bytes of each token of a picture; 0 for other batches.
+    pub fn pixel_row(&self) -> usize {
+        self.pixels.len().checked_div(self.tokens()).unwrap_or(0)
     }
 
     /// Number of sequences.
@@ -178,7 +190,7 @@ impl Packed {
         positions
     }
 
-    /// The same sequences, each with these ids in front, of the first type; without characters and marks.
+    /// The same sequences, each with these ids in front, of the first type; without characters, pixels and marks.
     pub fn behind(&self, ids: &[u32]) -> Self {
         let mut wide = Self::default();
         for index in 0..self.batch() {
@@ -197,12 +209,18 @@ impl Packed {
             type_ids: Vec::with_capacity(tokens),
             offsets: Vec::with_capacity(indices.len() + 1),
             chars: Vec::new(),
+            pixels: Vec::new(),
             marks: Marks::default(),
         };
         chosen.offsets.push(0);
+        let row = self.pixel_row();
         for &index in indices {
             let (ids, type_ids) = self.sequence(index);
             chosen.push(ids, type_ids);
+            if row > 0 {
+                let range = self.range(index);
+                chosen.pixels.extend_from_slice(&self.pixels[range.start * row..range.end * row]);
+            }
             if !self.chars.is_empty() {
                 let range = self.range(index);
                 chosen.chars.extend_from_slice(&self.chars[range.start * WORD..range.end * WORD]);
@@ -312,5 +330,27 @@ mod tests {
         let chosen = packed.select(&[2, 1, 0]);
         assert_eq!(chosen.ids, [3, 1, 2]);
         assert_eq!(chosen.chars, [[3; WORD], [1; WORD], [2; WORD]].concat());
+    }
+
+    #[test]
+    fn pixels_go_with_their_tokens() {
+        let picture = |ids: &[u32]| Encoding {
+            ids: ids.to_vec(),
+            origins: vec![Origin::special(0); ids.len()],
+            pixels: ids.iter().flat_map(|&id| [id as u8; 6]).collect(),
+            ..Encoding::default()
+        };
+        let mut packed = Packed::from_encodings(&[picture(&[1, 2]), picture(&[]), picture(&[3])]);
+        assert_eq!(packed.pixel_row(), 6);
+        let chosen = packed.select(&[2, 1, 0]);
+        assert_eq!(
+            (chosen.ids.as_slice(), chosen.pixels.as_slice()),
+            (&[3, 1, 2][..], &[[3; 6], [1; 6], [2; 6]].concat()[..])
+        );
+        packed.append(&chosen);
+        assert_eq!(packed.pixels, [1, 2, 3, 3, 1, 2].map(|byte| [byte; 6]).concat());
+        let written = serde_json::to_string(&packed).unwrap();
+        assert_eq!(serde_json::from_str::<Packed>(&written).unwrap(), packed);
+        assert!(!serde_json::to_string(&Packed::from_ids(&[[1]])).unwrap().contains("pixels"));
     }
 }

@@ -7,18 +7,22 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokenizers::normalizers::NormalizerWrapper;
 
+use crate::pictures::PREPROCESSOR;
 use crate::settings::ROLES;
 use crate::{Error, Result, Tokenizer, formats};
 
 impl Tokenizer {
     /// Writes `tokenizer.json` and `tokenizer_config.json`, and every other tokenizer file of the folder this one
-    /// was read from (`vocab.txt`, `special_tokens_map.json`, ...). Files that say the same keep their bytes; each
+    /// was read from (`vocab.txt`, `special_tokens_map.json`, ...); of pictures `preprocessor_config.json` alone. Files that say the same keep their bytes; each
     /// is written under a temporary name, synced, then renamed.
     ///
     /// # Errors
     /// [`Error::Write`] if the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
+        if let Some(pictures) = &self.pictures {
+            return write(&folder.join(PREPROCESSOR), &pictures.file);
+        }
         let json = if self.source.changed { self.to_json()? } else { self.source.json.clone() };
         write(&folder.join("tokenizer.json"), &json)?;
         write(&folder.join("tokenizer_config.json"), &self.config()?)?;

@@ -10,6 +10,7 @@ use tokenizers::{PostProcessor, PostProcessorWrapper, PreTokenizerWrapper};
 use crate::fast::Fast;
 use crate::formats::{self, Files};
 use crate::guard::guarded;
+use crate::pictures::{self, Pictures};
 use crate::settings::{Settings, read_optional};
 use crate::special::SpecialTokens;
 use crate::tokens::id_limit;
@@ -30,6 +31,8 @@ pub struct Tokenizer {
     pub(crate) spaced: bool,
     /// Tokens are words that are read by their characters.
     pub(crate) characters: bool,
+    /// Texts are the paths of pictures, and tokens their squares.
+    pub(crate) pictures: Option<Arc<Pictures>>,
     word_token: WordToken,
     pub(crate) settings: Settings,
     pub(crate) source: Source,
@@ -116,6 +119,23 @@ impl Tokenizer {
         }
     }
 
+    /// What reads the pictures of a folder, whatever else it has for texts: of one that holds a model of both.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`] if nothing says how pictures are prepared; as [`from_folder`](Self::from_folder).
+    pub fn of_pictures(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        match pictures::file_in(folder) {
+            Some(path) => Self::from_files(&Files::Pictures(path), folder),
+            None => Err(nothing_there(folder)),
+        }
+    }
+
+    /// Whether texts are the paths of pictures.
+    pub fn reads_pictures(&self) -> bool {
+        self.pictures.is_some()
+    }
+
     /// Whether a folder has files that [`from_folder`](Self::from_folder) reads, which are not read here.
     ///
     /// # Errors
@@ -145,7 +165,8 @@ impl Tokenizer {
         if let Some(config) = config {
             beside.push(("tokenizer_config.json", config));
         }
-        for name in CARRIED {
+        let carried: &[&str] = if matches!(files, Files::Pictures(_)) { &[] } else { &CARRIED };
+        for &name in carried {
             // A vocabulary may have another name.
             let path = match files {
                 Files::WordPiece(path) if name == "vocab.txt" => path.clone(),
@@ -158,6 +179,9 @@ impl Tokenizer {
         let source = Source { path: files.path().into(), json: made.json, changed: false, beside };
         let mut tokenizer = Self::build(source, settings, made.notes)?;
         tokenizer.characters |= matches!(files, Files::Characters(_));
+        if let Files::Pictures(path) = files {
+            tokenizer.pictures = Some(Arc::new(Pictures::read(path)?));
+        }
         Ok(tokenizer)
     }
 
@@ -245,6 +269,7 @@ impl Tokenizer {
             fast,
             spaced,
             characters,
+            pictures: None,
             word_token,
             settings,
             source,
@@ -317,11 +342,21 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Encode`] if the tokenizer refuses.
     pub fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
+        self.only_texts()?;
         let encoding = guarded(|| self.inner.encode_fast(text, false)).map_err(|error| {
             let start = text.chars().take(40).collect();
             Error::Encode { index: 0, start, reason: error.to_string() }
         })?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Refuses where only texts have ids.
+    pub(crate) fn only_texts(&self) -> Result<()> {
+        if !self.reads_pictures() {
+            return Ok(());
+        }
+        let reason = "the model reads pictures: the ids of their tokens alone say nothing".to_string();
+        Err(Error::Encode { index: 0, start: String::new(), reason })
     }
 
     /// Text of the ids; `skip_special` leaves special tokens out.
@@ -367,7 +402,9 @@ fn nothing_there(folder: &Path) -> Error {
     };
     found.sort();
     let has = |name: &str| found.iter().any(|file| file == name);
-    let hint = if has("vocab.json") || has("merges.txt") {
+    let hint = if pictures::is_model(folder) {
+        Some("a model that reads pictures needs preprocessor_config.json beside its config.json")
+    } else if has("vocab.json") || has("merges.txt") {
         Some("vocab.json and merges.txt belong together: the other one is missing")
     } else if has("bpe.codes") || has("vocab.bpe") || has("encoder.json") {
         Some("rename encoder.json to vocab.json and vocab.bpe to merges.txt; bpe.codes are not read")

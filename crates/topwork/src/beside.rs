@@ -48,11 +48,11 @@ pub(crate) const REPLACED: f32 = 0.3;
 /// How much more often than on average a text may be drawn: a few odd ones would be all of an epoch.
 const MOST: f64 = 10.0;
 
-/// Refuses texts beside that teach nothing, or not this task.
+/// Refuses texts beside, or pictures, that teach nothing, or not this task.
 ///
 /// # Errors
 /// [`Error::Task`].
-pub(crate) fn check(recipe: &Recipe, kind: Kind) -> Result<(), Error> {
+pub(crate) fn check(recipe: &Recipe, kind: Kind, pictures: bool) -> Result<(), Error> {
     let Some(beside) = &recipe.beside else { return Ok(()) };
     let wrong = |what: String| Err(Error::Task(what));
     if !matches!(kind, Kind::Classify | Kind::MultiLabel | Kind::Regress | Kind::Tag) {
@@ -63,6 +63,12 @@ pub(crate) fn check(recipe: &Recipe, kind: Kind) -> Result<(), Error> {
     }
     let lesson = beside.lesson;
     match lesson {
+        Lesson::Consistency | Lesson::Likeness if pictures => {
+            return wrong(format!(
+                "beside: the lesson {} looks at words, and pictures have none",
+                lesson.name()
+            ));
+        }
         Lesson::Teacher if kind == Kind::Tag => {
             return wrong(
                 "beside: a teacher answers whole texts, not tags of words; write its tags into a file with \

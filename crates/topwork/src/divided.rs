@@ -163,7 +163,11 @@ fn write(path: &Path, dataset: &Dataset, name: &dyn Fn(&str) -> String) -> Resul
     let mut lines = String::new();
     for example in &dataset.examples {
         let Some(Label::One(label)) = &example.label else { continue };
-        let mut row = json!({ "text": example.text, "label": name(label) });
+        // The path of a picture begins where the program runs, not where this file is.
+        let path = dataset.is_of_pictures().then(|| std::path::absolute(&example.text));
+        let path = path.transpose().map_err(Error::file(Path::new(&example.text)))?;
+        let text = path.map_or(example.text.clone(), |path| path.to_string_lossy().into_owned());
+        let mut row = json!({ "text": text, "label": name(label) });
         if let (Some(pair), Some(row)) = (&example.pair, row.as_object_mut()) {
             row.insert("pair".to_string(), json!(pair));
         }

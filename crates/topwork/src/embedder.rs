@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use topwork_kernels::gemm::Precision;
-use topwork_models::model::saved_spec;
-use topwork_models::{HeadSpec, Model, Pooling};
+use topwork_models::model::{bare_pooling, saved_spec};
+use topwork_models::{HeadSpec, Model, Pooling, Source};
 use topwork_text::{Input, Packed, Tokenizer};
 use topwork_weights::LoadReport;
 
@@ -20,7 +20,8 @@ use crate::sentence::{Role, SentenceTexts};
 /// How texts become vectors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EmbedOptions {
-    /// First token, mean or maximum over tokens; `None` = as the model's folder says, else the mean.
+    /// First token, mean or maximum over tokens; `None` = as the model's folder says, else the mean, of pictures
+    /// the class token.
     pub pool: Option<Pooling>,
     /// Scale vectors to length one; `None` = as the model's folder says, else yes.
     pub normalise: Option<bool>,
@@ -95,6 +96,11 @@ impl Embedder {
         Ok(Embedder { model, tokenizer, texts, precision: options.precision, max_length, width, report })
     }
 
+    /// The tokenizer, or what makes tokens of pictures.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     /// How loading went.
     pub fn load_report(&self) -> &LoadReport {
         &self.report
@@ -144,7 +150,8 @@ impl Embedder {
     where
         I: Into<Input<'a>> + Copy + Sync,
     {
-        let encodings = if self.texts.is_plain(role) {
+        // Nothing is put before the path of a picture.
+        let encodings = if self.texts.is_plain(role) || self.tokenizer.reads_pictures() {
             self.tokenizer.encode_batch(inputs, Some(self.max_length))?
         } else {
             // What is put before a pair stands before its first text.
@@ -197,7 +204,7 @@ pub(crate) fn spec(folder: &Path, options: &EmbedOptions) -> Result<(HeadSpec, b
     let says = own.is_some();
     let (pool, normalise, dense) = match own {
         Some(HeadSpec::Embed { pool, normalise, dense }) => (pool, normalise, dense),
-        _ => (Pooling::Mean, true, None),
+        _ => (bare_pooling(Source::find(folder)?.config())?, true, None),
     };
     let spec = HeadSpec::Embed {
         // Its map belongs to its pooling.

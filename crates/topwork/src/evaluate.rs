@@ -12,7 +12,7 @@ use crate::embedder::{self, EmbedOptions};
 use crate::error::Error;
 use crate::model_files;
 use crate::opened;
-use crate::prepare::read_options;
+use crate::prepare::{look_at, read_options};
 use crate::recipe::{DataRecipe, Kind, TaskRecipe};
 use crate::saved::SavedNotes;
 use crate::sentence::SentenceTexts;
@@ -171,6 +171,7 @@ impl LabelledSet {
         };
         let own_length = kind.is_none_or(|(_, own_length)| own_length);
         let mut dataset = read(&data.train, &read_options(data, task(asked).reader())?)?;
+        look_at(&mut dataset, &tokenizer)?;
         let settings = TaskRecipe::default();
         let task = task(tasks::embed::settled(asked, &settings, &dataset)?);
         let sentence = SentenceTexts::read(folder)?;

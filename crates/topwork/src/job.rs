@@ -449,7 +449,8 @@ fn measure(
     let predicates = predicates(&named)?;
     let mut mistakes = data.task().mistakes(&test, data);
     let one_task = outcomes.resolved.task.groups.is_empty();
-    if let (Kind::Classify, true, Some(mistakes)) = (data.kind, one_task, &mut mistakes) {
+    let texts = !tokenizer.reads_pictures();
+    if let (Kind::Classify, true, Some(mistakes)) = (data.kind, one_task && texts, &mut mistakes) {
         erasure::mark(mistakes, data, &model, tokenizer, options.precision.kernel())?;
     }
     outcomes.slices = slices(&test, &data.test, metric, &predicates, judge.resamples)?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use topwork_models::Source;
-use topwork_models::adapted::{halves, is_adapter};
+use topwork_models::adapted::{halves, is_adapter, vision_of};
 use topwork_models::source::{is_adapted, read_json};
 use topwork_text::{ChatTemplate, GgufParts, Tokenizer};
 use topwork_weights::format::head_of;
@@ -18,12 +18,15 @@ use topwork_weights::{Checkpoint, Gguf, TensorFile};
 
 use crate::error::Error;
 
-/// The tokenizer of a model: of its folder, or of the file it is, GGUF or a language model of flair.
+/// The tokenizer of a model, or what makes tokens of its pictures: of its folder, or of the file it is, GGUF or a language model of flair.
 ///
 /// # Errors
 /// There is none, or it is broken.
 pub fn tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     let path = &*under(path.as_ref())?;
+    if let Some(whole) = path.to_str().and_then(vision_of) {
+        return Ok(Tokenizer::of_pictures(whole)?);
+    }
     if let Some(file) = gguf(path) {
         let file = Gguf::open(file)?;
         if let Some(parts) = parts(&file)? {
@@ -107,6 +110,9 @@ pub(crate) const GENERATION: &str = "generation_config.json";
 
 /// The model under an adapter, whose files count; of others the path itself.
 fn under(path: &Path) -> Result<Cow<'_, Path>, Error> {
+    if let Some((_, model)) = path.to_str().and_then(halves).filter(|(_, model)| vision_of(model).is_some()) {
+        return Ok(Cow::Borrowed(Path::new(model)));
+    }
     let adapted = is_adapter(path) || path.to_str().is_some_and(|text| halves(text).is_some());
     Ok(if adapted { Cow::Owned(Source::find(path)?.weights().to_path_buf()) } else { Cow::Borrowed(path) })
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use topwork_adapt::{Attached, adapter_hub, peft};
 use topwork_models::adapted::{HUB_HEAD, HUB_HEAD_WEIGHTS, ON, adapter_in};
-use topwork_models::model::HEAD_WEIGHTS;
+use topwork_models::model::{HEAD_WEIGHTS, bare_pooling};
 use topwork_models::saved::{continues, spec_of};
 use topwork_models::source::{ADAPTER_CONFIG, read_json};
-use topwork_models::{HeadSpec, Model, Pooling, SaveOptions, Source};
+use topwork_models::{HeadSpec, Model, SaveOptions, Source};
 use topwork_weights::{Checkpoint, LoadReport, Named};
 
 use crate::convert::tokenizer_files;
@@ -66,7 +66,9 @@ pub fn open_whole(path: &Path) -> Result<(Model, LoadReport, bool), Error> {
     let source = Source::find(path)?;
     let (spec, bare) = match spec_of(&source) {
         Ok(spec) => (spec, false),
-        Err(topwork_models::Error::NoHead { .. }) => (HeadSpec::embedder(Pooling::Mean, false), true),
+        Err(topwork_models::Error::NoHead { .. }) => {
+            (HeadSpec::embedder(bare_pooling(source.config())?, false), true)
+        }
         Err(error) => return Err(error.into()),
     };
     let (model, report, _) = open_apart(path, &spec, 0)?;

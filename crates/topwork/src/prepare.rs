@@ -7,6 +7,8 @@ use topwork_data::{
     ClassWeights, Dataset, Encoder, Format, GroupCache, Inputs, Label, LabelMap, LengthReport, NearOptions,
     ReadOptions, ReadReport, SplitOptions, SplitReport, Task, Unit, few, read,
 };
+use topwork_text::Tokenizer;
+use topwork_text::pictures::names_picture;
 
 use crate::beside;
 use crate::error::Error;
@@ -92,12 +94,14 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
     if kind != asked {
         notes.push("pairs with a number: how alike they are (similarity)".to_string());
     }
+    look_at(&mut whole, tokenizer)?;
     let mut scheme = None;
     let mut settled = task(kind).settle(&mut whole, &mut scheme);
     let mut reports = vec![whole.report.clone()];
     let mut other = |path: &Path, pairs: &Option<PathBuf>| -> Result<Dataset, Error> {
         let data = DataRecipe { pair_file: pairs.clone().or(data.pair_file.clone()), ..data.clone() };
         let (_, mut dataset) = read_labelled(path, &data, Some(kind), &mut Vec::new())?;
+        look_at(&mut dataset, tokenizer)?;
         settled.extend(task(kind).settle(&mut dataset, &mut scheme));
         reports.push(dataset.report.clone());
         Ok(dataset)
@@ -145,7 +149,7 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
             )));
         }
     };
-    beside::check(recipe, kind)?;
+    beside::check(recipe, kind, tokenizer.reads_pictures())?;
     let mut answers: Option<Vec<f32>> = None;
     let beside = match &recipe.beside {
         None => None,
@@ -154,6 +158,7 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
                 Lesson::Labels => read(&beside.data, &read_options(data, task.reader())?)?,
                 _ => unlabelled(&beside.data, data)?,
             };
+            look_at(&mut dataset, tokenizer)?;
             let (all, mut more) = (dataset.len(), String::new());
             match beside.lesson {
                 Lesson::Labels => drop(task.settle(&mut dataset, &mut scheme)),
@@ -250,6 +255,38 @@ pub fn prepare(recipe: &Recipe, seed: u64, reads: &Reads) -> Result<Prepared, Er
         fingerprint,
         notes,
     })
+}
+
+/// Takes the texts for what the model reads, texts or the paths of pictures.
+///
+/// # Errors
+/// Pictures for a model that reads texts; paths at which there is no file, for one that reads pictures.
+pub fn look_at(dataset: &mut Dataset, tokenizer: &Tokenizer) -> Result<(), Error> {
+    if tokenizer.reads_pictures() {
+        dataset.find_pictures();
+        let missing = dataset.texts().position(|text| !Path::new(text).is_file());
+        let Some(missing) = missing else { return Ok(()) };
+        let text: String = dataset.examples[missing].text.chars().take(160).collect();
+        return Err(Error::Task(match names_picture(&text) {
+            true => {
+                format!("{}: cannot read the picture {text}: there is no such file", dataset.place(missing))
+            }
+            false => format!(
+                "{}: the model reads pictures, and {text:?} is not the path of one: each text is to be the path of a picture (PNG, \
+                 JPEG, WebP, BMP, GIF)",
+                dataset.place(missing)
+            ),
+        }));
+    }
+    if dataset.is_of_pictures() || dataset.names_pictures() {
+        return Err(Error::Task(format!(
+            "{}: these are pictures ({}), and the model reads texts: take a model that reads pictures (vit, or the side of a CLIP \
+             for them, vision of MODEL)",
+            dataset.report.path.display(),
+            dataset.texts().next().unwrap_or_default()
+        )));
+    }
+    Ok(())
 }
 
 /// What the longest length does to the texts.
@@ -488,8 +525,8 @@ fn fingerprint(sets: &[&Dataset], answers: Option<&[f32]>) -> String {
     answers.iter().for_each(|answers| hash.update(bytemuck::cast_slice(answers)));
     for set in sets {
         hash.update((set.len() as u64).to_le_bytes());
-        for example in &set.examples {
-            for part in [Some(example.text.as_str()), example.pair.as_deref()] {
+        for (example, content) in set.examples.iter().zip(set.content()) {
+            for part in [Some(&*content), example.pair.as_deref()] {
                 let part = part.unwrap_or("\u{0}");
                 hash.update((part.len() as u64).to_le_bytes());
                 hash.update(part.as_bytes());

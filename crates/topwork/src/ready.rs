@@ -61,6 +61,10 @@ pub(crate) fn ready(
             size.vocab
         )));
     }
+    let virtual_tokens = adapter::virtual_tokens(&recipe, &source.path)?;
+    if virtual_tokens > 0 && tokenizer.reads_pictures() {
+        return Err(topwork_models::Error::VirtualTokens { what: "reading pictures" }.into());
+    }
     let sentence = SentenceTexts::read(&source.path)?;
     let data = {
         let encoder = remembering(&tokenizer, hub)?;
@@ -70,7 +74,7 @@ pub(crate) fn ready(
             targets: targets.as_ref(),
             model_max: match size.max_tokens {
                 NO_LIMIT => NO_LIMIT,
-                most => most.saturating_sub(adapter::virtual_tokens(&recipe, &source.path)?),
+                most => most.saturating_sub(virtual_tokens),
             },
             sentence: &sentence,
             model: &source.path,

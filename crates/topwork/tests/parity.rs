@@ -9,6 +9,8 @@ mod clip;
 mod gradients;
 #[path = "parity/pairs.rs"]
 mod pairs;
+#[path = "parity/pictures.rs"]
+mod pictures;
 #[path = "parity/saving.rs"]
 mod saving;
 #[path = "parity/table.rs"]
@@ -44,7 +46,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-const FAMILIES: [&str; 31] = [
+const FAMILIES: [&str; 33] = [
     "bert",
     "ernie",
     "bert-generation",
@@ -59,6 +61,8 @@ const FAMILIES: [&str; 31] = [
     "gpt",
     "gpt2",
     "clip-text",
+    "clip-vision",
+    "vit",
     "llama",
     "mistral",
     "qwen2",
@@ -88,7 +92,7 @@ fn folders() -> Vec<PathBuf> {
         found.push(top);
     }
     found.sort();
-    assert_eq!(found.len(), 155, "count the fixtures when you add one: {found:?}");
+    assert_eq!(found.len(), 161, "count the fixtures when you add one: {found:?}");
     found
 }
 
@@ -104,7 +108,9 @@ fn packed(golden: &Golden) -> Packed {
         if golden.has("packed.type_ids") { numbers("packed.type_ids") } else { vec![0; ids.len()] };
     let chars = if golden.has("packed.chars") { numbers("packed.chars") } else { Vec::new() };
     let chars = chars.into_iter().map(|number| number as u16).collect();
-    Packed { ids, type_ids, offsets: numbers("packed.offsets"), chars, ..Packed::default() }
+    let pixels = if golden.has("packed.pixels") { numbers("packed.pixels") } else { Vec::new() };
+    let pixels = pixels.into_iter().map(|number| number as u8).collect();
+    Packed { ids, type_ids, offsets: numbers("packed.offsets"), chars, pixels, ..Packed::default() }
 }
 
 fn floats(golden: &Golden, name: &str) -> Vec<f32> {

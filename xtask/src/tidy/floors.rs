@@ -18,6 +18,7 @@ const FENCES: &[(&str, &[&str], &str)] = &[
         "everything else works on slices and bytes",
     ),
     ("tokenizers", &["text"], "tokenizer files are read in one place"),
+    ("image", &["text"], "pictures are decoded in one place"),
     ("anyhow", &["cli", "xtask"], "a library has an error type of its own"),
 ];
 

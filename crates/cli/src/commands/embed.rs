@@ -69,7 +69,6 @@ impl Embed {
         if matches!(self.pool, Some(PoolName::Family | PoolName::Attention)) {
             bail!("--pool family and attention are a classifier's, which learns them; say cls, mean or max");
         }
-        let mut texts = self.texts.open(global)?;
         let options = EmbedOptions {
             pool: self.pool.map(PoolName::pooling),
             normalise: self.raw.then_some(false),
@@ -78,6 +77,7 @@ impl Embed {
             precision: PrecisionName::or_best(self.precision),
         };
         let embedder = Embedder::open(global.model_folder(&self.model)?, &options)?;
+        let mut texts = self.texts.open_for(embedder.tokenizer(), global)?;
         let (mut rows, mut values, mut width, mut cut_texts, mut cut_tokens) =
             (Vec::new(), Vec::new(), 1, 0, 0);
         loop {

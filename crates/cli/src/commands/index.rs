@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use topwork::prepare::look_at;
 use topwork::search::{Document, SearchIndex};
 use topwork::{EmbedOptions, Embedder};
 use topwork_data::{ReadOptions, Task};
@@ -69,8 +70,7 @@ impl Index {
             ids: true,
             ..ReadOptions::default()
         };
-        let dataset = topwork_data::read(&path, &options)?;
-        dataset.report.lines().iter().for_each(|line| global.note(line));
+        let mut dataset = topwork_data::read(&path, &options)?;
         let folder = global.model_folder(&self.model)?;
         let options = EmbedOptions {
             pool: None,
@@ -80,6 +80,8 @@ impl Index {
             precision: PrecisionName::or_best(self.precision),
         };
         let embedder = Embedder::open(&folder, &options)?;
+        look_at(&mut dataset, embedder.tokenizer())?;
+        dataset.report.lines().iter().for_each(|line| global.note(line));
         let mut documents = dataset.examples.into_iter().map(|example| Document {
             id: example.id.unwrap_or_else(|| example.row.to_string()),
             text: example.text,

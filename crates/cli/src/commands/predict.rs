@@ -92,7 +92,9 @@ impl Predict {
         if relates && several {
             bail!("a model of relations reads other rows than other models: run its adapter alone");
         }
-        let mut texts = if relates { self.texts.open_spans(global)? } else { self.texts.open(global)? };
+        let tokenizer = answerers[0].1.tokenizer();
+        let mut texts =
+            if relates { self.texts.open_spans(global)? } else { self.texts.open_for(tokenizer, global)? };
         let (mut empty, mut cut_texts, mut cut_tokens, mut seen) = (0, 0, 0, 0);
         let mut kept = Vec::new();
         let mut header = self.csv;

@@ -1,6 +1,6 @@
 //! Split files given by the user: what stands in more than one of them.
 
-use super::{GroupCache, NearOptions, joined, of_texts};
+use super::{GroupCache, NearOptions, all_joined, of_texts};
 use crate::Dataset;
 
 /// One text of a later set that stands in an earlier one too.
@@ -77,7 +77,7 @@ pub(super) fn between(
     near: Option<&NearOptions>,
     cache: &GroupCache,
 ) -> LeakReport {
-    let texts: Vec<String> = sets.iter().flat_map(|(_, set)| set.examples.iter().map(joined)).collect();
+    let texts: Vec<String> = sets.iter().flat_map(|(_, set)| all_joined(set)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let exact = cache.of(&texts, None, || of_texts(&texts, None));
     let both = cache.of(&texts, near, || of_texts(&texts, near));

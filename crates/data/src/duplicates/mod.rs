@@ -65,7 +65,7 @@ pub fn duplicates(dataset: &Dataset, near: Option<&NearOptions>) -> Duplicates {
 }
 
 fn of_dataset(dataset: &Dataset, near: Option<&NearOptions>, cache: &GroupCache) -> Duplicates {
-    let texts: Vec<String> = dataset.examples.par_iter().map(joined).collect();
+    let texts = all_joined(dataset);
     let longest = longest(dataset);
     let wholes: Vec<usize> = (0..texts.len()).filter(|&at| longest[at] == at).collect();
     let compared: Vec<&str> = wholes.iter().map(|&at| texts[at].as_str()).collect();
@@ -97,6 +97,14 @@ fn longest(dataset: &Dataset) -> Vec<usize> {
     }
     let of = |at: usize| exchange(at).and_then(|(conversation, _)| best.get(&conversation));
     (0..dataset.len()).map(|at| of(at).map_or(at, |(_, longest)| *longest)).collect()
+}
+
+/// What each example is compared by: pictures by what is in their files.
+fn all_joined(dataset: &Dataset) -> Vec<String> {
+    if dataset.is_of_pictures() {
+        return dataset.content().into_iter().map(std::borrow::Cow::into_owned).collect();
+    }
+    dataset.examples.par_iter().map(joined).collect()
 }
 
 /// Both texts of a pair as one, and the texts to choose from, kept apart by a character that no text has. Of an exchange it is

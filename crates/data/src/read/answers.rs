@@ -263,6 +263,6 @@ impl<'a> Gathered<'a> {
             notes,
         };
         self.skipped.iter().for_each(|(reason, row)| report.skip(reason, *row));
-        Ok(Dataset { examples: self.examples, report, files: Vec::new() })
+        Ok(Dataset { examples: self.examples, report, files: Vec::new(), pictures: false })
     }
 }

@@ -109,7 +109,7 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Dataset> {
         skipped: Vec::new(),
         notes,
     };
-    let mut dataset = Dataset { examples, report, files: Vec::new() };
+    let mut dataset = Dataset { examples, report, files: Vec::new(), pictures: false };
     if labelled {
         dataset.report.notes.push(format!("scheme of the tags: {}", tags::scheme_of(&dataset)));
     }

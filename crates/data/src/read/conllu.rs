@@ -99,7 +99,7 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<Dataset> {
         skipped: Vec::new(),
         notes: seen.notes(options.task),
     };
-    Ok(Dataset { examples, report, files: Vec::new() })
+    Ok(Dataset { examples, report, files: Vec::new(), pictures: false })
 }
 
 /// True when the sample has lines of ten columns that begin with a number.

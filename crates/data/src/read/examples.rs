@@ -97,7 +97,7 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
         });
     }
     note_odd_labels(&examples, &mut report);
-    Ok(Dataset { examples, report, files: Vec::new() })
+    Ok(Dataset { examples, report, files: Vec::new(), pictures: false })
 }
 
 enum Found {

@@ -75,7 +75,7 @@ pub(super) fn labelled(
     if examples.is_empty() {
         return Err(Error::AllEmpty { path: path.into(), column: report.text.name, rows });
     }
-    Ok(Dataset { examples, report, files: Vec::new() })
+    Ok(Dataset { examples, report, files: Vec::new(), pictures: false })
 }
 
 /// A text for a message, cut to 60 characters.

@@ -1,7 +1,9 @@
-//! A folder with one folder a class and one text a file.
+//! A folder with one folder a class and one text, or one picture, a file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use topwork_text::pictures::names_picture;
 
 use crate::dataset::{Dataset, Example, Label};
 use crate::report::{ChosenColumn, ReadReport};
@@ -64,10 +66,21 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
             });
         }
     }
+    let pictures = of_pictures(&found)?;
+    if pictures {
+        report.text.why = "one picture a file".into();
+    }
     let mut examples = Vec::new();
     for (index, (file, class)) in found.iter().enumerate() {
         report.rows_read += 1;
-        let text = text(file, options.max_record_bytes)?;
+        let text = match (pictures, file.to_str()) {
+            (true, Some(path)) => path.to_string(),
+            (true, None) => {
+                let what = "the name of this file is no UTF-8; rename it".into();
+                return Err(Error::Empty { path: file.clone(), what });
+            }
+            (false, _) => text(file, options.max_record_bytes)?,
+        };
         if text.trim().is_empty() {
             report.skip("empty text", index + 1);
             continue;
@@ -82,7 +95,24 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
         };
         return Err(Error::Empty { path: path.into(), what });
     }
-    Ok(Dataset { examples, report, files: found.into_iter().map(|(file, _)| file).collect() })
+    Ok(Dataset { examples, report, files: found.into_iter().map(|(file, _)| file).collect(), pictures })
+}
+
+/// Whether the files are pictures, by their names: all of them, or none.
+fn of_pictures(files: &[(PathBuf, Option<String>)]) -> Result<bool> {
+    let is = |(file, _): &&(PathBuf, Option<String>)| names_picture(&name(file));
+    let Some((picture, _)) = files.iter().find(is) else { return Ok(false) };
+    match files.iter().find(|file| !is(file)) {
+        None => Ok(true),
+        Some((other, _)) => Err(Error::Empty {
+            path: other.clone(),
+            what: format!(
+                "the folder has pictures ({}) and this file, which is none by its name (.png, .jpg, .jpeg, .webp, .bmp, .gif): take \
+                 one kind out",
+                name(picture)
+            ),
+        }),
+    }
 }
 
 fn name(path: &Path) -> String {

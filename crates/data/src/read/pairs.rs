@@ -205,5 +205,5 @@ fn with_negatives(
         let column = report.text.name.clone();
         return Err(Error::AllEmpty { path: path.into(), column, rows: table.rows.len() });
     }
-    Ok(Dataset { examples, report, files: Vec::new() })
+    Ok(Dataset { examples, report, files: Vec::new(), pictures: false })
 }

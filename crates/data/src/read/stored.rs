@@ -51,7 +51,7 @@ fn examples(source: &Source, table: &Table, stored: &str, options: &ReadOptions)
     report.notes.push(format!("stored before; made from {}", report.path.display()));
     report.path = source.path().into();
     report.format = Format::Arrow;
-    Ok(Dataset { examples, report, files: Vec::new() })
+    Ok(Dataset { examples, report, files: Vec::new(), pictures: false })
 }
 
 /// The columns of the labels of a task.

@@ -95,7 +95,7 @@ pub(super) fn build(path: &Path, format: Format, table: Table, options: &ReadOpt
         let column = report.text.name.clone();
         return Err(Error::AllEmpty { path: path.into(), column, rows: table.rows.len() });
     }
-    let mut dataset = Dataset { examples, report, files: Vec::new() };
+    let mut dataset = Dataset { examples, report, files: Vec::new(), pictures: false };
     dataset.report.notes.push(format!("scheme of the tags: {}", tags::scheme_of(&dataset)));
     Ok(dataset)
 }

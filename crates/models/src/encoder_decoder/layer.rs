@@ -23,6 +23,8 @@ pub struct LayerConfig {
     pub across: bool,
     /// True if norms stand before blocks, false if they stand after them.
     pub pre_norm: bool,
+    /// Whether the maps to queries, keys and values have biases.
+    pub qkv_bias: bool,
     /// Activation of the feed-forward block.
     pub activation: Activation,
     /// Dropout on what blocks add.
@@ -61,14 +63,15 @@ impl Attention {
     fn declare(store: &mut ParamStore, path: &str, group: usize, config: &LayerConfig, mask: Mask) -> Self {
         let Size { hidden, heads, std, .. } = config.size;
         let norm = LayerNorm::declare(store, &format!("{path}.norm"), hidden, group, config.eps);
-        let mut linear =
-            |name: &str| Linear::declare(store, &format!("{path}.{name}"), [hidden, hidden], group, std);
+        let mut linear = |name: &str, bias: bool| {
+            Linear::declare_with(store, &format!("{path}.{name}"), [hidden, hidden], group, std, bias)
+        };
         Attention {
             norm,
-            q: linear("q"),
-            k: linear("k"),
-            v: linear("v"),
-            out: linear("out"),
+            q: linear("q", config.qkv_bias),
+            k: linear("k", config.qkv_bias),
+            v: linear("v", config.qkv_bias),
+            out: linear("out", true),
             style: AttentionStyle {
                 heads,
                 kv_heads: heads,

@@ -284,6 +284,7 @@ impl Reader {
             mask: if side == Side::Target { Mask::Causal } else { Mask::Full },
             across: side == Side::Target,
             pre_norm: config.pre_norm,
+            qkv_bias: true,
             activation: config.activation,
             dropout: config.dropout,
             attention_dropout: config.attention_dropout,

@@ -102,6 +102,7 @@ impl ClipText {
             mask: Mask::Causal,
             across: false,
             pre_norm: true,
+            qkv_bias: true,
             activation: config.activation_or("hidden_act", Activation::QuickGelu)?,
             dropout: 0.0,
             attention_dropout: config.probability_or("attention_dropout", 0.0)?,

@@ -29,18 +29,24 @@ impl Model {
     }
 
     /// A batch as the encoder reads it: with the virtual tokens, whose ids follow those of the words.
-    pub(super) fn widened<'a>(&self, input: &'a Packed) -> Cow<'a, Packed> {
+    ///
+    /// # Errors
+    /// [`Error::VirtualTokens`] for pictures.
+    pub(super) fn widened<'a>(&self, input: &'a Packed) -> Result<Cow<'a, Packed>, Error> {
         let tokens = self.virtual_tokens();
         if tokens == 0 {
-            return Cow::Borrowed(input);
+            return Ok(Cow::Borrowed(input));
+        }
+        if self.family.reads_pictures() {
+            return Err(Error::VirtualTokens { what: "reading pictures" });
         }
         // What stands in front of keys is of no word: any will do, as what becomes of it is never read.
         let first = match self.store.front() {
-            Some(_) => return Cow::Owned(input.behind(&vec![0; tokens])),
+            Some(_) => return Ok(Cow::Owned(input.behind(&vec![0; tokens]))),
             None => self.store.param(self.encoder.word_table()).shape[0] as u32,
         };
         let ids: Vec<u32> = (first..first + tokens as u32).collect();
-        Cow::Owned(input.behind(&ids))
+        Ok(Cow::Owned(input.behind(&ids)))
     }
 
     /// The rows of the texts' own tokens, of those of a widened batch.

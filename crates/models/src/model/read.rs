@@ -79,7 +79,7 @@ impl Model {
     /// As [`Model::hidden`].
     pub fn features_to(&self, pass: &Pass, input: &Packed, depth: usize) -> Result<Tensor<2>, Error> {
         assert!((1..=self.depth()).contains(&depth), "a depth of 1 to {}, not {depth}", self.depth());
-        let input = &*self.widened(input);
+        let input = &*self.widened(input)?;
         let way = Way { before: Vec::new(), x: self.encoder.embed(pass, input)? };
         let way = self.climb(pass, way, input, 1..depth)?;
         if depth == self.depth() {
@@ -110,7 +110,7 @@ impl Model {
         if depth == self.depth() {
             return Ok(x);
         }
-        let input = &*self.widened(input);
+        let input = &*self.widened(input)?;
         let ([_, width], mut start) = (x.dims(), 0);
         let mut before = Vec::new();
         for state in self.before(depth.min(self.parts_read())) {

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
+use topwork_text::pictures::PREPROCESSOR;
 use topwork_weights::{ModelFolder, Named, safetensors};
 
 use crate::error::Error;
 use crate::family::NO_LIMIT;
 use crate::head::HeadSpec;
 use crate::model::{HEAD_WEIGHTS, Model, is_head, own};
+use crate::patches::PREPROCESSING;
 use crate::sentence::Written;
 
 /// What goes into a saved folder beside the weights.
@@ -38,6 +40,11 @@ impl Model {
         own.extend(self.sentence_files(&options.notes)?);
         fn borrowed<'a>(files: impl Iterator<Item = &'a (String, Vec<u8>)>) -> Vec<(&'a str, &'a [u8])> {
             files.map(|(name, content)| (name.as_str(), content.as_slice())).collect()
+        }
+        let prepared = self.config.get(PREPROCESSING);
+        let there = options.files.iter().any(|(name, _)| name == PREPROCESSOR);
+        if let Some(settings) = prepared.filter(|_| !there) {
+            own.push((PREPROCESSOR.to_string(), format!("{settings:#}\n").into_bytes()));
         }
         let files = borrowed(own.iter().chain(&options.files));
         let (config, adapter) = (self.saved_config(), borrowed(options.adapter.iter()));
@@ -81,12 +88,16 @@ impl Model {
         Ok(safetensors::to_bytes(&head)?)
     }
 
-    /// The files by which sentence-transformers opens what [`Model::save`] writes, with the keys `max-length` and `lowercase` of
+    /// The files by which sentence-transformers opens what [`Model::save`] writes of a model of texts, with the keys `max-length` and `lowercase` of
     /// the notes; none for another head than `embed`, and where tokens are pooled by what is learnt.
     ///
     /// # Errors
     /// A parameter has no values.
     pub fn sentence_files(&self, notes: &Map<String, Value>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        // sentence-transformers reads pictures with other modules than these.
+        if self.family.reads_pictures() {
+            return Ok(Vec::new());
+        }
         let (HeadSpec::Embed { normalise, dense, .. }, Some(pool)) = (&self.spec, self.pooled()) else {
             return Ok(Vec::new());
         };

@@ -45,6 +45,7 @@ impl Writer {
             mask: Mask::Causal,
             across: true,
             pre_norm: false,
+            qkv_bias: true,
             activation: config.activation,
             dropout: config.dropout,
             attention_dropout: config.attention_dropout,

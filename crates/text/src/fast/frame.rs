@@ -83,6 +83,7 @@ impl Frame {
             ids: Vec::with_capacity(tokens),
             origins: Vec::with_capacity(tokens),
             chars: Vec::new(),
+            pixels: Vec::new(),
             cut,
         };
         for (index, special) in self.special.iter().enumerate() {

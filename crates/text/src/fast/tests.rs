@@ -83,6 +83,7 @@ impl Both {
             origin.special = *special == 1;
         }
         let mut encoding = Encoding {
+            pixels: Vec::new(),
             chars: Vec::new(),
             ids: whole.get_ids().to_vec(),
             origins,

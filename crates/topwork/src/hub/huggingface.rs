@@ -307,6 +307,8 @@ fn belongs_to_model(path: &str) -> bool {
         "spiece.model",
         "sentencepiece.bpe.model",
         "tokenizer.model",
+        "preprocessor_config.json",
+        "processor_config.json",
         "chat_template.jinja",
         "source.spm",
         "target.spm",

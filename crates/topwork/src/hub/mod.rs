@@ -161,10 +161,16 @@ impl Hub {
 
     /// The path of a model: a folder with `config.json` and weights, or a GGUF file. Of an adapter in a folder of its own, alone
     /// or as `ADAPTER on MODEL`, it is what names both halves (see [`topwork_models::adapted`]); the model is then fetched as well.
+    /// `vision of MODEL` is the side for pictures of a model that is found.
     ///
     /// # Errors
     /// A malformed reference, a missing path, a failed or forbidden fetch, a damaged cache, no model inside.
     pub fn model(&self, reference: &str, progress: &dyn Progress) -> Result<Found> {
+        if let Some(whole) = adapted::vision_of(reference) {
+            let found = self.model(whole, progress)?;
+            let path = format!("{}{}", adapted::OF_VISION, found.path.display()).into();
+            return Ok(Found { path, reference: reference.to_string(), derived: None, ..found });
+        }
         let get = |reference: &str| self.get(&Wanted::new(reference, Purpose::Model)?, false, progress);
         let (found, base) = match adapted::halves(reference) {
             Some((adapter, base)) => (self.adapter(adapter, progress)?, Some(base.to_string())),
