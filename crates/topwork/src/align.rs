@@ -229,12 +229,11 @@ fn nearness(rows: &[f32], others: &[f32], width: usize) -> Vec<f32> {
     })
 }
 
-/// Pairs of which each source belongs to one part alone: so many of the sources, drawn by a seed, are held out.
-pub fn held_out(
-    pairs: &[(usize, usize)],
-    share: f64,
-    seed: u64,
-) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
+/// Rows that mean the same: of the source, of the target.
+pub type Pair = (usize, usize);
+
+/// Pairs to learn from and pairs that are held out, each source in one of the two alone; which, a seed draws.
+pub fn held_out(pairs: &[Pair], share: f64, seed: u64) -> (Vec<Pair>, Vec<Pair>) {
     let mut sources: Vec<usize> =
         pairs.iter().map(|pair| pair.0).collect::<BTreeSet<_>>().into_iter().collect();
     Stream(derive(seed, "align/held out")).shuffle(&mut sources);
@@ -244,7 +243,7 @@ pub fn held_out(
 }
 
 /// Each source of some pairs once, with all of its targets.
-pub fn by_source(pairs: &[(usize, usize)]) -> BTreeMap<usize, Vec<usize>> {
+pub fn by_source(pairs: &[Pair]) -> BTreeMap<usize, Vec<usize>> {
     let mut all: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for &(source, target) in pairs {
         all.entry(source).or_default().push(target);

@@ -428,7 +428,8 @@ fn what_frozen_layers_make_of_texts_is_computed_once_for_all_runs_of_a_study() {
     assert!(said.contains("taken from a run before"), "{said}");
     assert_eq!(again, alone);
     // What is made of texts by others than these layers, or of other texts, is another thing.
-    let others: [(&str, fn(&mut Recipe)); 4] = [
+    type Change = fn(&mut Recipe);
+    let others: [(&str, Change); 4] = [
         ("lower", |recipe| recipe.task.layers = Some(topwork_models::Layers::SecondToLast)),
         ("split", |recipe| drop(recipe.train.insert("seed".into(), 5.into()))),
         ("rounded", |recipe| drop(recipe.train.insert("precision".into(), "bf16".into()))),

@@ -280,7 +280,6 @@ impl Results {
                 seconds: Some(runs.iter().map(|run| run.seconds).sum::<f64>() / runs.len().max(1) as f64),
                 baseline: !own,
                 main: self.ways.first().is_some_and(|first| first == way),
-                ..Method::default()
             }
         });
         let failed: Vec<String> = self
