@@ -12,8 +12,9 @@ use super::names_picture;
 const MOST_BYTES: u64 = 256 << 20;
 /// The longest side of a picture: beyond it, a small file may stand for more memory than there is.
 const LONGEST_SIDE: u32 = 1 << 15;
-/// The memory that decoding may take.
-const MOST_MEMORY: u64 = 1 << 30;
+/// The memory that decoding may take: a hundred million pixels with transparency, some more than what Pillow warns at. Formats such
+/// as GIF say a size of any number in a few bytes, and all of it is taken before the first pixel.
+const MOST_MEMORY: u64 = 400 << 20;
 
 /// A picture of red, green and blue bytes, row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -159,7 +159,13 @@ fn what_is_no_picture_is_named_with_its_reason() {
     bomb[16..24].copy_from_slice(&[0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30]);
     let crc = crc32(&bomb[12..29]);
     bomb[29..33].copy_from_slice(&crc.to_be_bytes());
+    // A GIF of 12,000 by 12,000, as random bytes found that took 863 MB.
+    let screen =
+        [b"GIF89a".as_slice(), &12_000_u16.to_le_bytes(), &12_000_u16.to_le_bytes(), &[0x80, 0, 0]].concat();
+    let frame =
+        [&[0, 0, 0, 255, 255, 255, b','][..], &[0; 4], &[1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0, b';']].concat();
     for (path, reason) in [
+        (put("screen.gif", &[screen, frame].concat()), "too large"),
         (files.path().join("none.png"), "cannot read the picture"),
         (files.path().join("a fine film"), "the model reads pictures"),
         (files.path().to_path_buf(), "a folder"),
