@@ -100,9 +100,14 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
         Some(name) => name.clone(),
         None => stem(&outcomes.resolved.data.train),
     };
-    let title = format!("{} on {data_name}", data.task().title());
+    let title = format!("{} on {data_name}", title_of(outcomes));
     let mut report = Report {
-        subtitle: format!("{} trained on {} texts", outcomes.source.reference, data.train.dataset.len()),
+        subtitle: format!(
+            "{} trained on {} {}",
+            outcomes.source.reference,
+            data.train.dataset.len(),
+            read(outcomes)
+        ),
         title,
         methods: Some(methods(outcomes)?),
         training: Some(training(outcomes)),
@@ -154,8 +159,8 @@ pub fn build(outcomes: &Outcomes) -> Result<Report, Error> {
             model_class(outcomes),
             report::count(outcomes.total_values as u64)
         ),
-        task: data.task().title().to_string(),
-        how_to_use: data.task().how_to_use(&outcomes.folder.join("best").display().to_string()),
+        task: title_of(outcomes),
+        how_to_use: how_to_use(outcomes),
         in_python: in_python(outcomes),
         library: if is_adapted(&outcomes.best()) { adapter::LIBRARY.to_string() } else { String::new() },
         limits: limits(outcomes),
@@ -201,6 +206,30 @@ fn stem(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
+fn of_pictures(outcomes: &Outcomes) -> bool {
+    outcomes.data.train.dataset.is_of_pictures()
+}
+
+/// What the model has learnt from.
+fn read(outcomes: &Outcomes) -> &'static str {
+    if of_pictures(outcomes) { "pictures" } else { "texts" }
+}
+
+/// What the task is called: `Text classification`, or of pictures `Picture classification`.
+fn title_of(outcomes: &Outcomes) -> String {
+    let title = outcomes.data.task().title();
+    if of_pictures(outcomes) { title.replacen("Text", "Picture", 1) } else { title.to_string() }
+}
+
+/// A command that uses the trained model.
+fn how_to_use(outcomes: &Outcomes) -> String {
+    let folder = outcomes.best().display().to_string();
+    match of_pictures(outcomes) && outcomes.data.task().pools() {
+        true => format!("topwork predict {folder} picture.png"),
+        false => outcomes.data.task().how_to_use(&folder),
+    }
+}
+
 /// How transformers gives the same answers. A head that pools in a way no class of transformers does stands in a file of
 /// its own, and is five lines.
 fn in_python(outcomes: &Outcomes) -> String {
@@ -211,6 +240,15 @@ fn in_python(outcomes: &Outcomes) -> String {
     }
     if !outcomes.data.task().pools() {
         return outcomes.data.task().in_python(&folder);
+    }
+    if of_pictures(outcomes) {
+        // A head of our own for pictures is no class of transformers.
+        let classes = matches!(outcomes.data.kind, Kind::Classify | Kind::MultiLabel);
+        let own = !classes || outcomes.best().join(topwork_models::model::HEAD_WEIGHTS).is_file();
+        let code = format!(
+            "from transformers import pipeline\n\nprint(pipeline(\"image-classification\", {folder:?})(\"picture.png\"))\n"
+        );
+        return if own { String::new() } else { code };
     }
     let pooled = match outcomes.resolved.task.pool.unwrap_or(Pooling::Family) {
         Pooling::Family => {
@@ -249,7 +287,7 @@ fn in_python(outcomes: &Outcomes) -> String {
 fn model_class(outcomes: &Outcomes) -> String {
     match outcomes.resolved.task.pool.filter(|_| outcomes.data.task().pools()) {
         Some(pool) => format!("{pool:?} pooling").to_lowercase(),
-        None => outcomes.data.task().title().to_lowercase(),
+        None => title_of(outcomes).to_lowercase(),
     }
 }
 

@@ -115,6 +115,16 @@ fn a_classifier_from_a_folder_of_pictures_to_answers() {
     assert!(accuracy > 0.9, "{accuracy}");
     // The names of files say what their classes are: no baseline may read them.
     assert!(run.resolved.report.baseline && run.baseline.is_none());
+    let card = fs::read_to_string(run.best().join("README.md")).unwrap();
+    for part in [
+        "# Picture classification on data",
+        "trained on 128 pictures",
+        "best picture.png",
+        "image-classification",
+    ] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    assert!(!card.contains("some text"), "{card}");
     let settings = |folder: &Path| fs::read(folder.join("preprocessor_config.json")).unwrap();
     assert_eq!(settings(&run.best()), settings(&fixture("vit")));
     assert!(!run.best().join("tokenizer.json").exists());

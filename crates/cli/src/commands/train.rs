@@ -477,7 +477,10 @@ pub fn print(outcomes: &Outcomes, out: &mut dyn Write) -> anyhow::Result<()> {
         writeln!(out, "use      {}", task.how_to_use(&shell(&best)))?;
         return Ok(());
     }
-    let example = if outcomes.data.train.dataset.examples.iter().any(|example| example.pair.is_some()) {
+    let data = &outcomes.data.train.dataset;
+    let example = if data.is_of_pictures() {
+        "picture.png"
+    } else if data.examples.iter().any(|example| example.pair.is_some()) {
         "\"a text\" --pair \"a second text\""
     } else {
         "\"a text\""
