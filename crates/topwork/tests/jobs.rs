@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+// Shared with other tests, which use all of it.
+#[allow(dead_code)]
+mod runs;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use topwork::hub::{self, Hub, Settings};
+use runs::hub;
+use topwork::hub;
 use topwork::job::{self, JobContext, JobObserver, Outcomes, Quiet};
 use topwork::recipe::DataRecipe;
 use topwork::run_report::Measures;
@@ -18,18 +23,6 @@ use topwork_train::{Event, Observer};
 
 fn model() -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/bert").display().to_string()
-}
-
-fn hub(folder: &Path) -> Hub {
-    Hub::with(Settings {
-        cache: folder.join("cache"),
-        offline: true,
-        hf_endpoint: String::new(),
-        hf_token: None,
-        certificates: None,
-        search_path: std::ffi::OsString::new(),
-        data_home: None,
-    })
 }
 
 /// Words of two tempers in an order that looks random; the class follows from the words.

@@ -2,34 +2,23 @@
 
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
 
+// Shared with other tests, which use all of it.
+#[allow(dead_code)]
+mod runs;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use topwork::hub::{self, Hub, Settings};
+use runs::{fixtures, hub};
+use topwork::hub;
 use topwork::job::{self, JobContext, Outcomes, Quiet};
 use topwork::recipe::DataRecipe;
 use topwork::{EmbedOptions, Embedder, Error, Predictor, Recipe, evaluate};
 use topwork_kernels::gemm::Precision;
 
 const SIDE: usize = 14;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
-}
-
-fn hub(folder: &Path) -> Hub {
-    Hub::with(Settings {
-        cache: folder.join("cache"),
-        offline: true,
-        hf_endpoint: String::new(),
-        hf_token: None,
-        certificates: None,
-        search_path: std::ffi::OsString::new(),
-        data_home: None,
-    })
-}
 
 /// A picture of stripes in colours that look random, as BMP has it; the class is which way they go.
 fn picture(n: usize) -> (Vec<u8>, &'static str) {
@@ -88,7 +77,7 @@ fn recipe(model: &str, data: &Path, extra: &str) -> Recipe {
 }
 
 fn vit() -> String {
-    fixture("vit").display().to_string()
+    fixtures("vit").display().to_string()
 }
 
 fn train(recipe: &Recipe, folder: &Path, run: &str) -> Result<Outcomes, Error> {
@@ -126,7 +115,7 @@ fn a_classifier_from_a_folder_of_pictures_to_answers() {
     }
     assert!(!card.contains("some text"), "{card}");
     let settings = |folder: &Path| fs::read(folder.join("preprocessor_config.json")).unwrap();
-    assert_eq!(settings(&run.best()), settings(&fixture("vit")));
+    assert_eq!(settings(&run.best()), settings(&fixtures("vit")));
     assert!(!run.best().join("tokenizer.json").exists());
 
     let predictor = Predictor::open_with(run.best(), Precision::F32).unwrap();
@@ -152,7 +141,7 @@ fn a_classifier_from_a_folder_of_pictures_to_answers() {
     assert!(found.notes.iter().any(|note| note.contains("their paths begin in")), "{:?}", found.notes);
 
     let options = EmbedOptions { precision: Precision::F32, ..EmbedOptions::default() };
-    let embedder = Embedder::open(fixture("vit/bare"), &options).unwrap();
+    let embedder = Embedder::open(fixtures("vit/bare"), &options).unwrap();
     let vectors = embedder.embed(&inputs).unwrap();
     assert_eq!((vectors.width, vectors.values.len()), (16, 40 * 16));
     assert_eq!(embedder.embed(&inputs[7..8]).unwrap().values, vectors.values[7 * 16..8 * 16]);
@@ -182,7 +171,7 @@ fn a_file_of_paths_is_learnt_from_as_the_folder_is_and_resumes() {
 fn the_side_for_pictures_of_a_clip_learns() {
     let folder = tempfile::tempdir().unwrap();
     let data = classes(folder.path(), 160);
-    let model = format!("vision of {}", fixture("clip").display());
+    let model = format!("vision of {}", fixtures("clip").display());
     let mut recipe = recipe(&model, &data, "");
     recipe.task.metric = Some("accuracy".into());
     let run = train(&recipe, folder.path(), "run").unwrap();
@@ -235,7 +224,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn texts_and_pictures_are_not_taken_for_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let data = classes(folder.path(), 40);
-    let bert = fixture("bert").display().to_string();
+    let bert = fixtures("bert").display().to_string();
     for data in [&data, &table(&data, 40)] {
         let error = chain(&train(&recipe(&bert, data, ""), folder.path(), "run").err().unwrap());
         assert!(error.contains("these are pictures") && error.contains("vit"), "{error}");
