@@ -8,19 +8,23 @@
 //!
 //! Reference: <https://github.com/adapter-hub/adapters>, `loading.py` and `configuration/adapter_config.py` of version 1.3.0.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod mixed;
+mod tensors;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use topwork_nn::ParamStore;
-use topwork_weights::{Checkpoint, Named, safetensors};
+use topwork_weights::{Named, safetensors};
 
-use crate::bottleneck::{HOULSBY, PARALLEL, PFEIFFER};
+use crate::bottleneck::{Grafts, HOULSBY, Manner, PARALLEL, PFEIFFER, declare};
 use crate::compacter::{COMPACTER, COMPACTER_PLUS, RULE};
 use crate::error::Error;
 use crate::peft::Upstream;
 use crate::{Attached, Settings, attach};
+use tensors::Tensors;
 
 /// Name of the file of settings.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -30,7 +34,7 @@ pub const WEIGHTS_FILE: &str = "adapter.safetensors";
 const README_FILE: &str = "README.md";
 /// Name of the file of tensors where they were not saved as safetensors.
 const PICKLED_FILE: &str = "pytorch_adapter.bin";
-/// What our adapters are called in their files.
+/// What our adapters are called in their files, where they have no name of their own.
 const NAME: &str = "topwork";
 
 /// How upstream calls the last map of a block, and the module within its layer in which the adapter then stands. The first that
@@ -83,9 +87,12 @@ fn of_model(place: &str) -> &str {
     if PARTS.contains(&first) { "" } else { &place[..(first.len() + 1).min(place.len())] }
 }
 
+/// What the places of adapters end in.
+const ADAPTERS_OF: &str = ".adapters";
+
 /// Where the adapter of a block stands, by the path of the block's last weight.
 fn place(upstream: &Upstream, weight: &str) -> String {
-    let own = format!("{}.adapters", weight.trim_end_matches(".weight"));
+    let own = format!("{}{ADAPTERS_OF}", weight.trim_end_matches(".weight"));
     let Some(module) = upstream(weight).and_then(|name| Some(name.strip_suffix(".weight")?.to_string()))
     else {
         return own;
@@ -102,6 +109,24 @@ fn place(upstream: &Upstream, weight: &str) -> String {
 /// # Errors
 /// A parameter without values.
 pub fn files(
+    attached: &Attached,
+    store: &ParamStore,
+    (config, base): (&Value, &str),
+    upstream: &Upstream,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    if let Settings::Fusion(settings) = attached.settings {
+        return mixed::files(attached, settings, store, (config, base), upstream);
+    }
+    let mut files = files_of(NAME, attached, store, (config, base), upstream)?;
+    if !files.is_empty() {
+        files.insert(0, (README_FILE.to_string(), readme(attached.kind, config).into_bytes()));
+    }
+    Ok(files)
+}
+
+/// The two files of an adapter of that name.
+fn files_of(
+    called: &str,
     attached: &Attached,
     store: &ParamStore,
     (config, base): (&Value, &str),
@@ -128,7 +153,7 @@ pub fn files(
             if let (RULE, Settings::Compacter(settings)) = (name, attached.settings) {
                 shape = vec![settings.terms; 3];
                 let name =
-                    format!("{}{SHARED}.{NAME}.{}", of_model(&place), name.trim_start_matches("shared."));
+                    format!("{}{SHARED}.{called}.{}", of_model(&place), name.trim_start_matches("shared."));
                 tensors.push(Named { name, shape, data });
                 continue;
             }
@@ -136,7 +161,7 @@ pub fn files(
             if ["adapter_up.weight", "adapter_up.b"].contains(&name) {
                 width = param.shape[0];
             }
-            tensors.push(Named { name: format!("{place}.{NAME}.{name}"), shape, data });
+            tensors.push(Named { name: format!("{place}.{called}.{name}"), shape, data });
         }
     }
     let beside = attached.kind == PARALLEL.name;
@@ -161,17 +186,18 @@ pub fn files(
             inside.extend(maps.into_iter().chain(neutral));
         }
     }
+    let whole = full(inside, called, width, (config, base));
+    Ok(vec![(CONFIG_FILE.to_string(), whole), (WEIGHTS_FILE.to_string(), safetensors::to_bytes(&tensors)?)])
+}
+
+/// Settings as the package has them in a file, with what they are of: a name, and a model of that width.
+fn full(inside: Value, name: &str, width: usize, (config, base): (&Value, &str)) -> Vec<u8> {
     let class = config["architectures"].get(0).cloned().unwrap_or(Value::Null);
     let whole = json!({
         "config": inside, "hidden_size": width, "model_class": class, "model_name": base,
-        "model_type": config["model_type"], "name": NAME, "version": "adapters.1.3.0",
+        "model_type": config["model_type"], "name": name, "version": "adapters.1.3.0",
     });
-    let whole = serde_json::to_vec_pretty(&whole).unwrap_or_default();
-    Ok(vec![
-        (README_FILE.to_string(), readme(attached.kind, config).into_bytes()),
-        (CONFIG_FILE.to_string(), whole),
-        (WEIGHTS_FILE.to_string(), safetensors::to_bytes(&tensors)?),
-    ])
+    serde_json::to_vec_pretty(&whole).unwrap_or_default()
 }
 
 /// What whoever opens the folder must know.
@@ -203,83 +229,73 @@ fn hub_name(activation: &str) -> &str {
 /// # Errors
 /// [`Error::File`]: files that are missing or broken, a setting that is not known here, a tensor that fits nothing in the model.
 pub fn open(folder: &Path, store: &mut ParamStore, upstream: &Upstream) -> Result<Attached, Error> {
-    let path = folder.join(CONFIG_FILE);
+    let config = settings(folder, CONFIG_FILE)?;
+    if config.get(mixed::KEY).is_some() {
+        return mixed::open(folder, &config, store, upstream);
+    }
+    let (kind, options, tensors) = read(folder, &config, store, upstream)?;
+    let attached = attach(kind, &options, store, 0)?;
+    tensors.fill(&attached.parts, store, upstream)?;
+    Ok(attached)
+}
+
+/// An adapter of that name for several in the same blocks: its values are there, and it is attached to nothing yet.
+///
+/// # Errors
+/// As [`open`]; a kind that cannot be one of several.
+pub(crate) fn member(
+    folder: &Path,
+    name: &str,
+    store: &mut ParamStore,
+    upstream: &Upstream,
+) -> Result<(Attached, Grafts), Error> {
+    let config = settings(folder, CONFIG_FILE)?;
+    let wrong = |what: &str| Error::File {
+        path: folder.join(CONFIG_FILE),
+        reason: format!("{what} cannot be one of several in a block: houlsby and pfeiffer adapters can"),
+    };
+    if config.get("config").is_none() {
+        return Err(wrong("this adapter, which is none of the package adapters,"));
+    }
+    let (kind, options, tensors) = read(folder, &config, store, upstream)?;
+    let manner = Manner::of(kind).ok_or_else(|| wrong(&format!("a {kind} adapter")))?;
+    let found = declare(manner, &options, store, 0, &format!("adapter.{name}"))?;
+    tensors.fill(&found.0.parts, store, upstream)?;
+    Ok(found)
+}
+
+/// A file of settings.
+fn settings(folder: &Path, name: &str) -> Result<Value, Error> {
+    let path = folder.join(name);
     let wrong = |reason: String| Error::File { path: path.clone(), reason };
     let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-    let config: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    let (kind, mut options) = kind_and_options(&config["config"]).map_err(wrong)?;
+    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
 
-    let named = [WEIGHTS_FILE, PICKLED_FILE].map(|name| folder.join(name));
-    let path = named.iter().find(|path| path.is_file()).unwrap_or(&named[0]);
-    let wrong = |reason: String| Error::File { path: path.clone(), reason };
-    let file = Checkpoint::open(path)?;
-    // By what stands around the adapter's own name: the module it stands in, and the parameter.
-    let mut tensors = BTreeMap::new();
-    for name in file.names() {
-        let shared = name.starts_with(SHARED) || name.contains(&format!(".{SHARED}."));
-        let parts = match shared {
-            true => name.rsplit_once('.').map(|(_, param)| (SHARED.to_string(), param)),
-            false => name.split_once(".adapters.").and_then(|(module, rest)| {
-                let (_, param) = rest.split_once('.')?;
-                Some((format!("{module}.adapters"), param))
-            }),
-        };
-        let Some((place, param)) = parts else {
-            return Err(wrong(format!("{name}: no tensor of a bottleneck adapter")));
-        };
-        tensors.insert((place, param.to_string()), name.to_string());
-    }
-    let size = file.names().find(|name| name.ends_with("adapter_down.0.weight"));
-    match (&config["config"]["reduction_factor"], size.and_then(|name| file.shape(name))) {
+/// The kind of an adapter in files, its options here, and its tensors.
+fn read(
+    folder: &Path,
+    config: &Value,
+    store: &ParamStore,
+    upstream: &Upstream,
+) -> Result<(&'static str, Value, Tensors), Error> {
+    let wrong = |reason: String| Error::File { path: folder.join(CONFIG_FILE), reason };
+    let (kind, mut options) = kind_and_options(&config["config"]).map_err(wrong)?;
+    let tensors = Tensors::open(folder, [WEIGHTS_FILE, PICKLED_FILE], ADAPTERS_OF)?;
+    match (&config["config"]["reduction_factor"], tensors.shape_of_one("adapter_down.0.weight")) {
         (Value::Number(reduction), _) => options["reduction"] = json!(reduction),
         (_, Some(&[size, _])) => options["size"] = json!(size),
         _ => {}
     }
     // Layers that have none in the file are left out here, whatever the settings say.
-    let blocks: Vec<(String, usize)> = store
-        .iter()
-        .filter(|(_, param)| param.path.ends_with(".ffn.down.weight") && !param.is_attachment())
-        .map(|(_, param)| (param.path.clone(), param.group))
-        .collect();
-    let find = |weight: &str, param: &str| {
-        let shared = param.strip_prefix("shared.");
-        let (place, param) = match shared {
-            Some(param) => (SHARED.to_string(), param),
-            None => (place(upstream, weight), param),
-        };
-        tensors.iter().find_map(|((stands, name), tensor)| {
-            let same = *stands == place
-                || stands.strip_suffix(&place).is_some_and(|before| before.ends_with('.'))
-                || place.strip_suffix(stands).is_some_and(|before| before.ends_with('.'));
-            (same && name == param).then(|| tensor.clone())
-        })
-    };
     let first = ["adapter_down.0.weight", "adapter_down.0.W_left"];
-    let without = |weight: &str| first.iter().all(|param| find(weight, param).is_none());
+    let without = |weight: &str| first.iter().all(|param| tensors.find(upstream, weight, param).is_none());
+    let blocks =
+        store.iter().filter(|(_, param)| param.path.ends_with(".ffn.down.weight") && !param.is_attachment());
     let left: BTreeSet<usize> =
-        blocks.iter().filter(|(weight, _)| without(weight)).map(|(_, group)| group - 1).collect();
+        blocks.filter(|(_, param)| without(&param.path)).map(|(_, param)| param.group - 1).collect();
     options["leave-out"] = json!(left);
-    let attached = attach(kind, &options, store, 0)?;
-    let mut used = BTreeSet::new();
-    for part in &attached.parts {
-        for &(name, id) in &part.params {
-            let Some(tensor) = find(&part.weight, name) else {
-                return Err(wrong(format!("there is no {name} for {}", part.weight)));
-            };
-            let cube = [store.param(id).shape[0]; 3];
-            let expected = if name == RULE { &cube } else { store.param(id).shape.as_slice() };
-            if file.shape(&tensor) != Some(expected) {
-                let got = file.shape(&tensor).unwrap_or_default();
-                return Err(wrong(format!("{tensor}: expected the shape {expected:?}, got {got:?}")));
-            }
-            store.set(id, file.read(&tensor)?)?;
-            used.insert(tensor);
-        }
-    }
-    match file.names().find(|name| !used.contains(*name)) {
-        Some(name) => Err(wrong(format!("{name}: this model has nothing that it fits"))),
-        None => Ok(attached),
-    }
+    Ok((kind, options, tensors))
 }
 
 /// The kind of adapter that the package's settings are of, and its options here.

@@ -38,7 +38,7 @@ pub(crate) const HOULSBY: AdapterEntry = AdapterEntry {
     paper: "https://arxiv.org/abs/1902.00751",
     merges: false,
     options: &[REDUCTION, SIZE, ACTIVATION, LEAVE_OUT],
-    attach: |options, store, seed| attach(Manner::After, options, store, seed),
+    attach: |options, store, seed, _| attach(Manner::After, options, store, seed),
 };
 
 /// The entry in the list.
@@ -48,7 +48,7 @@ pub(crate) const PFEIFFER: AdapterEntry = AdapterEntry {
     paper: "https://arxiv.org/abs/2005.00247",
     merges: false,
     options: &[REDUCTION, SIZE, ACTIVATION, LEAVE_OUT],
-    attach: |options, store, seed| attach(Manner::AfterSum, options, store, seed),
+    attach: |options, store, seed, _| attach(Manner::AfterSum, options, store, seed),
 };
 
 /// The entry in the list.
@@ -64,7 +64,7 @@ pub(crate) const PARALLEL: AdapterEntry = AdapterEntry {
         LEAVE_OUT,
         ("scale", "what its result is multiplied by (default 4)"),
     ],
-    attach: |options, store, seed| attach(Manner::Beside, options, store, seed),
+    attach: |options, store, seed, _| attach(Manner::Beside, options, store, seed),
 };
 
 /// Where it stands, and what it sees.
@@ -97,6 +97,11 @@ impl Manner {
             Manner::AfterSum => PFEIFFER.name,
             Manner::Beside => PARALLEL.name,
         }
+    }
+
+    /// That of the adapter of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        [Manner::After, Manner::AfterSum, Manner::Beside].into_iter().find(|manner| manner.name() == name)
     }
 
     /// What it sees at the end of a block, as [`Graft::added`] is asked.
@@ -223,14 +228,32 @@ pub(crate) fn places(
 }
 
 fn attach(manner: Manner, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
+    let (attached, grafts) = declare(manner, options, store, seed, "adapter")?;
+    for (weight, graft) in grafts {
+        store.graft(weight, graft);
+    }
+    Ok(attached)
+}
+
+/// Such adapters, each with the last weight of the block that it is for, where it is not attached yet.
+pub(crate) type Grafts = Vec<(ParamId, Arc<Bottleneck>)>;
+
+/// Declares what an adapter has in each block, below that name of it.
+pub(crate) fn declare(
+    manner: Manner,
+    options: &Value,
+    store: &mut ParamStore,
+    seed: u64,
+    name: &str,
+) -> Result<(Attached, Grafts), Error> {
     let weights = places(manner.name(), manner, options, store)?;
     let width = store.param(weights[0]).shape[0];
     let settings = BottleneckSettings::read(manner, options, width)?;
-    let mut parts = Vec::new();
+    let (mut parts, mut grafts) = (Vec::new(), Vec::new());
     for weight in weights {
         let param = store.param(weight);
         let (path, group, width) = (param.path.clone(), param.group, param.shape[0]);
-        let stem = format!("{}.adapter", path.trim_end_matches(".weight"));
+        let stem = format!("{}.{name}", path.trim_end_matches(".weight"));
         let size = settings.size(width);
         let down = match manner {
             Manner::Beside => Init::Uniform(1.0 / (width as f32).sqrt()),
@@ -254,7 +277,7 @@ fn attach(manner: Manner, options: &Value, store: &mut ParamStore, seed: u64) ->
         let (down, [down_weight, down_bias]) = linear("down", [size, width], down)?;
         let (up, [up_weight, up_bias]) = linear("up", [width, size], Init::Zeros)?;
         let BottleneckSettings { activation, scale, .. } = settings;
-        store.graft(weight, Arc::new(Bottleneck { down, up, activation, scale, manner }));
+        grafts.push((weight, Arc::new(Bottleneck { down, up, activation, scale, manner })));
         parts.push(Part {
             weight: path,
             params: vec![
@@ -266,7 +289,8 @@ fn attach(manner: Manner, options: &Value, store: &mut ParamStore, seed: u64) ->
             scales_input: false,
         });
     }
-    Ok(Attached { kind: manner.name(), parts, settings: Settings::Bottleneck(settings) })
+    let settings = Settings::Bottleneck(settings);
+    Ok((Attached { kind: manner.name(), parts, settings, members: Vec::new() }, grafts))
 }
 
 /// `added + scale · up(f(down(x)))`.
@@ -274,12 +298,20 @@ fn attach(manner: Manner, options: &Value, store: &mut ParamStore, seed: u64) ->
 /// # Shapes
 /// - down: `[size, hidden]`; up: `[hidden, size]`
 #[derive(Debug)]
-struct Bottleneck {
+pub(crate) struct Bottleneck {
     down: Linear,
     up: Linear,
     activation: Activation,
     scale: f64,
-    manner: Manner,
+    pub(crate) manner: Manner,
+}
+
+impl Bottleneck {
+    /// `scale · up(f(down(x)))`.
+    pub fn own(&self, pass: &Pass, x: Tensor<2>) -> Result<Tensor<2>, NnError> {
+        let own = self.down.forward_through(pass, x, self.activation, &self.up)?;
+        Ok(if self.scale == 1.0 { own } else { own.mul_scalar(self.scale) })
+    }
 }
 
 impl Graft for Bottleneck {
@@ -291,9 +323,7 @@ impl Graft for Bottleneck {
         norm: Option<&LayerNorm>,
     ) -> Result<Tensor<2>, NnError> {
         let x = self.manner.sees(pass, &added, before, norm)?;
-        let own = self.down.forward_through(pass, x, self.activation, &self.up)?;
-        let own = if self.scale == 1.0 { own } else { own.mul_scalar(self.scale) };
-        let (added, own) = together(added, own);
+        let (added, own) = together(added, self.own(pass, x)?);
         Ok(added + own)
     }
 }

@@ -34,7 +34,7 @@ pub(crate) const COMPACTER: AdapterEntry = AdapterEntry {
     paper: "https://arxiv.org/abs/2106.04647",
     merges: false,
     options: OPTIONS,
-    attach: |options, store, seed| attach("compacter", Manner::After, options, store, seed),
+    attach: |options, store, seed, _| attach("compacter", Manner::After, options, store, seed),
 };
 
 /// The entry in the list.
@@ -44,7 +44,7 @@ pub(crate) const COMPACTER_PLUS: AdapterEntry = AdapterEntry {
     paper: "https://arxiv.org/abs/2106.04647",
     merges: false,
     options: OPTIONS,
-    attach: |options, store, seed| attach("compacter-plus", Manner::AfterSum, options, store, seed),
+    attach: |options, store, seed, _| attach("compacter-plus", Manner::AfterSum, options, store, seed),
 };
 
 /// What the shared matrices are called among the parameters of the first part.
@@ -152,7 +152,7 @@ fn attach(
         store.graft(weight, Arc::new(Compacter { down, up, activation, manner }));
         parts.push(Part { weight: path, params, scales_input: false });
     }
-    Ok(Attached { kind: adapter, parts, settings: Settings::Compacter(settings) })
+    Ok(Attached { kind: adapter, parts, settings: Settings::Compacter(settings), members: Vec::new() })
 }
 
 /// A linear map: the sum over terms of the Kronecker product of a shared matrix and of `left right`.

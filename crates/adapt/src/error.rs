@@ -87,6 +87,14 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// An adapter that cannot be taken out of the lowest layers.
+    #[error("a {kind} adapter cannot be taken out of these layers: {why}")]
+    NotShortened {
+        /// The kind.
+        kind: &'static str,
+        /// Why.
+        why: &'static str,
+    },
     /// Parameters.
     #[error(transparent)]
     Nn(#[from] topwork_nn::Error),

@@ -24,7 +24,7 @@ pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
         ("targets", "names or patterns of weights (default attn.k, attn.v and ffn.down)"),
         ("inputs", "which of them have what goes in scaled, not what comes out (default ffn.down)"),
     ],
-    attach,
+    attach: |options, store, seed, _| attach(options, store, seed),
 };
 
 fn attach(options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
@@ -51,7 +51,7 @@ fn attach(options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached
         }
         parts.push(Part { weight: path, params: vec![("ia3_l", scale)], scales_input });
     }
-    Ok(Attached { kind: "ia3", parts, settings: Settings::None })
+    Ok(Attached { kind: "ia3", parts, settings: Settings::None, members: Vec::new() })
 }
 
 #[derive(Debug)]

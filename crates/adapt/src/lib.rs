@@ -12,6 +12,7 @@ mod bottleneck;
 mod compacter;
 mod dora;
 pub mod error;
+mod fusion;
 mod ia3;
 mod lora;
 mod low_rank;
@@ -19,6 +20,7 @@ mod merge;
 pub mod peft;
 mod prefix;
 mod prompt;
+mod shorten;
 
 use serde_json::Value;
 use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
@@ -26,10 +28,13 @@ use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
 pub use bottleneck::BottleneckSettings;
 pub use compacter::CompacterSettings;
 pub use error::Error;
+pub use fusion::{FusionSettings, VALUE};
 pub use low_rank::LowRankSettings;
 pub use merge::undo;
+use peft::Upstream;
 pub use prefix::PrefixSettings;
 pub use prompt::PromptSettings;
+pub use shorten::shorten;
 
 /// How an adapter is known from outside.
 pub struct AdapterEntry {
@@ -43,8 +48,8 @@ pub struct AdapterEntry {
     pub merges: bool,
     /// Its options: key and what it means, with its default.
     pub options: &'static [(&'static str, &'static str)],
-    /// Attaches one to a store with its options; fresh values come from a seed.
-    attach: fn(&Value, &mut ParamStore, u64) -> Result<Attached, Error>,
+    /// Attaches one to a store with its options; fresh values come from a seed, and upstream's names find what lies in files.
+    attach: fn(&Value, &mut ParamStore, u64, &Upstream) -> Result<Attached, Error>,
 }
 
 /// Every kind of adapter, in the order `list` prints them.
@@ -57,6 +62,7 @@ pub const ADAPTERS: &[&AdapterEntry] = &[
     &bottleneck::PARALLEL,
     &compacter::COMPACTER,
     &compacter::COMPACTER_PLUS,
+    &fusion::ENTRY,
     &prompt::ENTRY,
     &prefix::ENTRY,
 ];
@@ -70,6 +76,8 @@ pub struct Attached {
     pub parts: Vec<Part>,
     /// Numbers that are the same for all: rank and scale, width and activation.
     pub settings: Settings,
+    /// The adapters that it mixes, by their names, which do not learn: of `fusion` alone.
+    pub members: Vec<(String, Attached)>,
 }
 
 /// Numbers of an adapter that are the same for all of its parts.
@@ -83,6 +91,8 @@ pub enum Settings {
     Bottleneck(BottleneckSettings),
     /// Of bottleneck adapters whose maps are sums of Kronecker products.
     Compacter(CompacterSettings),
+    /// Of what mixes bottleneck adapters.
+    Fusion(FusionSettings),
     /// Of prompts.
     Prompt(PromptSettings),
     /// Of prefixes.
@@ -143,7 +153,21 @@ pub fn find(name: &str, options: &Value) -> Result<&'static AdapterEntry, Error>
 /// # Errors
 /// As [`find`]; an option out of range; [`Error::NoTarget`] where a pattern selects no weight that can be adapted.
 pub fn attach(name: &str, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
-    (find(name, options)?.attach)(options, store, seed)
+    attach_to(name, options, store, seed, &|_| None)
+}
+
+/// [`attach`], to a model whose weights have these names upstream: for kinds that are made of adapters in files.
+///
+/// # Errors
+/// As [`attach`]; files that do not fit the model.
+pub fn attach_to(
+    name: &str,
+    options: &Value,
+    store: &mut ParamStore,
+    seed: u64,
+    upstream: &Upstream,
+) -> Result<Attached, Error> {
+    (find(name, options)?.attach)(options, store, seed, upstream)
 }
 
 /// How many virtual tokens an adapter of that kind puts in front of each text; those of prompts and prefixes.

@@ -19,7 +19,7 @@ pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
     paper: "https://arxiv.org/abs/2106.09685",
     merges: true,
     options: low_rank::OPTIONS,
-    attach: |options, store, seed| {
+    attach: |options, store, seed, _| {
         let (settings, found) = low_rank::declare("lora", options, store, seed)?;
         let mut parts = Vec::new();
         for (weight, added) in found {
@@ -30,7 +30,7 @@ pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
                 scales_input: false,
             });
         }
-        Ok(Attached { kind: "lora", parts, settings: Settings::LowRank(settings) })
+        Ok(Attached { kind: "lora", parts, settings: Settings::LowRank(settings), members: Vec::new() })
     },
 };
 

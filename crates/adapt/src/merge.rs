@@ -41,7 +41,11 @@ pub fn undo(attached: &Attached, store: &mut ParamStore) -> Result<(), Error> {
                     divide(store, bias, |at| scales[at])?;
                 }
             }
-            Settings::Bottleneck(_) | Settings::Compacter(_) | Settings::Prompt(_) | Settings::Prefix(_) => {
+            Settings::Bottleneck(_)
+            | Settings::Compacter(_)
+            | Settings::Fusion(_)
+            | Settings::Prompt(_)
+            | Settings::Prefix(_) => {
                 return Err(refused("weights cannot take it up"));
             }
         }

@@ -112,7 +112,11 @@ pub fn files(
             ("LORA", more)
         }
         Settings::None => ("IA3", json!({"feedforward_modules": inputs, "init_ia3_weights": true})),
-        Settings::Bottleneck(_) | Settings::Compacter(_) | Settings::Prompt(_) | Settings::Prefix(_) => {
+        Settings::Bottleneck(_)
+        | Settings::Compacter(_)
+        | Settings::Fusion(_)
+        | Settings::Prompt(_)
+        | Settings::Prefix(_) => {
             return Err(Error::NotPeft { kind: attached.kind });
         }
     };

@@ -31,7 +31,7 @@ pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
             "they are made by a network while they learn, and this is its width inside (default 0: no network)",
         ),
     ],
-    attach,
+    attach: |options, store, seed, _| attach(options, store, seed),
 };
 
 /// Numbers of a prefix.
@@ -106,7 +106,7 @@ fn attach(options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached
     store.set_front(Arc::new(Prefix { rows, network, tokens, layers, width }));
     let part = Part { weight: PATH.to_string(), params, scales_input: false };
     let settings = Settings::Prefix(PrefixSettings { tokens, layers, width });
-    Ok(Attached { kind: "prefix", parts: vec![part], settings })
+    Ok(Attached { kind: "prefix", parts: vec![part], settings, members: Vec::new() })
 }
 
 #[derive(Debug)]

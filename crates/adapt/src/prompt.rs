@@ -40,7 +40,7 @@ pub(crate) const ENTRY: AdapterEntry = AdapterEntry {
         ("tokens", "how many virtual tokens (default 20)"),
         ("start", "what they begin as: words, of the model's table, or normal, drawn anew (default words)"),
     ],
-    attach,
+    attach: |options, store, seed, _| attach(options, store, seed),
 };
 
 /// Numbers of a prompt.
@@ -90,7 +90,12 @@ fn attach(options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached
     }
     store.extend(table, Arc::new(Prompt { id, tokens }));
     let part = Part { weight, params: vec![(TENSOR, id)], scales_input: false };
-    Ok(Attached { kind: "prompt", parts: vec![part], settings: Settings::Prompt(PromptSettings { tokens }) })
+    Ok(Attached {
+        kind: "prompt",
+        parts: vec![part],
+        settings: Settings::Prompt(PromptSettings { tokens }),
+        members: Vec::new(),
+    })
 }
 
 #[derive(Debug)]

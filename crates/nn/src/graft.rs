@@ -56,7 +56,7 @@ impl BlockEnd<'_> {
     pub fn sum(self, pass: &Pass) -> Result<Tensor<2>, Error> {
         let BlockEnd { last, added, before, dropout } = self;
         let added = topwork_ops::dropout(added, dropout);
-        let added = match pass.store().param(last.weight).grafted() {
+        let added = match pass.graft(last.weight) {
             None => added,
             Some(graft) => graft.added(pass, added, &before, None)?,
         };
@@ -71,7 +71,7 @@ impl BlockEnd<'_> {
     /// A parameter has no values.
     pub fn normed(self, pass: &Pass, norm: &LayerNorm) -> Result<Tensor<2>, Error> {
         let BlockEnd { last, added, before, dropout } = self;
-        match pass.store().param(last.weight).grafted() {
+        match pass.graft(last.weight) {
             None => norm.forward_residual(pass, added, before, dropout),
             Some(graft) => {
                 let added = topwork_ops::dropout(added, dropout);

@@ -11,6 +11,7 @@ use topwork_ops::Gradient;
 
 use crate::error::Error;
 use crate::gradient;
+use crate::graft::Graft;
 use crate::param::{ParamId, ParamStore};
 use crate::seam::{Site, Tap};
 
@@ -24,6 +25,8 @@ pub struct Pass<'a> {
     precision: Precision,
     training: Option<Training<'a>>,
     tap: Option<&'a dyn Tap>,
+    /// Blocks of lower depth groups go without what is attached to their ends.
+    grafts_from: usize,
 }
 
 struct Training<'a> {
@@ -134,7 +137,7 @@ impl Gradients {
 impl<'a> Pass<'a> {
     /// A pass for inference: nothing is tracked, nothing is dropped.
     pub fn eval(store: &'a ParamStore, precision: Precision) -> Self {
-        Pass { store, precision, training: None, tap: None }
+        Pass { store, precision, training: None, tap: None, grafts_from: 0 }
     }
 
     /// A pass of a training step. `seed` drives dropout and must differ from step to step; `trainable` says for
@@ -142,7 +145,7 @@ impl<'a> Pass<'a> {
     pub fn train(store: &'a ParamStore, precision: Precision, seed: u64, trainable: &'a [bool]) -> Self {
         assert_eq!(trainable.len(), store.len(), "one flag for each parameter");
         let training = Training::new(seed, trainable, Recompute::Never);
-        Pass { store, precision, training: Some(training), tap: None }
+        Pass { store, precision, training: Some(training), tap: None, grafts_from: 0 }
     }
 
     /// The same training pass, but [`Pass::segment`]s keep their input only and run once more on the way back.
@@ -223,13 +226,25 @@ impl<'a> Pass<'a> {
     fn within(&self, training: &Training<'a>, recompute: Recompute) -> Pass<'a> {
         let drops = training.drops;
         let training = Training { drops, ..Training::new(training.seed, training.trainable, recompute) };
-        Pass { store: self.store, precision: self.precision, training: Some(training), tap: self.tap }
+        Pass { training: Some(training), ..*self }
     }
 
     /// The same pass with something attached at the seams.
     pub fn with_tap(mut self, tap: &'a dyn Tap) -> Self {
         self.tap = Some(tap);
         self
+    }
+
+    /// The same pass, in which the blocks of depth groups below that one go without what is attached to their ends.
+    pub fn with_grafts_from(mut self, group: usize) -> Self {
+        self.grafts_from = group;
+        self
+    }
+
+    /// What is attached in this pass to the end of the block whose last map has that weight.
+    pub(crate) fn graft(&self, weight: ParamId) -> Option<&Arc<dyn Graft>> {
+        let param = self.store.param(weight);
+        param.grafted().filter(|_| param.group >= self.grafts_from)
     }
 
     /// The store the pass walks over.

@@ -4,9 +4,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use topwork_adapt::{ADAPTERS, Attached, Settings, adapter_hub, peft};
-use topwork_models::source::{ADAPTER, BASE};
+use topwork_adapt::{ADAPTERS, Attached, Settings, VALUE, adapter_hub, peft};
+use topwork_models::adapted::adapter_in;
+use topwork_models::source::{ADAPTER, ADAPTER_CONFIG, BASE};
 use topwork_models::{Model, SaveOptions, Source};
+use topwork_nn::ParamStore;
 use topwork_train::TrainOptions;
 
 use crate::error::Error;
@@ -80,11 +82,15 @@ pub(crate) fn attach(
     let of = |attached: &Attached, store: &_| {
         let place = match attached.settings {
             Settings::None | Settings::LowRank(_) => "on {} weights",
-            Settings::Bottleneck(_) | Settings::Compacter(_) => "at the ends of {} blocks",
+            Settings::Bottleneck(_) | Settings::Compacter(_) | Settings::Fusion(_) => {
+                "at the ends of {} blocks"
+            }
             Settings::Prompt(_) | Settings::Prefix(_) => "in front of each text",
         };
         let place = place.replace("{}", &attached.parts.len().to_string());
-        format!("adapter {}: {} values {place}", attached.kind, attached.values(store))
+        let mixed: Vec<&str> = attached.members.iter().map(|(name, _)| name.as_str()).collect();
+        let mixed = if mixed.is_empty() { String::new() } else { format!(" of {}", mixed.join(" and ")) };
+        format!("adapter {}{mixed}: {} values {place}", attached.kind, attached.values(store))
     };
     let Some((kind, given)) = asked(recipe)? else {
         let adapter = opened.map(|attached| {
@@ -102,12 +108,48 @@ pub(crate) fn attach(
     }
     let before = model.store.values_total();
     let seed = topwork_kernels::rng::derive(seed, "adapter");
-    let attached = topwork_adapt::attach(&kind, &given, &mut model.store, seed)?;
+    let (given, upstream) = (with_folders(given)?, model.upstream_tensors());
+    let attached = topwork_adapt::attach_to(&kind, &given, &mut model.store, seed, &upstream)?;
+    if let Some(patterns) = held(&attached, &model.store) {
+        let held = json!({ "alpha": HELD, "beta": 0.0, "of": patterns });
+        options.techniques.entry("l2-sp".to_string()).or_insert(held);
+    }
     let patterns = attached.patterns(&model.store);
     options.techniques.insert("only".to_string(), json!({ "patterns": patterns }));
     let share = 100.0 * attached.values(&model.store) as f64 / before as f64;
     let about = format!("{}, {share:.2} % of the model's", of(&attached, &model.store));
     Ok(Some(Adapter { attached, base, about }))
+}
+
+/// How strongly the maps of values of a fusion are held at where they start, which is nothing.
+///
+/// Paper: Pfeiffer et al. 2021, "AdapterFusion", section 3.2, <https://arxiv.org/abs/2005.00247>; as strongly as the package
+/// `adapters` does, 0.01 for each squared distance.
+const HELD: f64 = 0.02;
+
+/// Patterns of the parameters that are held at where they start.
+fn held(attached: &Attached, store: &ParamStore) -> Option<Vec<String>> {
+    let values = attached.parts.iter().flat_map(|part| &part.params).filter(|(name, _)| *name == VALUE);
+    let found: Vec<String> = values.map(|&(_, id)| store.param(id).path.clone()).collect();
+    (!found.is_empty()).then_some(found)
+}
+
+/// The options with the folders of adapters in place of runs and models that have one in them.
+fn with_folders(mut options: Value) -> Result<Value, Error> {
+    let Some(given) = options.get_mut("adapters") else { return Ok(options) };
+    let names: Vec<String> = match given {
+        Value::String(text) => text.split('+').map(str::to_string).collect(),
+        Value::Array(list) => list.iter().filter_map(|name| name.as_str().map(str::to_string)).collect(),
+        _ => return Ok(options),
+    };
+    let folder = |name: &String| {
+        adapter_in(Path::new(name)).map(|folder| json!(folder.to_string_lossy())).ok_or_else(|| Error::Recipe {
+            place: "[adapter]".to_string(),
+            reason: format!("adapters: {name}: there is no adapter in it (a folder with {ADAPTER_CONFIG}, or of a run that has one)"),
+        })
+    };
+    *given = names.iter().map(folder).collect::<Result<Vec<Value>, Error>>()?.into();
+    Ok(options)
 }
 
 /// What hubs call the library that opens such a folder.
@@ -147,6 +189,11 @@ pub(crate) fn in_python(folder: &str) -> String {
 }
 
 impl Adapter {
+    /// One that is attached to a model of that name.
+    pub fn of(attached: Attached, base: String) -> Self {
+        Adapter { attached, base, about: String::new() }
+    }
+
     /// Heads as peft divides what stands in front: of a prefix those of keys.
     fn heads(&self, size: &topwork_models::Size) -> usize {
         match self.attached.settings {

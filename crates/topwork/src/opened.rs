@@ -14,6 +14,7 @@ use topwork_models::source::{ADAPTER_CONFIG, read_json};
 use topwork_models::{HeadSpec, Model, SaveOptions, Source};
 use topwork_weights::{Checkpoint, LoadReport, Named};
 
+use crate::adapter::Adapter;
 use crate::convert::tokenizer_files;
 use crate::error::Error;
 use crate::model_files;
@@ -209,12 +210,7 @@ pub fn merge(path: &Path, to: &Path) -> Result<LoadReport, Error> {
     let spec = spec_of(&source)?;
     let (model, report, attached) = open_apart(path, &spec, 0)?;
     whole(path, &report)?;
-    let Some(attached) = attached else {
-        return Err(Error::Task(format!(
-            "{}: there is no adapter to merge: name its folder, with its model if it does not say where that is (ADAPTER on MODEL)",
-            path.display()
-        )));
-    };
+    let attached = attached.ok_or_else(|| no_adapter(path, "to merge"))?;
     if !attached.merges() {
         return Err(Error::Task(format!(
             "{}: a {} adapter changes hidden states, which no weights can take up: it cannot be merged, and stays beside its model",
@@ -242,14 +238,45 @@ pub fn unmerge(merged: &Path, adapter: &Path, to: &Path) -> Result<(), Error> {
     save(&model, &source, merged, to)
 }
 
+/// Writes a model with its adapter, which is taken out of so many of the lowest layers; how many values it has left.
+///
+/// # Errors
+/// [`Error::Task`] for a path that names no adapter; an adapter that cannot be taken out (see [`topwork_adapt::shorten`]); the
+/// folder cannot be written.
+pub fn drop_adapters(path: &Path, layers: usize, to: &Path) -> Result<usize, Error> {
+    let source = Source::find(path)?;
+    let (mut model, report, attached) = open_apart(path, &spec_of(&source)?, 0)?;
+    whole(path, &report)?;
+    let mut attached = attached.ok_or_else(|| no_adapter(path, "to take out of layers"))?;
+    topwork_adapt::shorten(&mut attached, layers, &mut model.store)?;
+    let left = attached.values(&model.store);
+    let adapter = Adapter::of(attached, source.bare().folder().display().to_string());
+    let mut options = beside(&source, path)?;
+    adapter.put_into(&mut options, &model)?;
+    model.save(to, &options)?;
+    Ok(left)
+}
+
+/// There is no adapter where one was asked for.
+fn no_adapter(path: &Path, what: &str) -> Error {
+    Error::Task(format!(
+        "{}: there is no adapter {what}: name its folder, with its model if it does not say where that is (ADAPTER on MODEL)",
+        path.display()
+    ))
+}
+
 /// Writes a model with what lay beside it.
 pub(crate) fn save(model: &Model, source: &Source, path: &Path, to: &Path) -> Result<(), Error> {
+    Ok(model.save(to, &beside(source, path)?)?)
+}
+
+/// What is saved with a model as it lay beside it.
+fn beside(source: &Source, path: &Path) -> Result<SaveOptions, Error> {
     let notes = source.notes()?.and_then(|notes| notes.as_object().cloned()).unwrap_or_default();
     let files = match model_files::tokenizer(path) {
         Ok(tokenizer) => tokenizer_files(&tokenizer)?,
         Err(Error::Text(topwork_text::Error::NoTokenizer { .. })) => Vec::new(),
         Err(error) => return Err(error),
     };
-    let options = SaveOptions { files, notes, ..SaveOptions::default() };
-    Ok(model.save(to, &options)?)
+    Ok(SaveOptions { files, notes, ..SaveOptions::default() })
 }

@@ -32,7 +32,7 @@ fn folders() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fixtures().join("bottleneck").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
-    assert_eq!(found.len(), 11, "{found:?}");
+    assert_eq!(found.len(), 14, "{found:?}");
     found
 }
 
@@ -64,11 +64,30 @@ fn texts(folder: &Path) -> Golden {
     Golden::open(base_folder(folder).join("golden.safetensors")).unwrap()
 }
 
+/// The files that hold an adapter's tensors.
+const FILES: [&str; 4] = [
+    "adapter.safetensors",
+    "pytorch_adapter.bin",
+    "model_adapter_fusion.safetensors",
+    "pytorch_model_adapter_fusion.bin",
+];
+
+/// The names of the adapters that are mixed; none of one that is alone.
+fn mixed(folder: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join(adapter_hub::CONFIG_FILE)).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    let names = config["fusion"].as_array().cloned().unwrap_or_default();
+    names.iter().map(|name| name.as_str().unwrap().to_string()).collect()
+}
+
 /// The tensors of an adapter's file, by their names with the adapter's own name taken out.
 fn tensors(folder: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
-    let named = ["adapter.safetensors", "pytorch_adapter.bin"].map(|name| folder.join(name));
+    let named = FILES.map(|name| folder.join(name));
     let file = Checkpoint::open(named.iter().find(|path| path.is_file()).unwrap()).unwrap();
-    let plain = |name: &str| name.replace(".task.", ".").replace(".topwork.", ".");
+    let mut own = vec!["task".to_string(), "topwork".to_string()];
+    own.extend(folder.file_name().map(|name| name.to_string_lossy().into_owned()));
+    let plain =
+        |name: &str| own.iter().fold(name.to_string(), |name, own| name.replace(&format!(".{own}."), "."));
     file.names()
         .map(|name| (plain(name), (file.shape(name).unwrap().to_vec(), file.read(name).unwrap())))
         .collect()
@@ -141,7 +160,12 @@ fn ten_steps_are_those_of_the_reference_and_the_model_itself_stays() {
         let (model, attached, learning) = open(&folder);
         let case = folder.display();
         let patterns = attached.patterns(&model.store);
-        let only = json!({"only": {"patterns": patterns}});
+        let mut only = json!({"only": {"patterns": patterns}});
+        // As AdapterTrainer pulls the maps of values.
+        let values: Vec<&String> = patterns.iter().filter(|path| path.contains("fusion.value")).collect();
+        if !values.is_empty() {
+            only["l2-sp"] = json!({"alpha": 0.02, "beta": 0, "of": values});
+        }
         let (model, seen) = ten_steps_on(texts(&folder), model, &golden, &only, 0.0);
         close(&seen.losses, &floats(&golden, "losses"), FORWARD * 10.0)
             .unwrap_or_else(|e| panic!("{case}: {e}"));
@@ -169,25 +193,38 @@ fn files_are_written_as_the_reference_has_them() {
         let files = adapter_hub::files(&attached, &model.store, (&config, "base"), &upstream).unwrap();
         let written = tempfile::tempdir().unwrap();
         for (name, content) in files {
-            std::fs::write(written.path().join(name), content).unwrap();
+            let path = written.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
         }
-        assert_eq!(tensors(written.path()), tensors(&folder), "{}", folder.display());
-        let settings = |folder: &Path| -> Value {
-            let text = std::fs::read_to_string(folder.join(adapter_hub::CONFIG_FILE)).unwrap();
-            serde_json::from_str(&text).unwrap()
-        };
-        let (ours, theirs) = (settings(written.path()), settings(&folder));
-        let mut compared = 0;
-        for (key, value) in ours["config"].as_object().unwrap() {
-            let expected = &theirs["config"][key];
-            let same = value == expected || (value.is_number() && value.as_f64() == expected.as_f64());
-            assert!(same, "{}: {key}: {value} and {expected}", folder.display());
-            compared += 1;
+        let names = mixed(&folder);
+        let inner = names.iter().map(|name| (name.as_str(), adapter_hub::CONFIG_FILE, 20));
+        let own = if names.is_empty() { adapter_hub::CONFIG_FILE } else { "adapter_fusion_config.json" };
+        let least = if names.is_empty() { 20 } else { 9 };
+        for (inside, file, least) in inner.chain([("", own, least)]) {
+            same_files(&written.path().join(inside), &folder.join(inside), file, least);
         }
-        assert!(compared > 20, "{compared}");
-        for key in ["hidden_size", "model_class", "model_type"] {
-            assert_eq!(ours[key], theirs[key], "{key}");
-        }
+        assert_eq!(mixed(written.path()), names);
+    }
+}
+
+/// Both folders have the same tensors and the same settings, of which there are so many.
+fn same_files(ours: &Path, theirs: &Path, file: &str, least: usize) {
+    assert_eq!(tensors(ours), tensors(theirs), "{}", theirs.display());
+    let settings = |folder: &Path| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()
+    };
+    let (case, ours, theirs) = (theirs.display(), settings(ours), settings(theirs));
+    let mut compared = 0;
+    for (key, value) in ours["config"].as_object().unwrap() {
+        let expected = &theirs["config"][key];
+        let same = value == expected || (value.is_number() && value.as_f64() == expected.as_f64());
+        assert!(same, "{case}: {key}: {value} and {expected}");
+        compared += 1;
+    }
+    assert!(compared >= least, "{compared}");
+    for key in ["hidden_size", "model_class", "model_type"] {
+        assert_eq!(ours[key], theirs[key], "{key}");
     }
 }
 
@@ -390,4 +427,154 @@ fn what_cannot_say_that_there_is_one_is_not_written() {
     assert_eq!(whole.predict(&texts, Precision::F32).unwrap(), expected);
     let half = Model::open_saved(Source::find(&saved).unwrap().folder(), &Device::flex()).unwrap().0;
     assert_ne!(half.predict(&texts, Precision::F32).unwrap(), expected);
+}
+
+/// Two adapters of a kind as files, each with its own numbers.
+fn two_adapters(kind: &str, folder: &Path, family: &Path) -> [PathBuf; 2] {
+    ["mails", "mood"].map(|name| {
+        let mut model = declared(family);
+        let size = json!({"size": if name == "mails" { 3 } else { 2 }});
+        let attached = topwork_adapt::attach(kind, &size, &mut model.store, 7).unwrap();
+        stir(&attached, &mut model.store);
+        let (config, upstream) = (model.saved_config(), model.upstream_tensors());
+        let files = adapter_hub::files(&attached, &model.store, (&config, "base"), &upstream).unwrap();
+        write_all(&folder.join(name), files);
+        folder.join(name)
+    })
+}
+
+fn write_all(folder: &Path, files: Vec<(String, Vec<u8>)>) {
+    for (name, content) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+/// On every family with blocks: what mixes two adapters learns, they do not, and all of it comes back from files.
+#[test]
+fn every_family_with_blocks_mixes_adapters() {
+    let mut taken = Vec::new();
+    for family in FAMILIES {
+        let folder = fixtures().join(family.name);
+        let kind = if taken.len() % 2 == 0 { "houlsby" } else { "pfeiffer" };
+        let there = folder.join("config.json").is_file();
+        if !there
+            || topwork_adapt::attach(kind, &json!({"size": 2}), &mut declared(&folder).store, 7).is_err()
+        {
+            continue;
+        }
+        let files = tempfile::tempdir().unwrap();
+        let adapters = two_adapters(kind, files.path(), &folder);
+        let (mut model, input) = (declared(&folder), input_of(family));
+        let upstream = model.upstream_tensors();
+        let options = json!({"adapters": adapters});
+        let attached = topwork_adapt::attach_to("fusion", &options, &mut model.store, 7, &upstream).unwrap();
+        let names: Vec<&str> = attached.members.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["mails", "mood"], "{}", family.name);
+        let all: Vec<ParamId> =
+            attached.parts.iter().flat_map(|part| part.params.iter().map(|(_, id)| *id)).collect();
+        assert_eq!(all.len(), 5 * attached.parts.len());
+        let mut trainable = vec![false; model.store.len()];
+        all.iter().for_each(|id| trainable[id.0] = true);
+        let gradients = |recompute: bool| {
+            let pass = Pass::train(&model.store, Precision::F32, 3, &trainable).with_recompute(recompute);
+            let loss = same::loss_of(&model, &input, &[0, 1, 1], &pass).unwrap();
+            pass.backward(&loss).unwrap()
+        };
+        let (found, again) = (gradients(false), gradients(true));
+        assert_eq!(found.ids().count(), all.len(), "{}: and nothing else", family.name);
+        for id in &all {
+            let param = model.store.param(*id);
+            let got = dense(found.get(*id).unwrap(), &param.shape);
+            // A bias of the keys moves all scores of a token alike.
+            let moves = got.iter().any(|value| *value != 0.0) || param.path.ends_with("key.bias");
+            assert!(moves, "{}: {}", family.name, param.path);
+            assert!(got == dense(again.get(*id).unwrap(), &param.shape), "{}: {}", family.name, param.path);
+        }
+        let answers = model.predict(&input, Precision::F32).unwrap();
+        let config = model.saved_config();
+        let written = adapter_hub::files(&attached, &model.store, (&config, "base"), &upstream).unwrap();
+        write_all(&files.path().join("both"), written);
+        let mut opened = declared(&folder);
+        let again = adapter_hub::open(&files.path().join("both"), &mut opened.store, &upstream).unwrap();
+        assert_eq!(again.settings, attached.settings);
+        assert_eq!(opened.predict(&input, Precision::F32).unwrap(), answers, "{}", family.name);
+        taken.push(family.name);
+    }
+    assert_eq!(taken.len(), 28, "{taken:?}");
+}
+
+#[test]
+fn adapters_that_cannot_be_mixed_are_refused_by_name() {
+    let folder = fixtures().join("bert");
+    let files = tempfile::tempdir().unwrap();
+    let [mails, _] = two_adapters("houlsby", files.path(), &folder);
+    let [other, _] = two_adapters("pfeiffer", &files.path().join("other"), &folder);
+    let [beside, again] = two_adapters("parallel", &files.path().join("beside"), &folder);
+    let peft = fixtures().join("adapters/lora");
+    for (adapters, expected) in [
+        (json!([mails, other]), "adapters of one kind"),
+        (json!([beside, again]), "houlsby or pfeiffer"),
+        (json!([mails, peft]), "none of the package adapters"),
+        (json!([mails, "no/such/folder"]), "no/such/folder"),
+        (json!([mails]), "at least two adapters"),
+        (json!(7), "adapters"),
+    ] {
+        let mut model = declared(&folder);
+        let upstream = model.upstream_tensors();
+        let options = json!({"adapters": adapters});
+        let error = topwork_adapt::attach_to("fusion", &options, &mut model.store, 7, &upstream).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error} should contain {expected:?}");
+    }
+}
+
+/// A pass that leaves the lowest layers' adapters out is one of a model that has none there, and so is a model they were taken from.
+#[test]
+fn layers_go_without_their_adapters() {
+    let folder = fixtures().join("bert");
+    for kind in ["houlsby", "compacter"] {
+        let options =
+            if kind == "compacter" { json!({"reduction": 2, "terms": 2}) } else { json!({"size": 3}) };
+        let mut model = declared(&folder);
+        let mut attached = topwork_adapt::attach(kind, &options, &mut model.store, 7).unwrap();
+        stir(&attached, &mut model.store);
+        let all: Vec<ParamId> =
+            attached.parts.iter().flat_map(|part| part.params.iter().map(|(_, id)| *id)).collect();
+        let mut trainable = vec![false; model.store.len()];
+        all.iter().for_each(|id| trainable[id.0] = true);
+        let run = |model: &Model, from: usize, recompute: bool| {
+            let pass = Pass::train(&model.store, Precision::F32, 3, &trainable)
+                .with_recompute(recompute)
+                .with_grafts_from(from);
+            let loss = same::loss_of(model, &some_texts(), &[0, 1, 1], &pass).unwrap();
+            let value = loss.clone().into_scalar::<f32>();
+            (value.to_bits(), pass.backward(&loss).unwrap())
+        };
+        let (whole, _) = run(&model, 1, false);
+        let (dropped, gradients) = run(&model, 2, false);
+        assert_ne!(whole, dropped);
+        assert_eq!(run(&model, 2, true).0, dropped);
+        for id in &all {
+            let param = model.store.param(*id);
+            assert_eq!(gradients.get(*id).is_some(), param.group > 1, "{kind}: {}", param.path);
+        }
+        topwork_adapt::shorten(&mut attached, 1, &mut model.store).unwrap();
+        assert_eq!(run(&model, 0, false).0, dropped, "{kind}");
+        let (config, upstream) = (model.saved_config(), model.upstream_tensors());
+        let files = adapter_hub::files(&attached, &model.store, (&config, "base"), &upstream).unwrap();
+        let there = tempfile::tempdir().unwrap();
+        write_all(there.path(), files);
+        let mut opened = declared(&folder);
+        adapter_hub::open(there.path(), &mut opened.store, &upstream).unwrap();
+        let (ours, theirs) = (&model, &opened);
+        let answers = |model: &Model| model.predict(&some_texts(), Precision::F32).unwrap();
+        assert_eq!(answers(theirs), answers(ours), "{kind}");
+        let error = topwork_adapt::shorten(&mut attached, 2, &mut model.store).unwrap_err().to_string();
+        assert!(error.contains("none of its layers"), "{error}");
+    }
+    let mut model = declared(&folder);
+    let mut attached = topwork_adapt::attach("lora", &json!({}), &mut model.store, 7).unwrap();
+    let error = topwork_adapt::shorten(&mut attached, 1, &mut model.store).unwrap_err().to_string();
+    assert!(error.contains("lora") && error.contains("ends of blocks"), "{error}");
 }

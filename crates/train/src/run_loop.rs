@@ -74,6 +74,8 @@ struct Running<'r, 'c, T: Task> {
     total: usize,
     /// What the step before trained; `None` before the first one.
     planned: Option<Vec<Plan>>,
+    /// What was said of what learns.
+    told: Vec<Vec<Learning>>,
 }
 
 /// Trains `task`.
@@ -139,6 +141,7 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
         at,
         total,
         planned: None,
+        told: Vec::new(),
     };
     if run.at.step > 0 {
         let epoch = run.at.epoch - usize::from(run.at.group == 0);
@@ -241,7 +244,7 @@ fn techniques<T: Task>(
         found.push((name.to_string(), (technique::find(name, options)?.build)(options, params)?));
     }
     let mut renewed = Vec::new();
-    for (name, technique) in &found {
+    for (name, technique) in &mut found {
         let these = technique.renew(params, task.store_mut(), seed)?;
         renewed.extend(these.into_iter().map(|id| (name.clone(), id)));
     }
@@ -351,8 +354,15 @@ impl<T: Task> Running<'_, '_, T> {
         let progress = Progress { epoch: self.at.epoch, step: self.at.step, total: self.total };
         let plan = self.plan(progress);
         let changed = self.planned.as_ref() != Some(&plan);
+        let grafts = self.techniques.iter().map(|(_, technique)| technique.grafts_from(progress)).max();
+        let grafts = grafts.unwrap_or(0);
         if changed && !self.options.techniques.is_empty() {
-            self.log.write(&Event::Plan { step: self.at.step, learning: self.learning(&plan) })?;
+            let learning = self.learning(&plan);
+            // What is drawn for each step is told once each.
+            if grafts == 0 || !self.told.contains(&learning) {
+                self.log.write(&Event::Plan { step: self.at.step, learning: learning.clone() })?;
+                self.told.push(learning);
+            }
         }
         self.task.at(progress);
         let trainable: Vec<bool> = plan.iter().map(|p| p.train).collect();
@@ -366,7 +376,8 @@ impl<T: Task> Running<'_, '_, T> {
             // Dropout depends on the step's number, not on what was drawn before: resuming needs no state.
             let seed = derive(self.options.seed, &format!("step {} batch {n}", self.at.step));
             let pass = Pass::train(self.task.store(), self.options.precision.kernel(), seed, &trainable)
-                .with_recompute(self.options.recompute);
+                .with_recompute(self.options.recompute)
+                .with_grafts_from(grafts);
             let pass = match view.and_then(|view| view.tap(seed)) {
                 Some(tap) => pass.with_tap(tap),
                 None => pass,

@@ -2,7 +2,7 @@
 
 use burn::backend::DispatchTensor;
 use serde_json::Value;
-use topwork_nn::{Gradients, ParamId, ParamStore};
+use topwork_nn::{Gradients, ParamId, ParamStore, Pattern};
 
 use crate::error::Error;
 use crate::metrics::nearest::nearest;
@@ -15,11 +15,12 @@ use crate::view::View;
 /// only narrow (`train &=`) and multiply (`lr_scale *=`), and gradients are only added to: techniques then commute.
 pub trait Technique {
     /// Gives parameters other values before anything else begins, and names those that it gave some; of a run that goes on, too.
+    /// The seed is that of the run, for what is drawn later too.
     ///
     /// # Errors
     /// A parameter without values.
     fn renew(
-        &self,
+        &mut self,
         _params: &[ParamInfo],
         _store: &mut ParamStore,
         _seed: u64,
@@ -57,6 +58,12 @@ pub trait Technique {
     /// How it looks at batches, if that is otherwise than once. Techniques that have a view stand apart from each other.
     fn view(&self) -> Option<&dyn View> {
         None
+    }
+
+    /// The depth group from which on a step uses what is attached to the ends of blocks; the plan of the step must not train what
+    /// is left out. Must be a pure function.
+    fn grafts_from(&self, _at: Progress) -> usize {
+        0
     }
 
     /// Adds the gradients of a term of the loss that depends on the parameters alone. Called after the audit and before
@@ -158,6 +165,7 @@ pub const TECHNIQUES: &[&TechniqueEntry] = &[
     &techniques::r3f::ENTRY,
     &techniques::hold::ENTRY,
     &techniques::ewc::ENTRY,
+    &techniques::adapter_drop::ENTRY,
 ];
 
 /// The entry of that name, if these are options of it; their values are looked at with the parameters, by
@@ -235,6 +243,35 @@ pub(crate) fn numbers(
     }
 }
 
+/// Which parameters one of the patterns among the options matches.
+pub(crate) fn matched(
+    entry: &TechniqueEntry,
+    options: &Value,
+    key: &'static str,
+    params: &[ParamInfo],
+) -> Result<Vec<bool>, Error> {
+    let list = options.get(key).and_then(Value::as_array);
+    let texts: Option<Vec<&str>> = list.and_then(|list| list.iter().map(Value::as_str).collect());
+    let Some(texts) = texts else {
+        let (expected, got) =
+            ("a list of path patterns, such as [\"layers.5\"]", format!("{key} in {options}"));
+        return Err(Error::Option { name: entry.name, expected, got });
+    };
+    let mut found = vec![false; params.len()];
+    for text in texts {
+        let pattern = Pattern::new(text);
+        let matches: Vec<bool> = params.iter().map(|param| pattern.matches(&param.path)).collect();
+        if !matches.contains(&true) {
+            let example = params.first().map(|param| param.path.clone()).unwrap_or_default();
+            return Err(
+                topwork_nn::Error::PatternMatchesNothing { pattern: text.to_string(), example }.into()
+            );
+        }
+        found.iter_mut().zip(matches).for_each(|(found, matches)| *found |= matches);
+    }
+    Ok(found)
+}
+
 /// A number among the options, or the default.
 pub(crate) fn number(
     entry: &TechniqueEntry,
@@ -266,7 +303,7 @@ mod tests {
 
     #[test]
     fn every_technique_is_complete_and_refuses_unknown_options() {
-        assert_eq!(TECHNIQUES.len(), 15, "count the techniques when you add one");
+        assert_eq!(TECHNIQUES.len(), 16, "count the techniques when you add one");
         let build = |name: &str, options: Value| (find(name, &options)?.build)(&options, &tower());
         for entry in TECHNIQUES {
             assert!(entry.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()));
@@ -363,7 +400,7 @@ mod tests {
             let technique = (find(name, &options(name)).unwrap().build)(&options(name), &params).unwrap();
             techniques.push(technique);
         }
-        for technique in &techniques {
+        for technique in &mut techniques {
             technique.renew(&params, &mut store, 5).unwrap();
         }
         techniques.iter_mut().for_each(|technique| technique.begin(&params, &mut store).unwrap());

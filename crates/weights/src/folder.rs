@@ -41,8 +41,10 @@ const IN_INNER: &[&str] = &[
     "README.md",
     "adapter.safetensors",
     "adapter_config.json",
+    "adapter_fusion_config.json",
     "adapter_model.safetensors",
     "config.json",
+    "model_adapter_fusion.safetensors",
     "model.safetensors",
     "topwork.json",
     "topwork_head.safetensors",
@@ -68,7 +70,8 @@ pub struct ModelFolder<'a> {
     /// folder of its own (`1_Pooling/config.json`, `adapter/adapter_config.json`).
     pub files: &'a [(&'a str, &'a [u8])],
     /// Files of an adapter that the model is not complete without. If there are some, they go into [`ADAPTER`] and all of the
-    /// above into [`BASE`], so that nothing opens the one and misses the other.
+    /// above into [`BASE`], so that nothing opens the one and misses the other. One that is made of several adapters has a folder
+    /// for each (`mails/adapter.safetensors`).
     pub adapter: &'a [(&'a str, &'a [u8])],
 }
 
@@ -89,7 +92,7 @@ impl ModelFolder<'_> {
                 return Err(Error::BadFileName(name.to_string()));
             }
         }
-        if let Some((name, _)) = self.adapter.iter().find(|(name, _)| !IN_INNER.contains(name)) {
+        if let Some((name, _)) = self.adapter.iter().find(|(name, _)| !of_adapter(name)) {
             return Err(Error::BadFileName(name.to_string()));
         }
         restore(folder).map_err(fail)?;
@@ -116,7 +119,9 @@ impl ModelFolder<'_> {
         let adapter = new.join(ADAPTER);
         fs::create_dir_all(&adapter).map_err(fail)?;
         for (name, content) in self.adapter {
-            atomic::write(adapter.join(name), content)?;
+            let file = adapter.join(name);
+            fs::create_dir_all(atomic::parent(&file)).map_err(fail)?;
+            atomic::write(file, content)?;
         }
         self.fill(&new.join(BASE))
     }
@@ -154,7 +159,8 @@ impl ModelFolder<'_> {
             let known = KNOWN.contains(&name.as_str())
                 || self.files.iter().any(|(own, _)| *own == name)
                 || name.ends_with(".safetensors");
-            let inner = || INNER.contains(&name.as_str()) && holds_only(&entry.path(), IN_INNER);
+            let depth = usize::from(name == ADAPTER);
+            let inner = || INNER.contains(&name.as_str()) && holds_only(&entry.path(), IN_INNER, depth);
             if name == BASE && !is_file {
                 self.refuse_foreign(&entry.path())?;
                 continue;
@@ -227,12 +233,19 @@ fn is_inner(name: &str) -> bool {
     name.split_once('/').is_some_and(|(folder, file)| INNER.contains(&folder) && IN_INNER.contains(&file))
 }
 
-/// Whether a folder holds nothing but files of these names.
-fn holds_only(folder: &Path, names: &[&str]) -> bool {
+/// Whether a file of that name may stand in the folder of an adapter, or in that of one of several that it is made of.
+fn of_adapter(name: &str) -> bool {
+    let (folder, file) = name.split_once('/').unwrap_or(("own", name));
+    is_plain(folder) && IN_INNER.contains(&file)
+}
+
+/// Whether a folder holds nothing but files of these names, and folders of such down to a depth.
+fn holds_only(folder: &Path, names: &[&str], depth: usize) -> bool {
     let of_ours = |entry: io::Result<fs::DirEntry>| {
         entry.is_ok_and(|entry| {
             let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            is_file && entry.file_name().to_str().is_some_and(|name| names.contains(&name))
+            let known = || entry.file_name().to_str().is_some_and(|name| names.contains(&name));
+            if is_file { known() } else { depth > 0 && holds_only(&entry.path(), names, depth - 1) }
         })
     };
     fs::read_dir(folder).is_ok_and(|mut entries| entries.all(of_ours))
@@ -347,7 +360,15 @@ mod tests {
         fs::write(folder.join("README.md"), "a card").unwrap();
         write_both(&[("adapter.safetensors", b"x")]).unwrap();
         assert_eq!(names(&folder.join(ADAPTER)), ["adapter.safetensors"]);
-        assert!(matches!(write_both(&[("thesis.tex", b"x")]), Err(Error::BadFileName(_))));
+        for foreign in ["thesis.tex", "mails/thesis.tex", "../adapter.safetensors", "a/b/adapter.safetensors"]
+        {
+            assert!(matches!(write_both(&[(foreign, b"x")]), Err(Error::BadFileName(_))), "{foreign}");
+        }
+        write_both(&[("adapter_config.json", b"{}"), ("mails/adapter.safetensors", b"x")]).unwrap();
+        assert_eq!(names(&folder.join(ADAPTER)), ["adapter_config.json", "mails"]);
+        fs::write(folder.join(ADAPTER).join("mails/thesis.tex"), "years of work").unwrap();
+        assert!(matches!(write(&folder, 2.0, &[]), Err(Error::ForeignEntry { .. })));
+        fs::remove_file(folder.join(ADAPTER).join("mails/thesis.tex")).unwrap();
         fs::write(folder.join(BASE).join("thesis.tex"), "years of work").unwrap();
         assert!(matches!(write(&folder, 2.0, &[]), Err(Error::ForeignEntry { .. })));
         fs::remove_file(folder.join(BASE).join("thesis.tex")).unwrap();

@@ -1,4 +1,5 @@
-//! `topwork model merge` and `unmerge`: an adapter into the weights of its model, and out of them again.
+//! `topwork model merge` and `unmerge`: an adapter into the weights of its model, and out of them again; `drop-adapters`: out of the
+//! lowest layers.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,12 +37,7 @@ impl Merge {
     /// Merges, and says where it lies.
     pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
         free(&self.out)?;
-        let (hub, progress) = (global.hub()?, global.fetching());
-        let reference = match &self.base {
-            Some(base) => format!("{}{ON}{base}", self.adapter),
-            None => hub.adapter(&self.adapter, &progress)?.path.display().to_string(),
-        };
-        let path = hub.model(&reference, &progress)?.path;
+        let path = both(&self.adapter, self.base.as_deref(), global)?;
         let report = opened::merge(&path, &self.out).with_context(|| path.display().to_string())?;
         writeln!(out, "loading     {report}")?;
         writeln!(out, "written     {}", self.out.display())?;
@@ -79,6 +75,52 @@ impl Unmerge {
         writeln!(out, "written     {}", self.out.display())?;
         Ok(Ended::Done)
     }
+}
+
+/// Take an adapter out of the lowest layers of its model, which then take less time
+#[derive(clap::Args)]
+#[command(
+    after_help = "For adapters at the ends of blocks (houlsby, pfeiffer, parallel, compacter, fusion). What was trained with
+--technique adapter-drop answers nearly as well without those of the lowest layers; what was not may lose much: evaluate it.
+
+Examples:
+  topwork model drop-adapters runs/mails --layers 3 --out mails-3
+  topwork eval mails-3 --data test.csv"
+)]
+pub struct DropAdapters {
+    /// Adapter: a folder, or a model or run that has one
+    adapter: String,
+    /// The model under it [default: what the adapter says]
+    #[arg(long, value_name = "MODEL")]
+    base: Option<String>,
+    /// Out of so many layers, from the lowest
+    #[arg(long, value_name = "N")]
+    layers: usize,
+    /// The folder to write
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+}
+
+impl DropAdapters {
+    /// Takes it out, and says what is left.
+    pub fn run(&self, global: &Global, out: &mut dyn Write) -> anyhow::Result<Ended> {
+        free(&self.out)?;
+        let path = both(&self.adapter, self.base.as_deref(), global)?;
+        let left = opened::drop_adapters(&path, self.layers, &self.out)
+            .with_context(|| path.display().to_string())?;
+        writeln!(out, "written     {}, an adapter of {left} values", self.out.display())?;
+        Ok(Ended::Done)
+    }
+}
+
+/// Where an adapter with its model lies.
+fn both(adapter: &str, base: Option<&str>, global: &Global) -> anyhow::Result<PathBuf> {
+    let (hub, progress) = (global.hub()?, global.fetching());
+    let reference = match base {
+        Some(base) => format!("{adapter}{ON}{base}"),
+        None => hub.adapter(adapter, &progress)?.path.display().to_string(),
+    };
+    Ok(hub.model(&reference, &progress)?.path)
 }
 
 fn free(out: &Path) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use topwork_weights::gguf::Store;
 use topwork_weights::{Checkpoint, LoadReport};
 
 use crate::Ended;
-use crate::commands::merge::{Merge, Unmerge};
+use crate::commands::merge::{DropAdapters, Merge, Unmerge};
 use crate::commands::soup::Soup;
 use crate::global::Global;
 use crate::numbers::{bytes, counted, thousands};
@@ -27,6 +27,7 @@ pub enum Model {
     Convert(Convert),
     Merge(Merge),
     Unmerge(Unmerge),
+    DropAdapters(DropAdapters),
     Soup(Soup),
     Pull(Pull),
 }
@@ -39,6 +40,7 @@ impl Model {
             Model::Convert(command) => command.run(global, out),
             Model::Merge(command) => command.run(global, out),
             Model::Unmerge(command) => command.run(global, out),
+            Model::DropAdapters(command) => command.run(global, out),
             Model::Soup(command) => command.run(global, out),
             Model::Pull(command) => command.run(global, out),
         }

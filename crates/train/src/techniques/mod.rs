@@ -1,5 +1,6 @@
 //! One technique a file.
 
+pub mod adapter_drop;
 pub mod bitfit;
 pub mod ema;
 pub mod ewc;

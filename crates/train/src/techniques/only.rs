@@ -3,12 +3,8 @@
 //! Paper: Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", section 2,
 //! <https://arxiv.org/abs/1902.00751>
 
-use serde_json::Value;
-use topwork_nn::Pattern;
-
-use crate::error::Error;
 use crate::plan::{ParamInfo, Plan, Progress, top};
-use crate::technique::{OptionSpec, Technique, TechniqueEntry};
+use crate::technique::{OptionSpec, Technique, TechniqueEntry, matched};
 
 /// The entry in the list.
 pub const ENTRY: TechniqueEntry = TechniqueEntry {
@@ -21,30 +17,12 @@ pub const ENTRY: TechniqueEntry = TechniqueEntry {
     }],
     apart: &[],
     build: |options, params| {
-        let list = options.get("patterns").and_then(Value::as_array);
-        let texts: Option<Vec<&str>> = list.and_then(|list| list.iter().map(Value::as_str).collect());
-        let Some(texts) = texts else {
-            let (expected, got) = ("{\"patterns\": [\"layers.5\", ...]}", options.to_string());
-            return Err(Error::Option { name: "only", expected, got });
-        };
         let top = top(params);
         // Where a head has no parameters of its own, the last layer is in the highest group.
         let layer = params.iter().any(|param| param.group == top && param.path.starts_with("layers."));
         let mut learns: Vec<bool> = params.iter().map(|param| param.group == top && !layer).collect();
-        for text in texts {
-            let pattern = Pattern::new(text);
-            let mut found = false;
-            for (learns, param) in learns.iter_mut().zip(params) {
-                if pattern.matches(&param.path) {
-                    (*learns, found) = (true, true);
-                }
-            }
-            if !found {
-                let example = params.first().map(|param| param.path.clone()).unwrap_or_default();
-                let pattern = text.to_string();
-                return Err(topwork_nn::Error::PatternMatchesNothing { pattern, example }.into());
-            }
-        }
+        let matched = matched(&ENTRY, options, "patterns", params)?;
+        learns.iter_mut().zip(matched).for_each(|(learns, matched)| *learns |= matched);
         Ok(Box::new(Only { learns }))
     },
 };

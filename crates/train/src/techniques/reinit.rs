@@ -38,7 +38,12 @@ struct Reinit {
 }
 
 impl Technique for Reinit {
-    fn renew(&self, params: &[ParamInfo], store: &mut ParamStore, seed: u64) -> Result<Vec<ParamId>, Error> {
+    fn renew(
+        &mut self,
+        params: &[ParamInfo],
+        store: &mut ParamStore,
+        seed: u64,
+    ) -> Result<Vec<ParamId>, Error> {
         let fresh = |param: &ParamInfo| {
             let layer = (self.first..self.top).contains(&param.group);
             param.kind.learns() && (layer || param.path.starts_with("pooler"))
