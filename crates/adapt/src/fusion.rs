@@ -62,8 +62,8 @@ pub struct FusionSettings {
 fn named(folders: &[String]) -> Vec<(String, PathBuf)> {
     let mut taken = BTreeSet::new();
     let name = |folder: &String| {
-        let parts = Path::new(folder).components().filter_map(|part| part.as_os_str().to_str());
-        let own = parts.filter(|part| !["adapter", "best", ".", "..", "/"].contains(part)).last();
+        let mut parts = Path::new(folder).components().rev().filter_map(|part| part.as_os_str().to_str());
+        let own = parts.find(|part| !["adapter", "best", ".", "..", "/"].contains(part));
         let mut own = own.unwrap_or("adapter").replace([',', '.'], "_");
         while !taken.insert(own.clone()) {
             own.push_str("-2");
@@ -124,7 +124,7 @@ pub(crate) fn fuse(
         let key = map(["key.weight", "key.bias"])?;
         let value = if settings.values { Some(map([VALUE, ""])?) } else { None };
         if let Some(value) = &value {
-            let same = |at: usize| if at % (width + 1) == 0 { 1.0 } else { 1e-6 };
+            let same = |at: usize| if at.is_multiple_of(width + 1) { 1.0 } else { 1e-6 };
             store.set(value.weight, (0..width * width).map(same).collect())?;
         }
         store.graft(weight, Arc::new(Fusion { members, query, key, value }));

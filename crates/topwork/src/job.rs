@@ -310,7 +310,7 @@ fn execute(asked: &Recipe, given: &Recipe, context: JobContext, resume: bool) ->
         .with_adapter(adapter)
         .with_beside(beside)
         .drawn_like(like)?
-        .mixed(Mixed::new(&resolved, data.kind, &data.train.inputs.labels, options.epochs)?)
+        .mixed(Mixed::new(&resolved, data.kind, &data.train.inputs.labels, options.epochs)?)?
         .opened_from(&source.path);
     let most_bytes = (options.frozen_gigabytes * 1e9) as u64;
     if let Some(said) = task.keep_frozen(&options.freeze, folder, most_bytes, (stop, shared))? {

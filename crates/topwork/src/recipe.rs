@@ -292,7 +292,8 @@ pub struct BatchRecipe {
     pub examples: Option<usize>,
     /// Most tokens in a batch; 0 = any number.
     pub tokens: usize,
-    /// How often the texts of each of several tasks (`task.groups`) are drawn: proportional, sqrt, equal, annealed, temperature=N.
+    /// How often the texts of each of several tasks (`task.groups`) are drawn: proportional, sqrt, equal, annealed, uncertainty,
+    /// temperature=N.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixing: Option<String>,
     /// Draw the texts of rare classes as often as those of the most frequent one.

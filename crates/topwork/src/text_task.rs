@@ -129,8 +129,12 @@ impl<'a> TextTask<'a> {
     }
 
     /// The same, drawing the texts of several tasks as often as is said.
-    pub(crate) fn mixed(self, mixed: Option<Mixed>) -> Self {
-        TextTask { mixed, ..self }
+    ///
+    /// # Errors
+    /// None that a fresh parameter could have.
+    pub(crate) fn mixed(mut self, mut mixed: Option<Mixed>) -> Result<Self, Error> {
+        mixed.iter_mut().try_for_each(|mixed| mixed.attach(&mut self.model.store))?;
+        Ok(TextTask { mixed, ..self })
     }
 
     /// The same, drawing training texts the more often the more they are like these, if there are any.
@@ -275,13 +279,17 @@ impl Task for TextTask<'_> {
 
     fn batches(&self, epoch: usize) -> Result<Vec<Vec<usize>>, TaskError> {
         let batches = match &self.mixed {
-            Some(mixed) => mixed.epoch(&self.sampler, epoch)?,
+            Some(mixed) => mixed.epoch(&self.sampler, epoch, &self.model.store)?,
             None => self.sampler.epoch(epoch as u64),
         };
         Ok(match &self.beside {
             Some(beside) => beside.join(batches, epoch, self.train.len()),
             None => batches,
         })
+    }
+
+    fn begins(&mut self, _epoch: usize) -> Result<(), TaskError> {
+        Ok(self.mixed.iter().try_for_each(|mixed| mixed.begins(&mut self.model.store))?)
     }
 
     fn pace(&self, param: ParamId) -> f64 {
@@ -300,6 +308,14 @@ impl Task for TextTask<'_> {
         }
         let batch = self.task.batch(self.train, units, pass.seed())?;
         let features = self.frozen.features(&self.model, pass, &batch.packed, Set::Train, &batch.texts)?;
+        if let Some(mixed) = self.mixed.as_ref().filter(|mixed| mixed.asks()) {
+            // As the model answers, without dropout in the head and without a graph.
+            let plain = if features.is_tracked() { features.clone().inner() } else { features.clone() };
+            let answers =
+                self.model.head(&Pass::eval(&self.model.store, pass.precision()), plain, &batch.packed)?;
+            let answers = answers.into_data().try_into_vec::<f32>().map_err(|error| format!("{error:?}"))?;
+            mixed.note(pass, units, &answers)?;
+        }
         let loss =
             self.model.head_loss(pass, features, &batch.packed, labelled(&batch)?, &self.settings.loss)?;
         Ok(BatchLoss { loss, examples: batch.units, tokens: batch.packed.tokens() })
@@ -324,6 +340,8 @@ impl Task for TextTask<'_> {
         match self.model.spec() {
             // A batch has texts of two sets then, which no view knows of.
             _ if !self.task.fixed() || self.beside.is_some() => None,
+            // Nor do they say how undecided the model is.
+            _ if self.mixed.as_ref().is_some_and(Mixed::asks) => None,
             HeadSpec::Classify { several: false, .. } | HeadSpec::Tag { crf: false, .. } => {
                 Some(Answers::OneOf)
             }

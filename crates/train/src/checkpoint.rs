@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use burn::backend::DispatchTensor;
 use serde::{Deserialize, Serialize};
 use topwork_nn::param::{download, upload};
-use topwork_nn::{ParamId, ParamStore};
+use topwork_nn::{ParamId, ParamKind, ParamStore};
 use topwork_weights::{Named, SafeTensorsFile, atomic, safetensors};
 
 use crate::error::Error;
@@ -55,6 +55,9 @@ struct State {
     /// Parameters that have an average.
     #[serde(default)]
     averages: Vec<String>,
+    /// Parameters that are measured.
+    #[serde(default)]
+    measured: Vec<String>,
 }
 
 /// Values by parameter.
@@ -99,7 +102,13 @@ pub fn save(
         shape: store.param(id).shape.clone(),
         data: Cow::Owned(data),
     };
+    let mut measured = Vec::new();
     for (id, param) in store.iter() {
+        if param.kind == ParamKind::Running {
+            weights.push(named(id, param.path.clone(), store.values(id)?));
+            measured.push(param.path.clone());
+            continue;
+        }
         let Some(Saved { m, v, steps }) = optimizer.save(id, store)? else { continue };
         weights.push(named(id, param.path.clone(), store.values(id)?));
         moments.push(named(id, format!("m.{}", param.path), m));
@@ -119,8 +128,8 @@ pub fn save(
     let averages = means.into_iter().map(|mean| mean.name).collect();
     safetensors::write(temporary.join("weights.safetensors"), &weights)?;
     safetensors::write(temporary.join("moments.safetensors"), &moments)?;
-    let state =
-        State { format: FORMAT, position: position.clone(), options: options.clone(), updates, averages };
+    let (position, options) = (position.clone(), options.clone());
+    let state = State { format: FORMAT, position, options, updates, averages, measured };
     let state = serde_json::to_vec_pretty(&state).map_err(|e| Error::Task(Box::new(e)))?;
     atomic::write(temporary.join("state.json"), &state)?;
     if target.exists() {
@@ -164,8 +173,15 @@ pub fn load_newest(
     }
     let weights = SafeTensorsFile::open(path.join("weights.safetensors"))?;
     let moments = SafeTensorsFile::open(path.join("moments.safetensors"))?;
+    let find = |store: &ParamStore, name: &str| {
+        store.id(name).map_err(|_| bad(format!("the model has no parameter {name}")))
+    };
+    for name in &state.measured {
+        let id = find(store, name)?;
+        store.set(id, weights.read(name)?)?;
+    }
     for (name, steps) in &state.updates {
-        let id: ParamId = store.id(name).map_err(|_| bad(format!("the model has no parameter {name}")))?;
+        let id = find(store, name)?;
         store.set(id, weights.read(name)?)?;
         let (m, v) = (moments.read(&format!("m.{name}"))?, moments.read(&format!("v.{name}"))?);
         if m.len() != store.param(id).len() || v.len() != m.len() {
@@ -177,7 +193,7 @@ pub fn load_newest(
     if !state.averages.is_empty() {
         let means = SafeTensorsFile::open(path.join("averages.safetensors"))?;
         for name in &state.averages {
-            let id = store.id(name).map_err(|_| bad(format!("the model has no parameter {name}")))?;
+            let id = find(store, name)?;
             let (mean, param) = (means.read(name)?, store.param(id));
             if mean.len() != param.len() {
                 return Err(bad(format!("the average of {name} has the wrong shape")));

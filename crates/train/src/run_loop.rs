@@ -107,8 +107,8 @@ pub fn run<T: Task>(task: &mut T, options: &TrainOptions, context: RunContext) -
     if let Some((technique, _)) = techniques.iter().find(|(_, technique)| !learn(technique.as_ref())) {
         return Err(Error::Idle { technique: technique.clone() });
     }
-    let trainable_values =
-        task.store().iter().zip(moves).filter(|(_, moves)| *moves).map(|((_, param), _)| param.len()).sum();
+    let learning = task.store().iter().zip(moves).filter(|((_, param), moves)| *moves && param.kind.learns());
+    let trainable_values = learning.map(|((_, param), _)| param.len()).sum();
     let schedule = schedule::build(&options.schedule, &options.schedule_with_options(), total as u64)
         .map_err(|e| Error::Task(Box::new(e)))?;
     let mut optimizer = AdamW::new(options, params.len());
@@ -273,6 +273,9 @@ fn step_ends<T: Task>(task: &T, options: &TrainOptions) -> Result<Vec<usize>, Er
 impl<T: Task> Running<'_, '_, T> {
     fn go(&mut self) -> Result<Ended, Error> {
         while !self.at.stopped && self.at.epoch < self.options.epochs && self.at.step < self.total {
+            if self.at.group == 0 {
+                self.task.begins(self.at.epoch)?;
+            }
             let batches = self.task.batches(self.at.epoch)?;
             let groups: Vec<&[Vec<usize>]> = batches.chunks(self.options.accumulate).collect();
             while self.at.group < groups.len() && self.at.step < self.total {

@@ -28,6 +28,14 @@ pub trait Task {
     /// Whatever stands in the way of composing batches.
     fn batches(&self, epoch: usize) -> Result<Vec<Vec<usize>>, TaskError>;
 
+    /// Is told that an epoch begins, before its batches are composed; of a run that goes on within one it is not told again.
+    ///
+    /// # Errors
+    /// Whatever stands in the way of composing batches.
+    fn begins(&mut self, _epoch: usize) -> Result<(), TaskError> {
+        Ok(())
+    }
+
     /// Is told which step comes next, before its batches.
     fn at(&mut self, _progress: Progress) {}
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use burn::tensor::{Device, Tensor, TensorData};
 use topwork_nn::layers::Linear;
 use topwork_nn::loss::mean_squared_error;
-use topwork_nn::{ParamStore, Pass};
+use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass};
 use topwork_train::{
     BatchLoss, Error, Event, Observer, RunContext, RunResult, Scores, Silent, Task, TaskError, TrainOptions,
     run,
@@ -22,6 +22,8 @@ struct Line {
     second: Linear,
     unused: bool,
     spare: Linear,
+    /// The mean of the points, as batches show it, and what that was when the epoch began.
+    mean: [ParamId; 2],
     saved: Mutex<Vec<f64>>,
     evaluations: AtomicUsize,
     /// Scores to report in turn instead of the real one.
@@ -43,6 +45,8 @@ impl Line {
         let first = Linear::declare(&mut store, "layers.0", [3, 2], 1, 0.5);
         let second = Linear::declare(&mut store, "head.out", [1, 3], 2, 0.5);
         let spare = Linear::declare(&mut store, "head.spare", [1, 3], 2, 0.5);
+        let mean = ["mean.now", "mean.then"]
+            .map(|path| store.declare(path, &[2], 2, ParamKind::Running, Init::Ones));
         for id in store.unset() {
             store.initialise(id, 5).unwrap();
         }
@@ -53,6 +57,7 @@ impl Line {
             second,
             unused: false,
             spare,
+            mean,
             saved,
             evaluations,
             scripted: Vec::new(),
@@ -68,6 +73,7 @@ impl Line {
             y.push(target * self.poison.unwrap_or(1.0));
         }
         let x = Tensor::<2>::from_data(TensorData::new(x, [examples.len(), 2]), self.store.device());
+        pass.observe(self.mean[0], x.clone().mean_dim(0).reshape([2]));
         let hidden = self.first.forward(pass, x)?;
         let hidden = topwork_ops::dropout(hidden, pass.dropout(0.2, "hidden"));
         let mut out = self.second.forward(pass, hidden.clone())?;
@@ -96,6 +102,11 @@ impl Task for Line {
         let mut order: Vec<usize> = (0..EXAMPLES).collect();
         topwork_kernels::rng::Stream(epoch as u64).shuffle(&mut order);
         Ok(order.chunks(5).map(<[usize]>::to_vec).collect())
+    }
+
+    fn begins(&mut self, _: usize) -> Result<(), TaskError> {
+        let values = self.store.values(self.mean[0])?;
+        Ok(self.store.set(self.mean[1], values)?)
     }
 
     fn loss(&self, pass: &Pass, examples: &[usize]) -> Result<BatchLoss, TaskError> {
@@ -432,7 +443,7 @@ fn accumulated_batches_equal_one_large_batch() {
     for batch in line.batches(0).unwrap() {
         sum.add(gradients(&batch, batch.len() as f64 / EXAMPLES as f64), &line.store);
     }
-    for (id, _) in line.store.iter() {
+    for (id, _) in line.store.iter().filter(|(_, param)| param.kind.learns()) {
         let (a, b) = (all.get(id).unwrap(), sum.get(id).unwrap());
         let (a, b) = (topwork_nn::gradient::sum_squares(a), topwork_nn::gradient::sum_squares(b));
         assert!((a - b).abs() <= 1e-5 * a, "{a} {b}");

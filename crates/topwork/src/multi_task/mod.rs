@@ -27,7 +27,7 @@ use crate::seeds::seconds;
 pub struct Plan<'a> {
     /// The tasks: what each is called, and its recipe; how to train comes from the first.
     pub tasks: &'a [(String, Recipe)],
-    /// How they are mixed: `proportional`, `sqrt`, `equal`, `annealed`, `temperature=N`.
+    /// How they are mixed: `proportional`, `sqrt`, `equal`, `annealed`, `uncertainty`, `temperature=N`.
     pub mixings: Vec<String>,
     /// A run for each seed.
     pub seeds: Vec<u64>,

@@ -81,7 +81,7 @@ impl Results {
             about: format!(
                 "{seeds}. Alone: a model for each task. Else one encoder with a head for each; an epoch has as many texts as all tasks \
                  together, of a task of n texts in proportion to n (proportional), to its square root, to as many of each (equal), or \
-                 from n to n to the power 0.2 (annealed). Time: of training, all tasks."
+                 from n to n to the power 0.2 (annealed), or to how undecided the model is about it (uncertainty). Time: of training, all tasks."
             ),
             head,
             rows: ways.filter(|way| self.of(way).next().is_some()).map(row).collect(),
