@@ -23,7 +23,7 @@ mod prompt;
 mod shorten;
 
 use serde_json::Value;
-use topwork_nn::{ParamId, ParamKind, ParamStore, Pattern};
+use topwork_nn::{Param, ParamId, ParamKind, ParamStore, Pattern};
 
 pub use bottleneck::BottleneckSettings;
 pub use compacter::CompacterSettings;
@@ -55,6 +55,7 @@ pub struct AdapterEntry {
 /// Every kind of adapter, in the order `list` prints them.
 pub const ADAPTERS: &[&AdapterEntry] = &[
     &lora::ENTRY,
+    &lora::QLORA,
     &dora::ENTRY,
     &ia3::ENTRY,
     &bottleneck::HOULSBY,
@@ -222,21 +223,7 @@ fn selects(pattern: &str, path: &str) -> bool {
 /// # Errors
 /// [`Error::NoTarget`] for a pattern that selects nothing.
 fn targets(store: &ParamStore, patterns: &[String]) -> Result<Vec<ParamId>, Error> {
-    let adaptable: Vec<(ParamId, &str)> = store
-        .iter()
-        .filter(|(_, param)| {
-            // Not by the depth group: where a head has no parameters of its own, the last layer is in the highest.
-            inside(&param.path).is_some()
-                && !param.path.starts_with("head.")
-                && param.kind == ParamKind::Weight
-                && param.shape.len() == 2
-                && param.path.ends_with(".weight")
-                && param.reparam().is_none()
-                && param.grafted().is_none()
-                && !param.is_attachment()
-        })
-        .map(|(id, param)| (id, param.path.as_str()))
-        .collect();
+    let adaptable = adaptable(store);
     for pattern in patterns {
         if !adaptable.iter().any(|(_, path)| selects(pattern, path)) {
             let mut known: Vec<String> = adaptable.iter().filter_map(|(_, path)| inside(path)).collect();
@@ -247,6 +234,35 @@ fn targets(store: &ParamStore, patterns: &[String]) -> Result<Vec<ParamId>, Erro
     }
     let wanted = |path: &str| patterns.iter().any(|pattern| selects(pattern, path));
     Ok(adaptable.into_iter().filter(|(_, path)| wanted(path)).map(|(id, _)| id).collect())
+}
+
+/// Weights of linear maps inside the layers to which nothing is attached, with their paths.
+fn adaptable(store: &ParamStore) -> Vec<(ParamId, &str)> {
+    let fits = |param: &Param| {
+        // Not by the depth group: where a head has no parameters of its own, the last layer is in the highest.
+        inside(&param.path).is_some()
+            && !param.path.starts_with("head.")
+            && param.kind == ParamKind::Weight
+            && param.shape.len() == 2
+            && param.path.ends_with(".weight")
+            && param.reparam().is_none()
+            && param.grafted().is_none()
+            && !param.is_attachment()
+    };
+    store.iter().filter(|(_, param)| fits(param)).map(|(id, param)| (id, param.path.as_str())).collect()
+}
+
+/// Puts the weights of all linear maps inside the layers into four bits (see [`ParamStore::quantise`]); how many there are.
+///
+/// # Errors
+/// A parameter without values; [`Error::NoTarget`] for a model without such maps.
+pub fn quantise(store: &mut ParamStore) -> Result<usize, Error> {
+    let found: Vec<ParamId> = adaptable(store).into_iter().map(|(id, _)| id).collect();
+    if found.is_empty() {
+        return Err(Error::NoTarget { pattern: "**".to_string(), known: "none".to_string() });
+    }
+    found.iter().try_for_each(|&id| store.quantise(id))?;
+    Ok(found.len())
 }
 
 /// What a weight is called inside its layer: `attn.q` of `layers.3.attn.q.weight`.

@@ -7,7 +7,8 @@ use topwork_nn::reparam::together;
 use topwork_nn::{Error as NnError, Init, ParamId, ParamKind, ParamStore, Pass};
 
 use crate::error::Error;
-use crate::{first_that_fits, names, number, targets};
+use crate::lora::QLORA;
+use crate::{adaptable, first_that_fits, names, number, targets};
 
 /// The options that both have.
 pub(crate) const OPTIONS: &[(&str, &str)] = &[
@@ -75,6 +76,7 @@ pub(crate) fn declare(
     };
     let weights = match names(adapter, options, "targets")? {
         Some(patterns) => targets(store, &patterns)?,
+        None if adapter == QLORA.name => adaptable(store).into_iter().map(|(id, _)| id).collect(),
         None => first_that_fits(store, &[&["attn.q", "attn.v"], &["attn.qkv"]])?,
     };
     let settings = LowRankSettings { rank: rank as usize, alpha, by_root };

@@ -32,6 +32,7 @@ pub mod loss;
 pub mod lstm;
 mod map;
 mod math;
+pub mod nf4;
 pub mod norm;
 mod parallel;
 pub mod pool;

@@ -252,3 +252,16 @@ fn two_stream_attention_of_xlnet_over_a_memory() {
         case.equals(name, &grad, 5e-6);
     }
 }
+
+/// Four bits as bitsandbytes has them (`fixtures/make/adapters.py`): the same codes, and values but for the last bits of a scale.
+#[test]
+fn nf4_is_that_of_bitsandbytes() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/nf4.safetensors");
+    let golden = Golden::open(path).unwrap();
+    let (numbers, expected) = (golden.floats("numbers").unwrap().data, golden.floats("nf4").unwrap().data);
+    let got = topwork_kernels::nf4::Nf4::of(&numbers).values();
+    assert_eq!(got.len(), expected.len());
+    for (at, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        assert!((got - expected).abs() <= 1e-5 * expected.abs(), "{at}: {got} and {expected}");
+    }
+}

@@ -21,6 +21,7 @@ pub mod pass;
 pub mod pattern;
 pub mod reparam;
 pub mod seam;
+mod stored;
 
 pub use across::KeysValues;
 pub use cache::{AttentionStyle, Cache, Context, DistanceBias, State};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::backend::DispatchTensor;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use topwork_kernels::gemm::{Packed, Precision};
 use topwork_kernels::rng::{Stream, derive};
 
@@ -16,6 +16,8 @@ use crate::init::Init;
 use crate::packs::Packs;
 use crate::pass::Pass;
 use crate::reparam::Reparam;
+use crate::stored::Stored;
+pub use crate::stored::{download, upload};
 
 /// Handle of a parameter in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,7 +59,7 @@ pub struct Param {
     /// How a fresh one starts.
     pub init: Init,
     axes: Option<Vec<usize>>,
-    value: Option<DispatchTensor>,
+    value: Option<Stored>,
     /// What it is used as, if not as it is.
     reparam: Option<Arc<dyn Reparam>>,
     /// What is attached to the end of the block whose last map's weight this is.
@@ -373,7 +375,7 @@ impl ParamStore {
                 got: values.len(),
             });
         }
-        param.value = Some(upload(values, &param.shape, &self.device));
+        param.value = Some(Stored::Plain(upload(values, &param.shape, &self.device)));
         self.changes(id);
         Ok(())
     }
@@ -396,7 +398,11 @@ impl ParamStore {
     /// [`Error::Unset`], [`Error::Device`].
     pub fn values(&self, id: ParamId) -> Result<Vec<f32>, Error> {
         let param = &self.params[id.0];
-        let value = param.value.clone().ok_or_else(|| Error::Unset { path: param.path.clone() })?;
+        let value = param.value.as_ref().ok_or_else(|| Error::Unset { path: param.path.clone() })?;
+        let value = match value {
+            Stored::Plain(tensor) => tensor.clone(),
+            Stored::Nf4(packed) => return Ok(packed.values()),
+        };
         download(value, param.shape.len())
             .map_err(|reason| Error::Device { path: param.path.clone(), reason })
     }
@@ -407,7 +413,8 @@ impl ParamStore {
     /// [`Error::Unset`].
     pub fn tensor(&self, id: ParamId) -> Result<DispatchTensor, Error> {
         let param = &self.params[id.0];
-        param.value.clone().ok_or_else(|| Error::Unset { path: param.path.clone() })
+        let value = param.value.as_ref().ok_or_else(|| Error::Unset { path: param.path.clone() })?;
+        Ok(value.tensor(&param.shape, &self.device))
     }
 
     /// Takes the tensor out, so that an optimizer owns it alone and may change it in place; [`ParamStore::put`]
@@ -418,13 +425,22 @@ impl ParamStore {
     pub fn take(&mut self, id: ParamId) -> Result<DispatchTensor, Error> {
         self.changes(id);
         let param = &mut self.params[id.0];
-        param.value.take().ok_or_else(|| Error::Unset { path: param.path.clone() })
+        let value = param.value.take().ok_or_else(|| Error::Unset { path: param.path.clone() })?;
+        Ok(value.tensor(&param.shape, &self.device))
     }
 
     /// Puts back a tensor of the parameter's shape.
     pub fn put(&mut self, id: ParamId, value: DispatchTensor) {
+        self.put_stored(id, Stored::Plain(value));
+    }
+
+    pub(crate) fn put_stored(&mut self, id: ParamId, value: Stored) {
         self.changes(id);
         self.params[id.0].value = Some(value);
+    }
+
+    pub(crate) fn stored(&self, id: ParamId) -> Option<&Stored> {
+        self.params[id.0].value.as_ref()
     }
 
     /// Moves a parameter a tenth of the way to what a batch showed.
@@ -475,6 +491,10 @@ impl ParamStore {
         precision: Precision,
     ) -> Result<Option<Arc<Packed>>, Error> {
         let same = weights.iter().all(|id| self.shared.get(id) == Some(&true));
+        // What lies in four bits would lie beside them in thirty-two.
+        if weights.iter().any(|&id| matches!(self.stored(id), Some(Stored::Nf4(_)))) {
+            return Ok(None);
+        }
         let packs = self.shared_packs.as_ref().filter(|_| same).or(self.packs.as_ref());
         packs.map(|packs| packs.get(self, weights, precision)).transpose()
     }
@@ -483,30 +503,6 @@ impl ParamStore {
     pub fn unset(&self) -> Vec<ParamId> {
         self.iter().filter(|(_, p)| p.value.is_none()).map(|(id, _)| id).collect()
     }
-}
-
-/// Values to a tensor of a run-time rank.
-pub fn upload(values: Vec<f32>, shape: &[usize], device: &Device) -> DispatchTensor {
-    let data = TensorData::new(values, shape.to_vec());
-    match shape.len() {
-        1 => Tensor::<1>::from_data(data, device).into_dispatch(),
-        2 => Tensor::<2>::from_data(data, device).into_dispatch(),
-        3 => Tensor::<3>::from_data(data, device).into_dispatch(),
-        4 => Tensor::<4>::from_data(data, device).into_dispatch(),
-        rank => unreachable!("no layer declares a parameter of rank {rank}"),
-    }
-}
-
-/// A tensor of a run-time rank to values, row-major.
-pub fn download(value: DispatchTensor, rank: usize) -> Result<Vec<f32>, String> {
-    let data = match rank {
-        1 => Tensor::<1>::from_dispatch(value).try_into_data(),
-        2 => Tensor::<2>::from_dispatch(value).try_into_data(),
-        3 => Tensor::<3>::from_dispatch(value).try_into_data(),
-        4 => Tensor::<4>::from_dispatch(value).try_into_data(),
-        rank => unreachable!("no layer declares a parameter of rank {rank}"),
-    };
-    data.map_err(|e| e.to_string())?.try_into_vec::<f32>().map_err(|e| format!("{e:?}"))
 }
 
 #[cfg(test)]

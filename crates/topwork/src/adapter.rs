@@ -6,13 +6,26 @@ use std::path::Path;
 use serde_json::{Value, json};
 use topwork_adapt::{ADAPTERS, Attached, Settings, VALUE, adapter_hub, peft};
 use topwork_models::adapted::adapter_in;
-use topwork_models::source::{ADAPTER, ADAPTER_CONFIG, BASE};
+use topwork_models::model::HEAD_FILE;
+use topwork_models::source::{ADAPTER, ADAPTER_CONFIG, BASE, read_json};
 use topwork_models::{Model, SaveOptions, Source};
 use topwork_nn::ParamStore;
 use topwork_train::TrainOptions;
 
 use crate::error::Error;
 use crate::recipe::Recipe;
+
+/// The kind whose model lies in four bits.
+const QLORA: &str = "qlora";
+
+/// What is noted beside an adapter of how the weights under it lay when it learnt, and of four bits.
+const WEIGHTS: &str = "weights";
+const NF4: &str = "nf4";
+
+/// Whether an adapter in a folder learnt on weights in four bits, so that it is whole on such only.
+pub(crate) fn on_four_bits(folder: &Path) -> bool {
+    read_json(folder, HEAD_FILE).is_ok_and(|notes| notes[WEIGHTS] == json!(NF4))
+}
 
 /// Folder within a saved model that holds the adapter alone.
 pub const FOLDER: &str = ADAPTER;
@@ -114,10 +127,17 @@ pub(crate) fn attach(
         let held = json!({ "alpha": HELD, "beta": 0.0, "of": patterns });
         options.techniques.entry("l2-sp".to_string()).or_insert(held);
     }
+    // Else the graph of a step would hold all weights as they are used, in 32 bits.
+    options.recompute |= kind == QLORA;
     let patterns = attached.patterns(&model.store);
     options.techniques.insert("only".to_string(), json!({ "patterns": patterns }));
     let share = 100.0 * attached.values(&model.store) as f64 / before as f64;
-    let about = format!("{}, {share:.2} % of the model's", of(&attached, &model.store));
+    let mut about = format!("{}, {share:.2} % of the model's", of(&attached, &model.store));
+    if kind == QLORA {
+        let ids = model.store.iter().map(|(id, _)| id);
+        let megabytes = ids.map(|id| model.store.bytes(id)).sum::<usize>() as f64 / 1e6;
+        about.push_str(&format!("; its layers lie in four bits, and all of it takes {megabytes:.0} MB"));
+    }
     Ok(Some(Adapter { attached, base, about }))
 }
 
@@ -234,7 +254,11 @@ impl Adapter {
             return Ok(());
         }
         let (upstream, head) = (model.upstream_matrix(), model.export_head()?);
-        let own = model.adapter_head_files(&save.notes, &head)?;
+        let mut notes = save.notes.clone();
+        if self.attached.kind == QLORA {
+            notes.insert(WEIGHTS.to_string(), json!(NF4));
+        }
+        let own = model.adapter_head_files(&notes, &head)?;
         let files = peft::files(&self.attached, &model.store, &self.base, &upstream, head);
         match files {
             Ok(mut files) => {

@@ -85,6 +85,11 @@ pub const WAYS: &[Way] = &[
         about: "thin matrices are added to weights",
         apply: |recipe| adapter(recipe, "lora"),
     },
+    Way {
+        name: "qlora",
+        about: "as lora, on weights that lie in four bits",
+        apply: |recipe| adapter(recipe, "qlora"),
+    },
     Way { name: "dora", about: "as lora, lengths of rows apart", apply: |recipe| adapter(recipe, "dora") },
     Way {
         name: "ia3",

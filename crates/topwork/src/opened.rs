@@ -14,7 +14,7 @@ use topwork_models::source::{ADAPTER_CONFIG, read_json};
 use topwork_models::{HeadSpec, Model, SaveOptions, Source};
 use topwork_weights::{Checkpoint, LoadReport, Named};
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, on_four_bits};
 use crate::convert::tokenizer_files;
 use crate::error::Error;
 use crate::model_files;
@@ -41,6 +41,9 @@ pub(crate) fn open_apart(
     let (mut model, mut report) = Model::open_under(&source, spec, seed, &Device::flex())?;
     let Some(adapter) = source.adapter() else { return Ok((model, report, None)) };
     let same = spec_of(&source).is_ok_and(|own| continues(spec, &own));
+    if on_four_bits(adapter) {
+        topwork_adapt::quantise(&mut model.store)?;
+    }
     let attached = attach(adapter, &mut model, &mut report, same)?;
     Ok((model, report, Some(attached)))
 }
@@ -194,6 +197,9 @@ impl Base {
         let (mut model, unset) = self.model.beside(&spec)?;
         let fresh = unset.iter().map(|&id| model.store.param(id).path.clone()).collect();
         let mut report = LoadReport { fresh, ..LoadReport::default() };
+        if on_four_bits(folder) {
+            topwork_adapt::quantise(&mut model.store)?;
+        }
         attach(folder, &mut model, &mut report, true)?;
         whole(&path, &report)?;
         Ok((model, report))

@@ -38,7 +38,11 @@ fn both(folder: &Path) -> PathBuf {
 /// The model under an adapter, with a head of as many labels as the adapter's.
 fn base(folder: &Path) -> Model {
     let source = Source::find(both(folder)).unwrap();
-    Model::open_under(&source, &spec_of(&source).unwrap(), 0, &Device::flex()).unwrap().0
+    let mut model = Model::open_under(&source, &spec_of(&source).unwrap(), 0, &Device::flex()).unwrap().0;
+    if folder.ends_with("qlora") {
+        assert_eq!(topwork_adapt::quantise(&mut model.store).unwrap(), 12);
+    }
+    model
 }
 
 fn texts(folder: &Path) -> Golden {
@@ -50,7 +54,7 @@ fn folders() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fixtures().join("adapters").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 7, "{found:?}");
     found
 }
 
