@@ -103,11 +103,15 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
             let mut files = files(&source, &model, bare, tokenizer.as_ref())?;
             files.insert(0, (CONFIG.to_string(), format!("{config:#}\n").into_bytes()));
             let beside = Beside::new(&source, to, files)?;
-            match form {
-                Form::TensorFlow => {
-                    tensorflow::write(to, &tensorflow::export(&config, model.export()?)?)?;
-                }
-                _ => hdf5::write(to, &hdf5::export(&config, model.export()?)?)?,
+            let tensors = model.export()?;
+            if form == Form::TensorFlow {
+                let variables = tensorflow::export(&config, tensors)?;
+                beside.make_folder()?;
+                tensorflow::write(to, &variables)?;
+            } else {
+                let layers = hdf5::export(&config, tensors)?;
+                beside.make_folder()?;
+                hdf5::write(to, &layers)?;
             }
             settings = beside.write()?;
         }
@@ -128,7 +132,8 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
     }
     let mapped = matches!(model.spec(), HeadSpec::Embed { dense: Some(_), .. });
     if !matches!(form, Form::Folder | Form::Onnx | Form::TensorFlow | Form::Keras)
-        && (mapped || source.beside(HEAD_WEIGHTS).is_some()) {
+        && (mapped || source.beside(HEAD_WEIGHTS).is_some())
+    {
         left_out.push("the head: transformers has no class for it".to_string());
     }
     Ok(Converted { report, left_out, beside: beside_graph, settings })
@@ -203,6 +208,10 @@ impl Beside {
             }
         }
         Ok(Beside { folder, files: kept })
+    }
+
+    fn make_folder(&self) -> Result<(), Error> {
+        fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))
     }
 
     /// Writes them, and gives their names.

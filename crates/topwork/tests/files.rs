@@ -215,7 +215,11 @@ fn a_model_in_the_forms_of_tensorflow_is_the_same_model() {
             // By the file and by the folder.
             for path in [file.as_path(), place.path()] {
                 let (again, report, _) = open_whole(path).unwrap_or_else(|error| panic!("{at}: {error}"));
-                assert!(report.fresh.is_empty() && report.ignored.is_empty(), "{at}: {report}");
+                // What is one parameter here may have two names there.
+                let repeats =
+                    |why: &str| why.starts_with("tied to") || why.contains("the same as the tables");
+                assert!(report.ignored.iter().all(|(_, why)| repeats(why)), "{at}: {report}");
+                assert!(report.fresh.is_empty(), "{at}: {report}");
                 assert_eq!(again.spec(), model.spec(), "{at}");
                 let found = again.export().unwrap();
                 assert_eq!(found.len(), expected.len(), "{at}");
@@ -227,7 +231,7 @@ fn a_model_in_the_forms_of_tensorflow_is_the_same_model() {
             counts[count] += 1;
         }
     }
-    assert_eq!(counts, [0, 0], "count the folders when you add one");
+    assert_eq!(counts, [103, 52], "count the folders when you add one");
 }
 
 #[test]
@@ -238,7 +242,6 @@ fn the_forms_of_tensorflow_carry_all_that_a_model_needs_and_overwrite_none() {
     let expected = written(&folder, &options());
     for name in ["x.ckpt", "tf_model.h5"] {
         let own = place.path().join(name.replace('.', "-"));
-        fs::create_dir(&own).unwrap();
         let file = own.join(name);
         let converted = convert(&folder, &file, Form::of(&file)).unwrap();
         assert_eq!(converted.left_out, [""; 0]);

@@ -20,6 +20,9 @@ pub struct KerasLayer<'a> {
     pub name: String,
     /// Its weights.
     pub weights: Vec<Named<'a>>,
+    /// Weights of other layers that it uses too, which stand in the file once: the name here, and the weight's layer and name,
+    /// with a slash between them.
+    pub also: Vec<(String, String)>,
 }
 
 /// What Keras writes with the weights: the version of this layout, and what computes.
@@ -43,24 +46,37 @@ pub fn write(path: impl AsRef<Path>, layers: &[KerasLayer]) -> Result<(), Error>
     let path = path.as_ref();
     let mut tree = Tree(vec![Node::default()]);
     let mut numbers: Vec<&Named> = Vec::new();
+    let bad = |layer: &KerasLayer, name: &str, reason: &str| Error::BadTensor {
+        path: path.to_path_buf(),
+        tensor: format!("{}/{name}", layer.name),
+        reason: reason.to_string(),
+    };
+    const TAKEN: &str = "it is no name that can be written, or another weight's";
     for layer in layers {
-        let bad = |name: &str, reason: &str| Error::BadTensor {
-            path: path.to_path_buf(),
-            tensor: format!("{}/{name}", layer.name),
-            reason: reason.to_string(),
-        };
         ordered(path, &layer.weights)?;
         let Some(group) = tree.put(ROOT, &layer.name, Node::default()) else {
-            return Err(bad("", "it is no name for a layer, or that of two"));
+            return Err(bad(layer, "", "it is no name for a layer, or that of two"));
         };
-        let names: Vec<&str> = layer.weights.iter().map(|weight| weight.name.as_str()).collect();
+        let also = layer.also.iter().map(|(name, _)| name.as_str());
+        let names: Vec<&str> = layer.weights.iter().map(|weight| weight.name.as_str()).chain(also).collect();
         tree.describe(group, list("weight_names", &names));
         for weight in &layer.weights {
             let data = Node { data: Some((weight.shape.clone(), numbers.len())), ..Node::default() };
             if tree.put(group, &weight.name, data).is_none() {
-                return Err(bad(&weight.name, "it is no name that can be written, or another weight's"));
+                return Err(bad(layer, &weight.name, TAKEN));
             }
             numbers.push(weight);
+        }
+    }
+    for layer in layers {
+        let group = tree.find(&layer.name).unwrap_or(ROOT);
+        for (name, path) in &layer.also {
+            let Some(place) = tree.find(path) else {
+                return Err(bad(layer, name, "the weight that it is to be is none of this file"));
+            };
+            if !tree.link(group, name, place) {
+                return Err(bad(layer, name, TAKEN));
+            }
         }
     }
     let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -92,6 +108,8 @@ struct Node {
     attributes: Vec<Vec<u8>>,
     /// A dataset's shape, and where its numbers are in the list of all; a group has none.
     data: Option<(Vec<usize>, usize)>,
+    /// How many links lead to it.
+    uses: u32,
 }
 
 /// All groups and datasets of a file; the first is the root.
@@ -101,28 +119,45 @@ impl Tree {
     /// Puts a node at a path below a group, with the groups on the way, and gives its place; `None` where the path is taken, or
     /// leads through a dataset.
     fn put(&mut self, group: usize, path: &str, node: Node) -> Option<usize> {
-        let (name, rest) = match path.split_once('/') {
-            Some((name, rest)) => (name, Some(rest)),
-            None => (path, None),
-        };
-        let parent = self.0.get(group).filter(|parent| parent.data.is_none())?;
-        let known = parent.links.iter().find(|(known, _)| known == name).map(|(_, place)| *place);
-        if name.is_empty() || name.len() > MAX_NAME || (known.is_some() && rest.is_none()) {
-            return None;
+        let place = self.0.len();
+        self.0.push(node);
+        self.link(group, path, place).then_some(place)
+    }
+
+    /// Names a node by one more path below a group; false where that is taken, or leads through a dataset.
+    fn link(&mut self, group: usize, path: &str, place: usize) -> bool {
+        let (way, name) = path.rsplit_once('/').map_or((None, path), |(way, name)| (Some(way), name));
+        let mut parent = group;
+        for part in way.into_iter().flat_map(|way| way.split('/')) {
+            parent = match self.child(parent, part) {
+                Some(known) => known,
+                None if part.is_empty() || part.len() > MAX_NAME => return false,
+                None => {
+                    self.0.push(Node { uses: 1, ..Node::default() });
+                    let new = self.0.len() - 1;
+                    self.0[parent].links.push((part.to_string(), new));
+                    new
+                }
+            };
+            if self.0[parent].data.is_some() {
+                return false;
+            }
         }
-        let (own, rest) = match rest {
-            Some(rest) => (Node::default(), Some((rest, node))),
-            None => (node, None),
-        };
-        let place = known.unwrap_or(self.0.len());
-        if known.is_none() {
-            self.0.push(own);
-            self.0[group].links.push((name.to_string(), place));
+        if name.is_empty() || name.len() > MAX_NAME || self.child(parent, name).is_some() {
+            return false;
         }
-        match rest {
-            Some((rest, node)) => self.put(place, rest, node),
-            None => Some(place),
-        }
+        self.0[parent].links.push((name.to_string(), place));
+        self.0[place].uses += 1;
+        true
+    }
+
+    fn child(&self, group: usize, name: &str) -> Option<usize> {
+        self.0[group].links.iter().find(|(known, _)| known == name).map(|(_, place)| *place)
+    }
+
+    /// What a path from the root leads to.
+    fn find(&self, path: &str) -> Option<usize> {
+        path.split('/').try_fold(ROOT, |group, name| self.child(group, name))
     }
 
     fn describe(&mut self, group: usize, attributes: Vec<Vec<u8>>) {
@@ -173,6 +208,9 @@ impl Node {
             layout.extend(numbers[*at].to_le_bytes());
             layout.extend((4 * shape.iter().product::<usize>() as u64).to_le_bytes());
             message(kind::LAYOUT, &layout);
+            if self.uses > 1 {
+                message(kind::USES, &[&[0][..], &self.uses.to_le_bytes()].concat());
+            }
         } else {
             // Neither a heap nor a tree: all links stand here.
             message(kind::LINK_INFO, &[&[0, 0][..], &[0xff; 16]].concat());
@@ -273,14 +311,19 @@ mod tests {
             (0..700).map(|n| weight(&format!("tf/many/{:0>90}:0", n), &[2, n % 4])).collect();
         many.push(weight("scalar:0", &[]));
         let layers = [
-            KerasLayer { name: "many".into(), weights: many },
-            KerasLayer { name: "deep".into(), weights: vec![weight("tf/a/b/c/d:0", &[2, 3, 1, 2])] },
-            KerasLayer { name: "none".into(), weights: vec![] },
+            KerasLayer { name: "many".into(), weights: many, also: vec![] },
+            KerasLayer {
+                name: "deep".into(),
+                weights: vec![weight("tf/a/b/c/d:0", &[2, 3, 1, 2])],
+                also: vec![("tf/one/more:0".into(), "many/scalar:0".into())],
+            },
+            KerasLayer { name: "none".into(), weights: vec![], also: vec![] },
         ];
         write(&path, &layers).unwrap();
         let file = Hdf5File::open(&path).unwrap();
         assert_eq!(file.layers(), ["many", "deep", "none"]);
-        assert_eq!(file.names().len(), 702);
+        assert_eq!(file.names().len(), 703);
+        assert_eq!(file.read("deep/tf/one/more:0").unwrap(), file.read("many/scalar:0").unwrap());
         for (layer, weight) in layers.iter().flat_map(|l| l.weights.iter().map(move |w| (&l.name, w))) {
             let name = format!("{layer}/{}", weight.name);
             assert_eq!(file.shape(&name), Some(weight.shape.as_slice()), "{name}");
@@ -300,22 +343,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.h5");
         std::fs::write(&path, "old").unwrap();
-        let refused = |layers: &[(&str, &[&str])], part: &str| {
+        let refused = |also: Option<(&str, &str)>, layers: &[(&str, &[&str])], part: &str| {
             let layer = |(name, weights): &(&str, &[&str])| KerasLayer {
                 name: name.to_string(),
                 weights: weights.iter().map(|name| weight(name, &[2])).collect(),
+                also: also.map(|(here, there)| (here.into(), there.into())).into_iter().collect(),
             };
             let error = write(&path, &layers.iter().map(layer).collect::<Vec<_>>()).unwrap_err().to_string();
             assert!(error.contains(part), "{part:?} not in: {error}");
         };
-        refused(&[("a", &["x", "x"])], "written twice");
-        refused(&[("a", &["x/y", "x"])], "another weight's");
-        refused(&[("a", &["x", "x/y"])], "another weight's");
-        refused(&[("a", &["x//y"])], "no name that can be written");
-        refused(&[("a", &[]), ("a", &[])], "that of two");
-        refused(&[("", &[])], "no name for a layer");
+        refused(None, &[("a", &["x", "x"])], "written twice");
+        refused(None, &[("a", &["x/y", "x"])], "another weight's");
+        refused(None, &[("a", &["x", "x/y"])], "another weight's");
+        refused(None, &[("a", &["x//y"])], "no name that can be written");
+        refused(None, &[("a", &[]), ("a", &[])], "that of two");
+        refused(None, &[("", &[])], "no name for a layer");
+        refused(Some(("x", "a/x")), &[("a", &["x"])], "another weight's");
+        refused(Some(("y", "b/x")), &[("a", &["x"])], "none of this file");
         let long = KerasLayer {
             name: "a".into(),
+            also: vec![],
             weights: vec![Named { name: "x".into(), shape: vec![3], data: vec![0.0].into() }],
         };
         assert!(matches!(write(&path, &[long]), Err(Error::WrongLength { .. })));

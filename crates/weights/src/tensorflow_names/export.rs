@@ -166,9 +166,10 @@ pub fn export_keras<'a>(config: &Value, tensors: Vec<Named<'a>>) -> Result<Vec<K
         let weight = Named { name: place.name, shape, data };
         match layers.iter_mut().find(|known| known.name == layer) {
             Some(known) => known.weights.push(weight),
-            None => layers.push(KerasLayer { name: layer, weights: vec![weight] }),
+            None => layers.push(KerasLayer { name: layer, weights: vec![weight], also: Vec::new() }),
         }
     }
+    to_keras::share(model_type, &mut layers);
     Ok(layers)
 }
 
@@ -187,7 +188,8 @@ fn known<T: Copy>(
 }
 
 fn nameless(form: &'static str, model_type: &str, tensor: &str) -> Error {
-    let reason = format!("the tensor \"{tensor}\" has no name there that a {model_type} would read it back by");
+    let reason =
+        format!("the tensor \"{tensor}\" has no name there that a {model_type} would read it back by");
     Error::NoTensorflow { form, reason }
 }
 

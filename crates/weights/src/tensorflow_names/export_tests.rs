@@ -165,7 +165,8 @@ fn what_has_no_name_there_is_refused_with_what_has() {
     assert!(head.contains("score.weight"), "{head}");
     // One layer of two.
     let config = json!({ "model_type": "xlnet" });
-    let rows = ["word_embedding.weight", "layer.1.rel_attn.r_r_bias"].map(|name| tensor(name, &[2, 4])).to_vec();
+    let rows =
+        ["word_embedding.weight", "layer.1.rel_attn.r_r_bias"].map(|name| tensor(name, &[2, 4])).to_vec();
     let error = export_original(&config, rows).unwrap_err().to_string();
     assert!(error.contains("not every layer"), "{error}");
 }

@@ -163,8 +163,9 @@ fn xlnet(name: &str, shape: &[usize]) -> Option<Place> {
         // Spelled so in the release.
         ["sequence_summary", "summary", "weight"] => turn("sequnece_summary/summary/kernel"),
         ["sequence_summary", "summary", "bias"] => keep("sequnece_summary/summary/bias"),
-        ["logits_proj", "weight"] => turn("classification/logit/kernel"),
-        ["logits_proj", "bias"] => keep("classification/logit/bias"),
+        // The release has the name of a task in it; transformers finds it with `finetuning_task="model"`.
+        ["logits_proj", "weight"] => turn("regression_model/logit/kernel"),
+        ["logits_proj", "bias"] => keep("regression_model/logit/bias"),
         ["transformer", "word_embedding", "weight"] => keep("transformer/word_embedding/lookup_table"),
         ["transformer", "mask_emb"] => keep("transformer/mask_emb/mask_emb"),
         ["transformer", one @ ("r_r_bias" | "r_w_bias" | "r_s_bias" | "seg_embed")] => {
