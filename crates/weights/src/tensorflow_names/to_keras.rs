@@ -1,6 +1,6 @@
 //! Names of PyTorch as transformers' TensorFlow classes call the same weights: what [`super::keras`] reads, backwards.
 //!
-//! Reference: the variables that the classes of transformers 4.30.2 make; `fixtures/make/check_tensorflow.py` compares them.
+//! Reference: the variables that the classes of transformers 4.30.2 make; `fixtures/check_tensorflow.py` compares them.
 
 use std::collections::HashSet;
 
