@@ -158,7 +158,8 @@ pub fn export_keras<'a>(config: &Value, tensors: Vec<Named<'a>>) -> Result<Vec<K
         let norm = to_keras::stem(&tensor.name).is_some_and(|stem| norms.contains(stem));
         let (layer, place) = to_keras::place(model_type, &name, &tensor.shape, norm);
         let shape = place.change.shape(&tensor.shape);
-        let (again, change) = keras::name(&[layer.clone()], &format!("{layer}/{}", place.name), &shape);
+        let path = format!("{layer}/{}", place.name);
+        let (again, change) = keras::name(std::slice::from_ref(&layer), &path, &shape);
         if again != name || change.shape(&shape) != tensor.shape {
             return Err(nameless(KERAS, model_type, &tensor.name));
         }
