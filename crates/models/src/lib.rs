@@ -31,6 +31,7 @@ pub mod rope;
 pub mod saved;
 pub mod sentence;
 pub mod source;
+pub mod stack;
 pub mod states;
 pub mod tagging;
 pub mod target;

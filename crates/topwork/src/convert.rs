@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use topwork_models::model::{HEAD_FILE, HEAD_WEIGHTS};
+use topwork_models::source::CONFIG;
 use topwork_models::{HeadSpec, Model, Source};
 use topwork_text::{GgufParts, Tokenizer};
 use topwork_weights::gguf::{self, GgufTokenizer, Store};
-use topwork_weights::{LoadReport, ModelFolder, pytorch, safetensors};
+use topwork_weights::{LoadReport, ModelFolder, atomic, hdf5, pytorch, safetensors, tensorflow};
 
 use crate::error::Error;
 use crate::model_files;
@@ -27,12 +28,20 @@ pub enum Form {
     Onnx,
     /// A GGUF file, weights and tokenizer.
     Gguf(Store),
+    /// A TensorFlow checkpoint under the names of the model's original release, with the settings and the tokenizer beside it.
+    TensorFlow,
+    /// The HDF5 file that transformers' TensorFlow classes open, with the settings and the tokenizer beside it.
+    Keras,
 }
 
 impl Form {
     /// The form that a name stands for: by its ending, or a folder.
     pub fn of(path: &Path) -> Form {
-        match path.extension().and_then(|extension| extension.to_str()) {
+        let ending = |path: &Path| path.extension().and_then(|end| end.to_str()).map(str::to_string);
+        match ending(path).as_deref() {
+            Some("ckpt") => Form::TensorFlow,
+            Some("index") if ending(&path.with_extension("")).as_deref() == Some("ckpt") => Form::TensorFlow,
+            Some("h5") => Form::Keras,
             Some("gguf") => Form::Gguf(Store::F32),
             Some("onnx") => Form::Onnx,
             Some("safetensors") => Form::SafeTensors,
@@ -51,12 +60,15 @@ pub struct Converted {
     pub left_out: Vec<String>,
     /// A second file, which the first needs beside it.
     pub beside: Option<PathBuf>,
+    /// Files written beside the weights, by which they are a model that opens: settings, tokenizer.
+    pub settings: Vec<String>,
 }
 
 /// Writes the model of `from`, a folder or a file of weights, to `to`.
 ///
 /// # Errors
-/// A source that cannot be read whole; a model or a tokenizer that the form has no place for; a file that cannot be written.
+/// A source that cannot be read whole; a model or a tokenizer that the form has no place for; a file that cannot be written, or
+/// that would take the place of another model's.
 pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Result<Converted, Error> {
     let (from, to) = (from.as_ref(), to.as_ref());
     let source = Source::find(from)?;
@@ -68,7 +80,7 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
     if let Some(fresh) = report.fresh.first() {
         return Err(Error::Task(format!("{}: it has no weights for {fresh}", from.display())));
     }
-    let (mut left_out, mut beside_graph) = (Vec::new(), None);
+    let (mut left_out, mut beside_graph, mut settings) = (Vec::new(), None, Vec::new());
     let tokenizer = match model_files::tokenizer(from) {
         Ok(tokenizer) => Some(tokenizer),
         Err(Error::Text(topwork_text::Error::NoTokenizer { .. })) => {
@@ -79,7 +91,30 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
     };
     match form {
         Form::Folder if source.adapter().is_some() => opened::save(&model, &source, from, to)?,
-        Form::Folder => folder(&source, &model, bare, tokenizer.as_ref(), to)?,
+        Form::Folder => {
+            let files = files(&source, &model, bare, tokenizer.as_ref())?;
+            let files: Vec<(&str, &[u8])> =
+                files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+            let (config, tensors) = (model.saved_config(), model.export()?);
+            ModelFolder { config: &config, tensors: &tensors, files: &files, adapter: &[] }.write(to)?;
+        }
+        Form::TensorFlow | Form::Keras => {
+            let config = model.saved_config();
+            let mut files = files(&source, &model, bare, tokenizer.as_ref())?;
+            files.insert(0, (CONFIG.to_string(), format!("{config:#}\n").into_bytes()));
+            let beside = Beside::new(&source, to, files)?;
+            let tensors = model.export()?;
+            if form == Form::TensorFlow {
+                let variables = tensorflow::export(&config, tensors)?;
+                beside.make_folder()?;
+                tensorflow::write(to, &variables)?;
+            } else {
+                let layers = hdf5::export(&config, tensors)?;
+                beside.make_folder()?;
+                hdf5::write(to, &layers)?;
+            }
+            settings = beside.write()?;
+        }
         Form::Gguf(store) => to_gguf(from, &model, tokenizer.as_ref(), to, store)?,
         Form::Onnx => {
             let beside = topwork_models::onnx::export(&model, to)?;
@@ -96,19 +131,21 @@ pub fn convert(from: impl AsRef<Path>, to: impl AsRef<Path>, form: Form) -> Resu
         }
     }
     let mapped = matches!(model.spec(), HeadSpec::Embed { dense: Some(_), .. });
-    if !matches!(form, Form::Folder | Form::Onnx) && (mapped || source.beside(HEAD_WEIGHTS).is_some()) {
+    if !matches!(form, Form::Folder | Form::Onnx | Form::TensorFlow | Form::Keras)
+        && (mapped || source.beside(HEAD_WEIGHTS).is_some())
+    {
         left_out.push("the head: transformers has no class for it".to_string());
     }
-    Ok(Converted { report, left_out, beside: beside_graph })
+    Ok(Converted { report, left_out, beside: beside_graph, settings })
 }
 
-fn folder(
+/// What belongs to a model but its `config.json` and its weights, by name: tokenizer, head, what others ask for.
+fn files(
     source: &Source,
     model: &Model,
     bare: bool,
     tokenizer: Option<&Tokenizer>,
-    to: &Path,
-) -> Result<(), Error> {
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut files = match tokenizer {
         Some(tokenizer) => tokenizer_files(tokenizer)?,
         None => Vec::new(),
@@ -137,10 +174,59 @@ fn folder(
     {
         files.push(("chat_template.jinja".to_string(), template.text().as_bytes().to_vec()));
     }
-    let files: Vec<(&str, &[u8])> =
-        files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
-    let (config, tensors) = (model.saved_config(), model.export()?);
-    Ok(ModelFolder { config: &config, tensors: &tensors, files: &files, adapter: &[] }.write(to)?)
+    Ok(files)
+}
+
+/// Files that are to lie beside a file of weights.
+struct Beside {
+    folder: PathBuf,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Beside {
+    /// Those of `files` that are not there yet. In the model's own folder they may differ, and stay.
+    fn new(source: &Source, weights: &Path, mut files: Vec<(String, Vec<u8>)>) -> Result<Beside, Error> {
+        let folder = match weights.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let is_own = !source.is_carried()
+            && source.adapter().is_none()
+            && matches!((folder.canonicalize(), source.folder().canonicalize()), (Ok(to), Ok(own)) if to == own);
+        let mut kept = Vec::new();
+        for (name, content) in files.drain(..) {
+            let path = folder.join(&name);
+            match fs::read(&path) {
+                Ok(there) if is_own || there == content => {}
+                Ok(_) => {
+                    return Err(Error::Task(format!(
+                        "{} is there and says something else than this model's: write into a folder of its own",
+                        path.display()
+                    )));
+                }
+                Err(_) => kept.push((name, content)),
+            }
+        }
+        Ok(Beside { folder, files: kept })
+    }
+
+    fn make_folder(&self) -> Result<(), Error> {
+        fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))
+    }
+
+    /// Writes them, and gives their names.
+    fn write(self) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        for (name, content) in self.files {
+            let path = self.folder.join(&name);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(Error::file(parent))?;
+            }
+            atomic::write(&path, &content)?;
+            names.push(name);
+        }
+        Ok(names)
+    }
 }
 
 fn to_gguf(

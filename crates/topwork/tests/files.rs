@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 use topwork::convert::{Form, convert};
 use topwork::language::{Windows, cloze, perplexity};
+use topwork::opened::open_whole;
 use topwork::{GenerateOptions, Generator, Written, model_files};
 use topwork_kernels::gemm::Precision;
 use topwork_models::generate::{Choice, Ended, Sampling};
@@ -171,6 +172,94 @@ fn a_decoder_in_every_form_writes_the_same() {
             assert_eq!(written(&file, &options()), expected, "{name}");
             fs::remove_dir_all(file.parent().unwrap()).unwrap();
         }
+    }
+}
+
+/// Every folder below `folder` that holds a model.
+fn models_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    if folder.join("config.json").is_file() && folder.join("model.safetensors").is_file() {
+        found.push(folder.to_path_buf());
+    }
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            models_below(&path, found);
+        }
+    }
+}
+
+#[test]
+fn a_model_in_the_forms_of_tensorflow_is_the_same_model() {
+    let mut folders = Vec::new();
+    models_below(&fixtures(), &mut folders);
+    folders.sort();
+    let mut counts = [0, 0];
+    for folder in folders {
+        let Ok((model, _, _)) = open_whole(&folder) else { continue };
+        let expected = model.export().unwrap();
+        for (count, name, form) in
+            [(0, "tf_model.h5", "no HDF5 file of"), (1, "bert_model.ckpt", "no TensorFlow checkpoint can")]
+        {
+            let place = tempfile::tempdir().unwrap();
+            let file = place.path().join(name);
+            let at = folder.display();
+            match convert(&folder, &file, Form::of(&file)) {
+                Ok(converted) => assert_eq!(converted.settings.first().unwrap(), "config.json"),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.contains(form) || error.contains("it has no weights for"), "{at}: {error}");
+                    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{at}");
+                    continue;
+                }
+            }
+            // By the file and by the folder.
+            for path in [file.as_path(), place.path()] {
+                let (again, report, _) = open_whole(path).unwrap_or_else(|error| panic!("{at}: {error}"));
+                // What is one parameter here may have two names there.
+                let repeats =
+                    |why: &str| why.starts_with("tied to") || why.contains("the same as the tables");
+                assert!(report.ignored.iter().all(|(_, why)| repeats(why)), "{at}: {report}");
+                assert!(report.fresh.is_empty(), "{at}: {report}");
+                assert_eq!(again.spec(), model.spec(), "{at}");
+                let found = again.export().unwrap();
+                assert_eq!(found.len(), expected.len(), "{at}");
+                for (a, b) in found.iter().zip(&expected) {
+                    assert_eq!((&a.name, &a.shape), (&b.name, &b.shape), "{at}");
+                    assert!(a.data == b.data, "{at}: {}", a.name);
+                }
+            }
+            counts[count] += 1;
+        }
+    }
+    assert_eq!(counts, [103, 52], "count the folders when you add one");
+}
+
+#[test]
+fn the_forms_of_tensorflow_carry_all_that_a_model_needs_and_overwrite_none() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("model");
+    gpt2(&folder);
+    let expected = written(&folder, &options());
+    for name in ["x.ckpt", "tf_model.h5"] {
+        let own = place.path().join(name.replace('.', "-"));
+        let file = own.join(name);
+        let converted = convert(&folder, &file, Form::of(&file)).unwrap();
+        assert_eq!(converted.left_out, [""; 0]);
+        assert!(converted.settings.contains(&"tokenizer.json".to_string()), "{:?}", converted.settings);
+        assert_eq!(written(&file, &options()), expected, "{name}");
+        // Again: what is there already is as it should be.
+        assert_eq!(convert(&folder, &file, Form::of(&file)).unwrap().settings, [""; 0]);
+        // Another model's settings are not replaced, and nothing is written.
+        fs::remove_dir_all(&own).unwrap();
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("config.json"), "{}").unwrap();
+        let error = convert(&folder, &file, Form::of(&file)).unwrap_err().to_string();
+        assert!(error.contains("config.json is there"), "{error}");
+        assert_eq!(fs::read_dir(&own).unwrap().count(), 1);
+        // In the model's own folder everything is there.
+        let file = folder.join(name);
+        assert_eq!(convert(&folder, &file, Form::of(&file)).unwrap().settings, ["tokenizer_config.json"; 0]);
+        assert_eq!(written(&file, &options()), expected, "{name}");
     }
 }
 

@@ -1,4 +1,6 @@
-//! Stored numbers to `f32`.
+//! Stored numbers to `f32`, and back.
+
+use std::borrow::Cow;
 
 use ::safetensors::Dtype;
 
@@ -24,6 +26,15 @@ pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         Dtype::BF16 => Some(each(bytes, |raw| half::bf16::from_le_bytes(raw).to_f32())),
         Dtype::F64 => Some(each(bytes, |raw| f64::from_le_bytes(raw) as f32)),
         _ => None,
+    }
+}
+
+/// Numbers as they stand in files: their bytes where they are on little-endian machines, a copy on others.
+pub(crate) fn le_bytes(data: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        Cow::Borrowed(bytemuck::cast_slice(data))
+    } else {
+        data.iter().flat_map(|number| number.to_le_bytes()).collect()
     }
 }
 

@@ -225,6 +225,14 @@ pub enum Error {
         /// What stands against it.
         reason: String,
     },
+    /// A model cannot be written under TensorFlow's names.
+    #[error("no {form} can hold this model: {reason}; write it as safetensors")]
+    NoTensorflow {
+        /// What was to be written.
+        form: &'static str,
+        /// What stands against it.
+        reason: String,
+    },
     /// A model cannot be written as an ONNX file.
     #[error("no ONNX file can hold this model: {reason}; write it as safetensors")]
     NoOnnx {

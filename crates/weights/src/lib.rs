@@ -40,6 +40,7 @@ mod names;
 pub mod npz;
 pub mod onnx;
 mod pattern;
+mod protobuf;
 pub mod pytorch;
 mod renamed;
 mod report;

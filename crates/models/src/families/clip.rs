@@ -13,17 +13,16 @@ use burn::tensor::Tensor;
 use topwork_kernels::activation::Activation;
 use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
-use topwork_nn::layers::LayerNorm;
 use topwork_nn::{Init, ParamId, ParamKind, ParamStore, Pass, Site};
 use topwork_text::Packed;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
-use crate::causal::{self, FinalNorm};
+use crate::causal;
 use crate::config::Config;
-use crate::encoder_decoder::layer::{Above, Layer, LayerConfig};
 use crate::error::Error;
 use crate::family::{ClassifierStyle, Encoder, Family, LanguageModelStyle, Size};
+use crate::stack::{Stack, Style};
 
 /// The entry in the list.
 pub const CLIP_TEXT: Family = Family {
@@ -75,8 +74,7 @@ struct ClipText {
     size: Size,
     word: ParamId,
     position: ParamId,
-    blocks: Vec<Arc<Layer>>,
-    norm: FinalNorm,
+    stack: Stack,
 }
 
 impl ClipText {
@@ -97,22 +95,16 @@ impl ClipText {
             |path: &str, rows| store.declare(path, &[rows, size.hidden], 0, ParamKind::Weight, init);
         let (word, position) =
             (table("embed.word.weight", size.vocab), table("embed.position.weight", size.max_tokens));
-        let layer = LayerConfig {
-            size: size.clone(),
+        let style = Style {
             mask: Mask::Causal,
-            across: false,
-            pre_norm: true,
             qkv_bias: true,
             activation: config.activation_or("hidden_act", Activation::QuickGelu)?,
             dropout: 0.0,
             attention_dropout: config.probability_or("attention_dropout", 0.0)?,
-            activation_dropout: 0.0,
             eps,
         };
-        let above = Above { base: "", first: 0, group: 1 };
-        let blocks = (0..size.layers).map(|i| Arc::new(Layer::declare(store, i, above, &layer))).collect();
-        let norm = LayerNorm::declare(store, "final.norm", size.hidden, size.layers, eps);
-        Ok(ClipText { size, word, position, blocks, norm: FinalNorm::Layer(norm) })
+        let stack = Stack::declare(store, &size, style);
+        Ok(ClipText { size, word, position, stack })
     }
 }
 
@@ -130,7 +122,7 @@ impl Encoder for ClipText {
         offsets: &Arc<[u32]>,
         which: Range<usize>,
     ) -> Result<Tensor<2>, Error> {
-        causal::layers(pass, x, offsets, (&self.blocks, &self.norm), which, &None)
+        self.stack.forward(pass, x, offsets, which)
     }
 
     fn size(&self) -> &Size {

@@ -20,12 +20,11 @@ use topwork_text::Packed;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
-use crate::causal::{self, FinalNorm};
 use crate::config::Config;
-use crate::encoder_decoder::layer::{Above, Layer, LayerConfig};
 use crate::error::Error;
 use crate::family::{ClassifierStyle, Encoder, Family, LanguageModelStyle, Size};
 use crate::patches::{self, Patches};
+use crate::stack::{Stack, Style};
 
 /// The entry in the list.
 pub const CLIP_VISION: Family = Family {
@@ -83,8 +82,7 @@ struct ClipVision {
     size: Size,
     patches: Patches,
     before: LayerNorm,
-    blocks: Vec<Arc<Layer>>,
-    norm: FinalNorm,
+    stack: Stack,
 }
 
 impl ClipVision {
@@ -104,22 +102,16 @@ impl ClipVision {
         let usual = json!({"image_processor_type": "CLIPImageProcessor"});
         let patches = Patches::declare(store, config, &size, (PATCH, false, false), &usual)?;
         let before = LayerNorm::declare(store, "embed.norm", size.hidden, 0, eps);
-        let layer = LayerConfig {
-            size: size.clone(),
+        let style = Style {
             mask: Mask::Full,
-            across: false,
-            pre_norm: true,
             qkv_bias: true,
             activation: config.activation_or("hidden_act", Activation::QuickGelu)?,
             dropout: 0.0,
             attention_dropout: config.probability_or("attention_dropout", 0.0)?,
-            activation_dropout: 0.0,
             eps,
         };
-        let above = Above { base: "", first: 0, group: 1 };
-        let blocks = (0..size.layers).map(|i| Arc::new(Layer::declare(store, i, above, &layer))).collect();
-        let norm = LayerNorm::declare(store, "final.norm", size.hidden, size.layers, eps);
-        Ok(ClipVision { size, patches, before, blocks, norm: FinalNorm::Layer(norm) })
+        let stack = Stack::declare(store, &size, style);
+        Ok(ClipVision { size, patches, before, stack })
     }
 }
 
@@ -136,7 +128,7 @@ impl Encoder for ClipVision {
         offsets: &Arc<[u32]>,
         which: Range<usize>,
     ) -> Result<Tensor<2>, Error> {
-        causal::layers(pass, x, offsets, (&self.blocks, &self.norm), which, &None)
+        self.stack.forward(pass, x, offsets, which)
     }
 
     fn size(&self) -> &Size {

@@ -14,18 +14,16 @@ use serde_json::json;
 use topwork_kernels::activation::Activation;
 use topwork_kernels::attend_layout::Mask;
 use topwork_kernels::pool::Pool;
-use topwork_nn::layers::LayerNorm;
 use topwork_nn::{ParamId, ParamStore, Pass, Site};
 use topwork_text::Packed;
 use topwork_weights::Op::Keep;
 use topwork_weights::Table;
 
-use crate::causal::{self, FinalNorm};
 use crate::config::Config;
-use crate::encoder_decoder::layer::{Above, Layer, LayerConfig};
 use crate::error::Error;
 use crate::family::{ClassifierStyle, DenseStyle, Encoder, Family, LanguageModelStyle, Size};
 use crate::patches::{self, Patches};
+use crate::stack::{Stack, Style};
 
 /// The entry in the list.
 pub const VIT: Family = Family {
@@ -81,8 +79,7 @@ const PATCH: u64 = 16;
 struct Vit {
     size: Size,
     patches: Patches,
-    blocks: Vec<Arc<Layer>>,
-    norm: FinalNorm,
+    stack: Stack,
     dropout: f32,
     /// Width of the pooler, which only folders carry.
     pooler: usize,
@@ -105,23 +102,17 @@ impl Vit {
         let usual = json!({"image_processor_type": "ViTImageProcessor"});
         let patches = Patches::declare(store, config, &size, (PATCH, true, true), &usual)?;
         let dropout = config.probability_or("hidden_dropout_prob", 0.0)?;
-        let layer = LayerConfig {
-            size: size.clone(),
+        let style = Style {
             mask: Mask::Full,
-            across: false,
-            pre_norm: true,
             qkv_bias: config.flag_or("qkv_bias", true)?,
             activation: config.activation_or("hidden_act", Activation::Gelu)?,
             dropout,
             attention_dropout: config.probability_or("attention_probs_dropout_prob", 0.0)?,
-            activation_dropout: 0.0,
             eps,
         };
-        let above = Above { base: "", first: 0, group: 1 };
-        let blocks = (0..size.layers).map(|i| Arc::new(Layer::declare(store, i, above, &layer))).collect();
-        let norm = LayerNorm::declare(store, "final.norm", size.hidden, size.layers, eps);
+        let stack = Stack::declare(store, &size, style);
         let pooler = config.size_or("pooler_output_size", size.hidden)?;
-        Ok(Vit { size, patches, blocks, norm: FinalNorm::Layer(norm), dropout, pooler })
+        Ok(Vit { size, patches, stack, dropout, pooler })
     }
 }
 
@@ -139,7 +130,7 @@ impl Encoder for Vit {
         offsets: &Arc<[u32]>,
         which: Range<usize>,
     ) -> Result<Tensor<2>, Error> {
-        causal::layers(pass, x, offsets, (&self.blocks, &self.norm), which, &None)
+        self.stack.forward(pass, x, offsets, which)
     }
 
     fn size(&self) -> &Size {

@@ -35,6 +35,7 @@ pub use reference::Reference;
 
 use cache::{Depth, State};
 use topwork_models::adapted;
+use topwork_weights::tensorflow;
 
 /// Where the hub keeps and finds things; [`Settings::from_env`] reads them from the environment.
 #[derive(Debug, Clone)]
@@ -435,6 +436,9 @@ fn damaged(wanted: &Wanted, file: PathBuf, problem: String) -> Error {
 }
 
 fn local(path: &Path, purpose: Purpose) -> Result<Found> {
+    // TensorFlow's users name a checkpoint by what its files have in common.
+    let index = tensorflow::index_of(path).filter(|_| purpose == Purpose::Model);
+    let path = index.as_deref().unwrap_or(path);
     if !path.exists() {
         let text = path.to_string_lossy();
         let like_a_name = !text.starts_with(['.', '/', '~']) && text.matches('/').count() == 1;

@@ -107,7 +107,9 @@ Written by `cargo xtask docs` from what the tests measure, in f32; the tests fai
 (gradients, steps).
 
 All come from safetensors (shards too), PyTorch files of every age, HDF5 and Keras files, TensorFlow checkpoints, ONNX and npz,
-where the names are transformers'; GGUF says which also come from, and go to, GGUF files.
+where the names are transformers'; GGUF says which also come from, and go to, GGUF files. `tf_model.h5` is written for albert, bart,
+bert, camembert, deberta, deberta-v2, distilbert, electra, gpt2, marian, mbart, mpnet, mt5, openai-gpt, roberta, t5, transfo-xl, vit,
+xlm-roberta and xlnet, TensorFlow checkpoints for albert, bert, electra, gpt2, mt5, t5, transfo-xl and xlnet.
 
 ";
 

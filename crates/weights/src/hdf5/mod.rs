@@ -1,4 +1,4 @@
-//! HDF5 files in: what Keras, transformers' TensorFlow classes and AllenNLP keep weights in.
+//! HDF5 files in, and out as Keras writes them: what Keras, transformers' TensorFlow classes and AllenNLP keep weights in.
 //!
 //! Format: <https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html>. This reader knows superblocks 0 to 3, object
 //! headers of both versions, groups by symbol tables, by links in the header and by links in a fractal heap; datasets that are
@@ -17,13 +17,16 @@ mod group;
 mod heap;
 mod object;
 mod space;
+mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use self::dataset::Dataset;
 use self::space::{SIGNATURE, Sizes, Space};
+pub use self::write::{KerasLayer, write};
 use crate::bounded::{Disk, Fault, bad};
+pub use crate::tensorflow_names::export_keras as export;
 use crate::{Error, Format, TensorFile, TensorflowNames};
 
 /// The entry of HDF5.

@@ -17,6 +17,7 @@ pub(super) mod kind {
     pub(in super::super) const ATTRIBUTE: u16 = 0x0c;
     pub(in super::super) const CONTINUED: u16 = 0x10;
     pub(in super::super) const SYMBOL_TABLE: u16 = 0x11;
+    pub(in super::super) const USES: u16 = 0x16;
 }
 
 /// One message.

@@ -5,7 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::computation::{Attribute, Axis, Computation, Constant, Numbers, Port, Step};
-use crate::{Error, atomic};
+use crate::protobuf::{put_bytes, put_key, put_number, put_varint};
+use crate::{Error, atomic, convert};
 
 /// Version of the file format that goes with [`OPSET`]: <https://github.com/onnx/onnx/blob/main/docs/Versioning.md>.
 const IR_VERSION: u64 = 8;
@@ -159,10 +160,7 @@ impl<'c, 'a> File<'c, 'a> {
 
 fn write_numbers(out: &mut impl Write, numbers: &Numbers) -> io::Result<()> {
     match numbers {
-        Numbers::F32(numbers) if cfg!(target_endian = "little") => {
-            out.write_all(bytemuck::cast_slice(numbers))
-        }
-        Numbers::F32(numbers) => numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes())),
+        Numbers::F32(numbers) => out.write_all(&convert::le_bytes(numbers)),
         Numbers::I64(numbers) => numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes())),
     }
 }
@@ -259,30 +257,6 @@ fn port_bytes(port: &Port) -> Vec<u8> {
     put_bytes(&mut bytes, 1, port.name.as_bytes());
     put_bytes(&mut bytes, 2, &kind);
     bytes
-}
-
-/// What stands before a field: its number, and how its content is laid out (0: a whole number, 2: bytes, 5: four bytes).
-fn put_key(out: &mut Vec<u8>, number: u64, wire: u64) {
-    put_varint(out, number << 3 | wire);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value > 127 {
-        out.push(value as u8 | 128);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn put_number(out: &mut Vec<u8>, number: u64, value: u64) {
-    put_key(out, number, 0);
-    put_varint(out, value);
-}
-
-fn put_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
-    put_key(out, number, 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend(bytes);
 }
 
 #[cfg(test)]

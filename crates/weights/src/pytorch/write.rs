@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use crate::safetensors::Named;
+use crate::safetensors::{Named, ordered};
 use crate::strided::row_major_stride;
 use crate::zip::{ALIGNMENT, Writer};
-use crate::{Error, atomic};
+use crate::{Error, atomic, convert};
 
 /// Entries of a dictionary that Python's pickler sets at once.
 const BATCH: usize = 1000;
@@ -43,29 +43,6 @@ pub fn to_bytes(tensors: &[Named]) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The tensors sorted by name, each checked.
-fn ordered<'t, 'a>(path: &Path, tensors: &'t [Named<'a>]) -> Result<Vec<&'t Named<'a>>, Error> {
-    let mut order: Vec<&Named> = tensors.iter().collect();
-    order.sort_by(|a, b| a.name.cmp(&b.name));
-    for tensor in &order {
-        if tensor.data.len() != tensor.shape.iter().product::<usize>() {
-            return Err(Error::WrongLength {
-                name: tensor.name.clone(),
-                shape: tensor.shape.clone(),
-                got: tensor.data.len(),
-            });
-        }
-    }
-    match order.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        None => Ok(order),
-        Some(pair) => Err(Error::BadTensor {
-            path: path.to_path_buf(),
-            tensor: pair[0].name.clone(),
-            reason: "it was to be written twice".to_string(),
-        }),
-    }
-}
-
 fn write_to(out: &mut dyn Write, order: &[&Named]) -> std::io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, out);
     let mut zip = Writer::new(&mut out, 0);
@@ -75,12 +52,7 @@ fn write_to(out: &mut dyn Write, order: &[&Named]) -> std::io::Result<()> {
     zip.add("archive/byteorder", b"little")?;
     for (key, tensor) in order.iter().enumerate() {
         let name = format!("archive/data/{key}");
-        if cfg!(target_endian = "little") {
-            zip.add(&name, bytemuck::cast_slice(&tensor.data))?;
-        } else {
-            let bytes: Vec<u8> = tensor.data.iter().flat_map(|number| number.to_le_bytes()).collect();
-            zip.add(&name, &bytes)?;
-        }
+        zip.add(&name, &convert::le_bytes(&tensor.data))?;
     }
     zip.add("archive/version", b"3\n")?;
     zip.finish()?;

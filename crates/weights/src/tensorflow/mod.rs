@@ -1,5 +1,5 @@
-//! TensorFlow checkpoints in: `X.index` with `X.data-00000-of-00001`, as TensorFlow has written them since version 1.0, and the
-//! single file of older ones.
+//! TensorFlow checkpoints in and out: `X.index` with `X.data-00000-of-00001`, as TensorFlow has written them since version 1.0;
+//! and in also the single file of older ones.
 //!
 //! Format: <https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/protobuf/tensor_bundle.proto>. The index is a
 //! sorted table from names to entries: number format, shape, and where the numbers lie in which data file. Every tensor's
@@ -13,6 +13,7 @@ mod proto;
 mod slices;
 mod snappy;
 mod table;
+mod write;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,9 @@ use ::safetensors::Dtype;
 use self::entry::{Entry, Place, Stored};
 use self::slices::Extents;
 use self::table::Table;
+pub use self::write::write;
 use crate::bounded::{Disk, Fault, bad};
+pub use crate::tensorflow_names::export_original as export;
 use crate::{Error, Format, TensorFile, TensorflowNames, convert};
 
 /// The entry of TensorFlow's checkpoints.
@@ -184,7 +187,7 @@ impl TensorFile for TensorflowCheckpoint {
 }
 
 /// The index of a checkpoint that is named by what its files have in common.
-pub(crate) fn index_of(prefix: &Path) -> Option<PathBuf> {
+pub fn index_of(prefix: &Path) -> Option<PathBuf> {
     let mut name = prefix.file_name()?.to_os_string();
     name.push(".index");
     let index = prefix.with_file_name(name);

@@ -5,6 +5,7 @@
 
 use super::snappy;
 use crate::bounded::{Cursor, Disk, Fault, bad};
+use crate::protobuf::put_varint;
 
 /// The last eight bytes of every table.
 const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
@@ -127,6 +128,132 @@ fn entries(block: &[u8], most: u64, each: Each) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Bytes from which on a block is closed, as in TensorFlow.
+const BLOCK: usize = 1 << 18;
+
+/// Every so many entries a key of a block stands in full, so that readers may search from there.
+const RESTART: usize = 16;
+
+/// A block being written.
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Where the keys stand that share nothing with the one before.
+    restarts: Vec<u32>,
+    last: Vec<u8>,
+    count: usize,
+}
+
+impl Block {
+    /// Adds an entry; every `restart` of them the key stands in full.
+    fn add(&mut self, key: &[u8], value: &[u8], restart: usize) {
+        let mut shared = 0;
+        if self.count.is_multiple_of(restart) {
+            self.restarts.push(self.bytes.len() as u32);
+        } else {
+            shared = common(&self.last, key);
+        }
+        for len in [shared, key.len() - shared, value.len()] {
+            put_varint(&mut self.bytes, len as u64);
+        }
+        self.bytes.extend(&key[shared..]);
+        self.bytes.extend(value);
+        self.last = key.to_vec();
+        self.count += 1;
+    }
+
+    /// Bytes that it would take now.
+    fn len(&self) -> usize {
+        self.bytes.len() + 4 * self.restarts.len() + 4
+    }
+
+    /// Appends it to the table, and gives its place.
+    fn put(mut self, out: &mut Vec<u8>) -> Vec<u8> {
+        if self.restarts.is_empty() {
+            self.restarts.push(0);
+        }
+        let count = self.restarts.len() as u32;
+        self.bytes.extend(self.restarts.into_iter().chain([count]).flat_map(u32::to_le_bytes));
+        let mut place = Vec::new();
+        put_varint(&mut place, out.len() as u64);
+        put_varint(&mut place, self.bytes.len() as u64);
+        // Not compressed.
+        self.bytes.push(0);
+        let sum = mask(crc32c::crc32c(&self.bytes));
+        out.extend(self.bytes);
+        out.extend(sum.to_le_bytes());
+        place
+    }
+}
+
+/// A table being written: entries come in the order of their keys.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    out: Vec<u8>,
+    block: Block,
+    index: Block,
+    /// The last key of the block that was closed, and its place: what the index calls it depends on the next key.
+    closed: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Builder {
+    /// Adds an entry behind all others.
+    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) {
+        if let Some((last, place)) = self.closed.take() {
+            self.index.add(&between(&last, key), &place, 1);
+        }
+        self.block.add(key, value, RESTART);
+        if self.block.len() >= BLOCK {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        let block = std::mem::take(&mut self.block);
+        let last = block.last.clone();
+        self.closed = Some((last, block.put(&mut self.out)));
+    }
+
+    /// The bytes of the whole table.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        if self.block.count > 0 {
+            self.close();
+        }
+        // What filters would stand in, of which there are none.
+        let mut end = Block::default().put(&mut self.out);
+        if let Some((last, place)) = self.closed.take() {
+            self.index.add(&behind(&last), &place, 1);
+        }
+        end.extend(self.index.put(&mut self.out));
+        end.resize(FOOTER as usize - 8, 0);
+        self.out.extend(end);
+        self.out.extend(MAGIC.to_le_bytes());
+        self.out
+    }
+}
+
+/// How many bytes two keys have in common.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// The shortest key that is not before `last` and before `next`.
+fn between(last: &[u8], next: &[u8]) -> Vec<u8> {
+    let shared = common(last, next);
+    match (last.get(shared), next.get(shared)) {
+        (Some(&a), Some(&b)) if a < 0xff && a + 1 < b => [&last[..shared], &[a + 1]].concat(),
+        _ => last.to_vec(),
+    }
+}
+
+/// The shortest key that is not before `last`.
+fn behind(last: &[u8]) -> Vec<u8> {
+    match last.iter().position(|&byte| byte != 0xff) {
+        Some(at) => [&last[..at], &[last[at] + 1]].concat(),
+        None => last.to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,5 +294,17 @@ mod tests {
         let masked = mask(sum);
         assert_ne!(masked, sum);
         assert_eq!(masked.wrapping_sub(0xa282_ead8).rotate_left(15), sum);
+    }
+
+    #[test]
+    fn keys_of_the_index_are_as_short_as_they_can_be() {
+        for (last, next, expected) in
+            [("abc", "axe", "ac"), ("abc", "abd", "abc"), ("ab", "abc", "ab"), ("a\u{7f}", "c", "b")]
+        {
+            assert_eq!(between(last.as_bytes(), next.as_bytes()), expected.as_bytes(), "{last} {next}");
+        }
+        assert_eq!(behind(b"model/wte"), b"n");
+        assert_eq!(behind(&[0xff, 0xff, 1, 2]), [0xff, 0xff, 2]);
+        assert_eq!(behind(&[0xff]), [0xff]);
     }
 }

@@ -1,4 +1,5 @@
-//! TensorFlow's names as the names that PyTorch's classes of the same models have, and its matrices turned as they are there.
+//! TensorFlow's names as the names that PyTorch's classes of the same models have, and its matrices turned as they are there; and
+//! the way back.
 //!
 //! Two kinds of files are known: those that transformers' TensorFlow classes wrote (`tf_model.h5`), and the original releases
 //! of BERT, ALBERT, ELECTRA, GPT-2, T5, Transformer-XL and XLNet. In all others the names stay as they are.
@@ -6,12 +7,17 @@
 //! Reference: `convert_tf_weight_name_to_pt_weight_name` and the functions `load_tf_weights_in_*` of transformers 4.30,
 //! <https://github.com/huggingface/transformers/blob/v4.30.2/src/transformers/modeling_tf_pytorch_utils.py>.
 
+mod export;
 mod keras;
 mod original;
+mod to_keras;
+mod to_original;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
+pub use self::export::{export_keras, export_original};
 use crate::{Error, Hdf5File, TensorFile, strided};
 
 /// What is done to a tensor on the way.
@@ -40,6 +46,18 @@ impl Change {
             Change::Turn(axes) => axes.iter().map(|axis| shape[*axis]).collect(),
             Change::Shape(shape) => shape.clone(),
             Change::Row(_) => shape[1..].to_vec(),
+        }
+    }
+
+    /// Row-major numbers of that shape, changed.
+    fn apply<'a>(&self, data: Cow<'a, [f32]>, shape: &[usize]) -> Cow<'a, [f32]> {
+        match self {
+            Change::Keep | Change::Shape(_) => data,
+            Change::Turn(axes) => strided::turn(&data, shape, axes).into(),
+            Change::Row(row) => {
+                let len: usize = shape[1..].iter().product();
+                data.get(row * len..(row + 1) * len).unwrap_or_default().to_vec().into()
+            }
         }
     }
 }
@@ -183,13 +201,6 @@ impl TensorFile for TensorflowNames {
         };
         let data = self.file.read(&tensor.from)?;
         let held = self.file.shape(&tensor.from).unwrap_or_default();
-        Ok(match &tensor.change {
-            Change::Keep | Change::Shape(_) => data,
-            Change::Turn(axes) => strided::turn(&data, held, axes),
-            Change::Row(row) => {
-                let len: usize = tensor.shape.iter().product();
-                data.get(row * len..(row + 1) * len).unwrap_or_default().to_vec()
-            }
-        })
+        Ok(tensor.change.apply(data.into(), held).into_owned())
     }
 }
