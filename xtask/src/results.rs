@@ -103,9 +103,15 @@ pub fn run(mut args: Args) -> Result<bool> {
         }
     }
     let (ours, theirs) = (read(&root, "topwork")?, read(&root, "pytorch")?);
-    fs::write(root.join(PAGE), page(&ours, &theirs)).context(PAGE)?;
+    fs::write(root.join(PAGE), page(&ours, &theirs) + &studies(&root)?).context(PAGE)?;
     println!("written: {PAGE}");
     Ok(true)
+}
+
+/// What was measured by studies of several ways, written by hand beside their numbers; they follow the table.
+fn studies(root: &Path) -> Result<String> {
+    let path = root.join("fixtures/results/studies.md");
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
 fn path(root: &Path, side: &str) -> PathBuf {
@@ -316,7 +322,8 @@ mod tests {
     #[test]
     fn the_page_is_what_the_numbers_say() {
         let root = root::find().unwrap();
-        let expected = page(&read(&root, "topwork").unwrap(), &read(&root, "pytorch").unwrap());
+        let table = page(&read(&root, "topwork").unwrap(), &read(&root, "pytorch").unwrap());
+        let expected = table + &studies(&root).unwrap();
         let page = fs::read_to_string(root.join(PAGE)).unwrap();
         assert!(page == expected, "{PAGE} is stale: cargo xtask results");
     }

@@ -45,12 +45,7 @@ pub(crate) const QLORA: AdapterEntry = AdapterEntry {
     },
 };
 
-fn attach(
-    kind: &'static str,
-    options: &Value,
-    store: &mut ParamStore,
-    seed: u64,
-) -> Result<Attached, Error> {
+fn attach(kind: &'static str, options: &Value, store: &mut ParamStore, seed: u64) -> Result<Attached, Error> {
     let (settings, found) = low_rank::declare(kind, options, store, seed)?;
     let mut parts = Vec::new();
     for (weight, added) in found {

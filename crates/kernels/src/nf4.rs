@@ -122,7 +122,8 @@ impl Nf4 {
 
     /// The numbers that it stands for.
     pub fn values(&self) -> Vec<f32> {
-        let scale = |(at, code): (usize, &u8)| DYNAMIC[*code as usize] * self.greatest[at / SCALES] + self.mean;
+        let scale =
+            |(at, code): (usize, &u8)| DYNAMIC[*code as usize] * self.greatest[at / SCALES] + self.mean;
         let scales: Vec<f32> = self.scales.iter().enumerate().map(scale).collect();
         let mut out = vec![0.0; self.len];
         let tasks = scales.len().max(1).div_ceil(AT_ONCE);

@@ -95,7 +95,7 @@ pub enum Command {
 
 /// Commands and subcommands that are shown, for the test that looks at each.
 #[cfg(test)]
-pub const COUNT: usize = 45;
+pub const COUNT: usize = 46;
 
 impl Command {
     /// Runs the command; results go to `out`.
