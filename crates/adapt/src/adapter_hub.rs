@@ -104,7 +104,7 @@ fn place(upstream: &Upstream, weight: &str) -> String {
     found.unwrap_or(own)
 }
 
-/// The files of a bottleneck adapter: name and content. `config` is the `config.json` of the model, `base` what it is called.
+/// The files of a bottleneck adapter, or of several that are mixed: name and content. `config` is the `config.json` of the model, `base` what it is called.
 ///
 /// # Errors
 /// A parameter without values.
@@ -217,6 +217,21 @@ fn readme(kind: &str, config: &Value) -> String {
          model.set_active_adapters(model.load_adapter(\"FOLDER/adapter\", use_safetensors=True))\n\
          ```\n"
     )
+}
+
+/// How the package puts the adapter of `folder` on `model`, as lines of Python.
+///
+/// # Errors
+/// [`Error::File`]: settings that are missing or broken.
+pub fn in_python(folder: &Path) -> Result<String, Error> {
+    let config = settings(folder, CONFIG_FILE)?;
+    Ok(match mixed::names(&config) {
+        Some(names) => mixed::in_python(&names),
+        None => "adapters.init(model)\n\
+                 name = model.load_adapter(f\"{folder}/adapter\", use_safetensors=True)\n\
+                 model.set_active_adapters(name)\n"
+            .to_string(),
+    })
 }
 
 /// What the package calls an activation.

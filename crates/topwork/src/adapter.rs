@@ -201,10 +201,9 @@ pub(crate) fn in_python(folder: &str) -> String {
          folder = {folder:?}\n\
          tokenizer = AutoTokenizer.from_pretrained(f\"{{folder}}/{BASE}\")\n\
          model = {class}.from_pretrained(f\"{{folder}}/{BASE}\")\n\
-         adapters.init(model)\n\
-         name = model.load_adapter(f\"{{folder}}/{ADAPTER}\", use_safetensors=True)\n\
-         model.set_active_adapters(name)\n\
-         model.eval()\n"
+         {}\
+         model.eval()\n",
+        adapter_hub::in_python(&Path::new(folder).join(ADAPTER)).unwrap_or_default()
     )
 }
 

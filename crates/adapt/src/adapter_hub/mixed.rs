@@ -78,15 +78,6 @@ pub(super) fn files(
 /// What whoever opens the folder must know.
 fn readme(names: &[&str], config: &Value) -> String {
     let class = config["architectures"].get(0).and_then(Value::as_str).unwrap_or("AutoModel");
-    let load: Vec<String> = names
-        .iter()
-        .map(|name| {
-            format!(
-                "model.load_adapter(\"FOLDER/adapter/{name}\", load_as=\"{name}\", use_safetensors=True)\n"
-            )
-        })
-        .collect();
-    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     format!(
         "# Adapters that are mixed\n\n\
          {} and what mixes them change what the blocks of their model compute. No weights can take them up, so the model in \
@@ -95,18 +86,39 @@ fn readme(names: &[&str], config: &Value) -> String {
          architecture:\n\n\
          ```python\n\
          import adapters\n\
-         from adapters.composition import Fuse\n\
          from transformers import {class}\n\n\
-         model = {class}.from_pretrained(\"FOLDER/base\")\n\
-         adapters.init(model)\n\
+         folder = \"FOLDER\"\n\
+         model = {class}.from_pretrained(f\"{{folder}}/base\")\n\
          {}\
-         model.load_adapter_fusion(\"FOLDER/adapter\", use_safetensors=True)\n\
-         model.set_active_adapters(Fuse({}))\n\
          ```\n",
         names.join(", "),
-        load.concat(),
+        in_python(names)
+    )
+}
+
+/// How the package puts a fusion on `model`, whose adapter lies in `folder`.
+pub(super) fn in_python(names: &[&str]) -> String {
+    let load = |name: &&str| {
+        format!(
+            "model.load_adapter(f\"{{folder}}/adapter/{name}\", load_as=\"{name}\", use_safetensors=True)\n"
+        )
+    };
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    format!(
+        "adapters.init(model)\n\
+         {}\
+         model.load_adapter_fusion(f\"{{folder}}/adapter\", use_safetensors=True)\n\
+         model.set_active_adapters(adapters.Fuse({}))\n",
+        names.iter().map(load).collect::<String>(),
         quoted.join(", ")
     )
+}
+
+/// The names of what is mixed, by our settings.
+pub(super) fn names(ours: &Value) -> Option<Vec<&str>> {
+    let names: Option<Vec<&str>> = ours[KEY].as_array()?.iter().map(Value::as_str).collect();
+    let plain = |name: &&str| !name.is_empty() && !name.contains(['/', '\\', '.']);
+    names.filter(|names| names.len() > 1 && names.iter().all(plain))
 }
 
 /// Attaches a fusion that [`files`] has written, or whose files lie beside ours as there.

@@ -98,6 +98,7 @@ fn what_was_trained_here_goes_on_over_another_copy_of_its_model() {
     let stage = Stage::with_mails();
     for (kind, run) in [
         ("lora:rank=2", "runs/lora"),
+        ("qlora:rank=2", "runs/qlora"),
         ("houlsby:reduction=8", "runs/houlsby"),
         ("prompt:tokens=4", "runs/prompt"),
         ("prefix:tokens=4,inner=8", "runs/prefix"),
@@ -122,7 +123,8 @@ fn what_was_trained_here_goes_on_over_another_copy_of_its_model() {
         let model = format!("{adapter} on bert");
         let line = ["train", "--model", &model, "--data", "mails.csv", "--out", &format!("{run}-2")];
         let done = stage.run(line.into_iter().chain(QUICK)).run().unwrap().expect_code(0).unwrap();
-        let name = kind.split(':').next().unwrap();
+        // peft's files do not say in how many bits the model lies.
+        let name = kind.split(':').next().unwrap().trim_start_matches('q');
         assert!(done.err().contains(&format!("adapter {name}: ")), "{}", done.err());
         stage.ok(&format!("predict {run}-2 free"));
     }
@@ -157,4 +159,39 @@ fn virtual_tokens_leave_texts_the_places_that_are_left() {
     assert!(card.contains("PeftModel.from_pretrained"), "{card}");
     stage.refused("model merge runs/prompt/best --out merged", &["cannot be merged"]);
     stage.refused(&line("--adapter prompt:tokens=0 --out runs/none"), &["at least 1"]);
+}
+
+#[test]
+fn adapters_are_mixed_and_taken_out_of_layers() {
+    let stage = Stage::with_mails();
+    stage.train("runs/one", "--adapter pfeiffer:reduction=4");
+    stage.train("runs/two", "--adapter pfeiffer:reduction=8");
+    let done = stage.train("runs/both", "--adapter fusion:adapters=runs/one+runs/two/best");
+    assert!(done.err().contains("adapter fusion of one and two: "), "{}", done.err());
+    let answer = |what: &str| -> Value {
+        serde_json::from_str(&stage.ok(&format!("predict {what} free --json --precision f32")).out()).unwrap()
+    };
+    let whole = answer("runs/both");
+    // All of it lies in the run: what it was made of may go.
+    std::fs::remove_dir_all(stage.path("runs/one")).unwrap();
+    assert_eq!(answer("runs/both"), whole);
+    assert_eq!(answer("bert --adapter-file runs/both")["probabilities"], whole["probabilities"]);
+    let card = std::fs::read_to_string(stage.path("runs/both/best/README.md")).unwrap();
+    assert!(
+        card.contains("load_adapter_fusion") && card.contains("adapters.Fuse(\"one\", \"two\")"),
+        "{card}"
+    );
+    stage.refused("model merge runs/both/best --out merged", &["cannot be merged"]);
+    let line = |more: &str| crate::stage::train_line("runs/none", more);
+    stage.refused(&line("--adapter fusion:adapters=runs/two"), &["at least two adapters"]);
+    stage.refused(&line("--adapter fusion:adapters=runs/two+runs/one"), &["runs/one", "no adapter"]);
+    stage.refused(&line("--adapter fusion"), &["at least two adapters"]);
+    stage.refused(&line("--technique adapter-drop"), &["adapter-drop"]);
+
+    stage.train("runs/dropped", "--adapter houlsby:reduction=8 --technique adapter-drop");
+    stage.ok("model drop-adapters runs/dropped --layers 1 --out short");
+    assert_ne!(answer("short")["probabilities"], answer("runs/dropped")["probabilities"]);
+    stage.refused("model drop-adapters runs/dropped --layers 1 --out short", &["short"]);
+    stage.refused("model drop-adapters runs/dropped --layers 9 --out none", &["none of its layers"]);
+    stage.refused("model drop-adapters bert --layers 1 --out none", &["adapter"]);
 }
