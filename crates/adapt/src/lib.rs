@@ -193,7 +193,14 @@ fn number(adapter: &'static str, options: &Value, key: &'static str, default: f6
 }
 
 /// Names among the options: a list, or one text with `+` between them; `None` if the key is not there.
-fn names(adapter: &'static str, options: &Value, key: &'static str) -> Result<Option<Vec<String>>, Error> {
+///
+/// # Errors
+/// [`Error::Option`] for anything else.
+pub fn names(
+    adapter: &'static str,
+    options: &Value,
+    key: &'static str,
+) -> Result<Option<Vec<String>>, Error> {
     let wrong = |got: &Value| Error::Option {
         adapter,
         key,

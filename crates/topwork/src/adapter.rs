@@ -156,19 +156,14 @@ fn held(attached: &Attached, store: &ParamStore) -> Option<Vec<String>> {
 
 /// The options with the folders of adapters in place of runs and models that have one in them.
 fn with_folders(mut options: Value) -> Result<Value, Error> {
-    let Some(given) = options.get_mut("adapters") else { return Ok(options) };
-    let names: Vec<String> = match given {
-        Value::String(text) => text.split('+').map(str::to_string).collect(),
-        Value::Array(list) => list.iter().filter_map(|name| name.as_str().map(str::to_string)).collect(),
-        _ => return Ok(options),
-    };
+    let Some(names) = topwork_adapt::names("fusion", &options, "adapters")? else { return Ok(options) };
     let folder = |name: &String| {
         adapter_in(Path::new(name)).map(|folder| json!(folder.to_string_lossy())).ok_or_else(|| Error::Recipe {
             place: "[adapter]".to_string(),
             reason: format!("adapters: {name}: there is no adapter in it (a folder with {ADAPTER_CONFIG}, or of a run that has one)"),
         })
     };
-    *given = names.iter().map(folder).collect::<Result<Vec<Value>, Error>>()?.into();
+    options["adapters"] = names.iter().map(folder).collect::<Result<Vec<Value>, Error>>()?.into();
     Ok(options)
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use burn::tensor::{Tensor, TensorData};
 use topwork_data::{Labels, Sampler};
+use topwork_models::head::Groups;
 use topwork_nn::{Error as NnError, Init, ParamId, ParamKind, ParamStore, Pass};
 
 use crate::error::Error;
@@ -121,11 +122,7 @@ impl Mixed {
                     .to_string(),
             ));
         }
-        let mut own = Vec::<Range<usize>>::new();
-        for group in groups {
-            let start = own.last().map_or(0, |before| before.end);
-            own.push(start..start + group.len());
-        }
+        let own: Vec<Range<usize>> = Groups::new(groups.iter().map(Vec::len).collect()).ranges().collect();
         let task = |class: &u32| own.iter().position(|own| own.contains(&(*class as usize))).unwrap_or(0);
         let tasks: Vec<usize> = classes.iter().map(task).collect();
         let sizes = (0..groups.len()).map(|one| tasks.iter().filter(|&&task| task == one).count()).collect();
